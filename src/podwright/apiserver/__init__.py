@@ -1,0 +1,1 @@
+"""The API server: HTTP → authentication → authorization → admission → validation → store, and back by watch."""

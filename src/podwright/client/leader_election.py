@@ -1,0 +1,160 @@
+"""Leader election over a Lease, with the rules of Kubernetes' client library: who holds the Lease and renews it leads;
+who cannot renew it in time stops leading before another can start."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from podwright.api import objects
+from podwright.api.objects import Object, deepcopy
+from podwright.api.resources import LEASES
+from podwright.api.status import ApiError
+from podwright.client.client import Client
+from podwright.client.clock import Clock, SystemClock
+from podwright.client.transport import ServerUnreachable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds: a Lease not renewed for `lease_duration` may be taken; a leader that could not renew for
+    `renew_deadline` steps down; tries are `retry_period` apart."""
+
+    lease_duration: float = 15.0
+    renew_deadline: float = 10.0
+    retry_period: float = 2.0
+
+
+class LeaderElector:
+    """`identity` must differ between candidates."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        name: str,
+        identity: str,
+        namespace: str = "kube-system",
+        timing: Timing | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._client = client
+        self._name = name
+        self._namespace = namespace
+        self._identity = identity
+        self._timing = timing or Timing()
+        self._clock = clock or SystemClock()
+        self._observed: Object | None = None
+        self._observed_at = 0.0
+
+    async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
+        """Waits to lead, runs `lead`, cancels it when leadership is lost, and waits again; until cancelled. A Lease
+        held on cancellation is given back."""
+        while True:
+            while not await self._try():
+                await self._clock.sleep(self._timing.retry_period)
+            log.info("%s leads %s", self._identity, self._name)
+            try:
+                await self._lead(lead)
+            finally:
+                await self._release()
+
+    async def _lead(self, lead: Callable[[], Awaitable[None]]) -> None:
+        work = asyncio.ensure_future(lead())
+        try:
+            renewed = self._clock.monotonic()
+            while not work.done():
+                await asyncio.wait((work,), timeout=self._timing.retry_period)
+                if work.done():
+                    break
+                try:
+                    async with asyncio.timeout(self._timing.renew_deadline - (self._clock.monotonic() - renewed)):
+                        if await self._try():
+                            renewed = self._clock.monotonic()
+                        elif self._held_by_another():
+                            log.warning("%s lost %s", self._identity, self._name)
+                            return
+                except TimeoutError:
+                    pass
+                if self._clock.monotonic() - renewed >= self._timing.renew_deadline:
+                    log.warning("%s could not renew %s in time", self._identity, self._name)
+                    return
+            await work
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    def _held_by_another(self) -> bool:
+        holder = ((self._observed or {}).get("spec") or {}).get("holderIdentity")
+        return bool(holder) and holder != self._identity
+
+    async def _try(self) -> bool:
+        try:
+            return await self._acquire_or_renew()
+        except (ApiError, ServerUnreachable) as failed:
+            log.info("lease %s: %s", self._name, failed)
+            return False
+
+    async def _acquire_or_renew(self) -> bool:
+        now = objects.format_micro_time(self._clock.now())
+        spec: Object = {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": max(1, int(self._timing.lease_duration)),
+            "acquireTime": now,
+            "renewTime": now,
+            "leaseTransitions": 0,
+        }
+        try:
+            lease = await self._client.get(LEASES, self._name, namespace=self._namespace)
+        except ApiError as refused:
+            if refused.code != 404:
+                raise
+            lease = await self._client.create(
+                LEASES,
+                {
+                    "apiVersion": "coordination.k8s.io/v1",
+                    "kind": "Lease",
+                    "metadata": {"name": self._name, "namespace": self._namespace},
+                    "spec": spec,
+                },
+            )
+            self._observe(lease)
+            return True
+        self._observe(lease)
+        current = lease.get("spec") or {}
+        holder = current.get("holderIdentity")
+        mine = holder == self._identity
+        if holder and not mine and self._clock.monotonic() < self._observed_at + self._timing.lease_duration:
+            return False
+        if mine:
+            spec["acquireTime"] = current.get("acquireTime", now)
+            spec["leaseTransitions"] = current.get("leaseTransitions", 0)
+        else:
+            spec["leaseTransitions"] = int(current.get("leaseTransitions") or 0) + 1
+        changed = deepcopy(lease)
+        changed["spec"] = spec
+        self._observe(await self._client.update(LEASES, changed))
+        return True
+
+    def _observe(self, lease: Object) -> None:
+        # Expiry is judged by our own clock since the Lease last changed: clocks of candidates may differ.
+        if self._observed is None or self._observed.get("spec") != lease.get("spec"):
+            self._observed = lease
+            self._observed_at = self._clock.monotonic()
+
+    async def _release(self) -> None:
+        if self._observed is None or (self._observed.get("spec") or {}).get("holderIdentity") != self._identity:
+            return
+        changed = deepcopy(self._observed)
+        changed["spec"]["holderIdentity"] = ""
+        changed["spec"]["leaseDurationSeconds"] = 1
+        try:
+            async with asyncio.timeout(2.0):
+                await self._client.update(LEASES, changed)
+        except (ApiError, ServerUnreachable, TimeoutError) as failed:
+            log.info("lease %s not given back: %s", self._name, failed)
+        self._observed = None

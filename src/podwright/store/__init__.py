@@ -1,0 +1,1 @@
+"""The cluster store: one small protocol (:mod:`podwright.store.protocol`) and one file a backend."""
