@@ -1,0 +1,5 @@
+"""``python -m podwright``: the podwright command."""
+
+from podwright.cli.main import main
+
+main()

@@ -1,0 +1,105 @@
+"""The machine's list of clusters: gives each name an index, from which its ranges, ports and names on the host
+follow."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from podwright.cluster.files import locked, read_json, write_json
+from podwright.cluster.layout import STATE_ROOT, Layout, check_name
+
+_CLUSTERS = 60
+
+
+class TooManyClusters(Exception):
+    """All indexes of this machine are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """The networks of the cluster with this index: Pods, Services, and the link between its local nodes."""
+
+    index: int
+
+    @property
+    def pods(self) -> ipaddress.IPv4Network:
+        return ipaddress.IPv4Network(f"10.{128 + self.index}.0.0/16")
+
+    @property
+    def services(self) -> ipaddress.IPv4Network:
+        return ipaddress.IPv4Network(f"10.{64 + self.index}.0.0/16")
+
+    @property
+    def nodes(self) -> ipaddress.IPv4Network:
+        return ipaddress.IPv4Network(f"10.{192 + self.index}.0.0/24")
+
+    @property
+    def cluster_dns(self) -> str:
+        return str(self.services.network_address + 10)
+
+    @property
+    def kubernetes_service(self) -> str:
+        return str(self.services.network_address + 1)
+
+    @property
+    def bridge_address(self) -> str:
+        return str(self.nodes.network_address + 1)
+
+    def node_address(self, number: int) -> str:
+        """The address on the link of node number `number` (from 1)."""
+        return str(self.nodes.network_address + 1 + number)
+
+    @property
+    def bridge(self) -> str:
+        """The bridge's interface name on the host (at most 15 characters)."""
+        return f"pw{self.index}"
+
+
+class Registry:
+    """``/var/lib/podwright/registry.json``, changed under a lock."""
+
+    def __init__(self, root: Path = STATE_ROOT) -> None:
+        self._file = root / "registry.json"
+        self._lock = root / "registry.lock"
+        self._root = root
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        return read_json(self._file) or {}
+
+    def clusters(self) -> dict[str, Layout]:
+        return {name: Layout(name, Path(entry["data"])) for name, entry in sorted(self._read().items())}
+
+    def layout(self, name: str) -> Layout | None:
+        """None if there is no such cluster."""
+        entry = self._read().get(check_name(name))
+        return Layout(name, Path(entry["data"])) if entry else None
+
+    def ranges(self, name: str) -> Ranges:
+        return Ranges(int(self._read()[name]["index"]))
+
+    def add(self, name: str, data_dir: Path | None) -> Layout:
+        """The layout of an existing or a new cluster.
+
+        Raises:
+            BadClusterName, TooManyClusters.
+        """
+        check_name(name)
+        with locked(self._lock):
+            entries = self._read()
+            if name not in entries:
+                taken = {int(entry["index"]) for entry in entries.values()}
+                free = next((i for i in range(_CLUSTERS) if i not in taken), None)
+                if free is None:
+                    raise TooManyClusters(f"there are {_CLUSTERS} clusters on this machine already")
+                entries[name] = {"index": free, "data": str((data_dir or self._root / name).absolute())}
+                write_json(self._file, entries)
+        return Layout(name, Path(entries[name]["data"]))
+
+    def remove(self, name: str) -> None:
+        with locked(self._lock):
+            entries = self._read()
+            if entries.pop(name, None) is not None:
+                write_json(self._file, entries)

@@ -1,0 +1,65 @@
+"""What a cluster was asked to be: the flags of its first ``podwright up``, kept in its data directory."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from podwright.cluster.files import read_json, write_json
+from podwright.cluster.layout import Layout
+
+FLAGS = {
+    "nodes": "--nodes",
+    "data_dir": "--data-dir",
+    "kubeconfig": "--kubeconfig",
+    "port": "--port",
+    "store": "--store",
+    "runtime": "--runtime",
+    "simulated_nodes": "--simulated-nodes",
+    "static_pods": "--static-pods",
+    "fast_failover": "--fast-failover",
+}
+"""Fields of the spec that a flag sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """`port` is the API server's, `kubelet_port` that of a one-process cluster's kubelet; both are chosen at the
+    first start and kept. `crash_loop_*`, `node_grace` and `toleration` are seconds."""
+
+    name: str
+    nodes: int = 1
+    data_dir: str = ""
+    kubeconfig: str = ""
+    port: int = 0
+    kubelet_port: int = 10250
+    store: str = ""
+    runtime: str = "auto"
+    simulated_nodes: int = 0
+    static_pods: str = ""
+    fast_failover: bool = False
+    crash_loop_initial: float = 10.0
+    crash_loop_maximum: float = 300.0
+    crash_loop_reset: float = 600.0
+    node_grace: float = 50.0
+    toleration: int = 300
+
+    def save(self, layout: Layout) -> None:
+        layout.spec_file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(layout.spec_file, asdict(self))
+
+    @classmethod
+    def load(cls, layout: Layout) -> ClusterSpec | None:
+        stored = read_json(layout.spec_file)
+        if stored is None:
+            return None
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: v for k, v in stored.items() if k in known})
+
+    def differences(self, asked: dict[str, Any]) -> list[str]:
+        """A line for each flag in `asked` (only what was given on the command line) that says otherwise."""
+        return [
+            f"{FLAGS[field]}: the cluster has {getattr(self, field)!r}, asked was {value!r}"
+            for field, value in asked.items()
+            if field in FLAGS and getattr(self, field) != value
+        ]
