@@ -1,0 +1,48 @@
+"""``podwright node``: one node's process, and what can be done to a node."""
+
+from __future__ import annotations
+
+import click
+
+from podwright.cli.options import name_option, ready_option, tells_failures
+
+
+@click.group(invoke_without_command=True)
+@name_option
+@click.option("--node", "node_name", default="", help="The node's name in its cluster.")
+@ready_option
+@click.pass_context
+def node(ctx: click.Context, name: str, node_name: str, ready_fd: int | None) -> None:
+    """Run a node's kubelet in the foreground (what systemd starts); or join, stop or kill one."""
+    if ctx.invoked_subcommand is not None:
+        return
+    if not node_name:
+        raise click.UsageError("--node is missing")
+    from podwright.cluster.node_process import run_node
+
+    run_node(name, node_name, ready_fd=ready_fd)
+
+
+@node.command()
+@click.argument("node_name", metavar="NODE")
+@name_option
+def kill(node_name: str, name: str) -> None:
+    """End a node of a local cluster with everything in it, as a power cut would."""
+    from podwright.cluster.down import NoSuchCluster
+    from podwright.cluster.node_kill import NoSuchNode, kill_node
+    from podwright.cluster.up import require_root
+
+    tells_failures()(require_root)()
+    tells_failures(NoSuchCluster, NoSuchNode, TimeoutError)(kill_node)(name, node_name)
+    click.echo(f"node {node_name} of cluster {name} is dead; podwright up --name {name} boots it again")
+
+
+@node.command(hidden=True)
+@name_option
+@click.option("--node", "node_name", required=True)
+@click.option("--remove", is_flag=True, help="Remove the stopped Pods' records too.")
+def clear(name: str, node_name: str, remove: bool) -> None:
+    """Stop every Pod of a node whose kubelet is down."""
+    from podwright.cluster.node_process import clear_node
+
+    clear_node(name, node_name, remove=remove)
