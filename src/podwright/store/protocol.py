@@ -72,6 +72,15 @@ class StoreUnavailable(Exception):
     quorum). It is not known whether the write took effect."""
 
 
+class FutureRevision(StoreUnavailable):
+    """list or compact: the revision asked for is not reached yet. ``current`` is the newest there is. The caller may
+    have it from another server that is ahead, or from before a restore."""
+
+    def __init__(self, revision: int, current: int) -> None:
+        super().__init__(f"revision {revision} is not reached yet, the newest is {current}")
+        self.current = current
+
+
 class Watch(Protocol):
     """An open watch. Iterating gives batches of changes in revision order, none lost, none doubled; the batch's
     writes were durable before it was given.
