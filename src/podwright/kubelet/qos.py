@@ -1,0 +1,90 @@
+"""Quality of service: the class of a Pod, and what the kernel's OOM killer is told of it.
+
+The rules are those of the documentation pages "Pod Quality of Service Classes" and "Node-pressure Eviction".
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from podwright.api import quantity
+from podwright.api.objects import Object
+from podwright.kubelet import pods
+
+GUARANTEED = "Guaranteed"
+BURSTABLE = "Burstable"
+BEST_EFFORT = "BestEffort"
+
+_COUNTED = ("cpu", "memory")
+_GUARANTEED_OOM = -997
+_BEST_EFFORT_OOM = 1000
+
+
+def qos_class(pod: Object) -> str:
+    """The class by requests and limits for CPU and memory; once written in the status it never changes."""
+    written = (pod.get("status") or {}).get("qosClass")
+    return str(written) if written else computed_class(pod)
+
+
+def computed_class(pod: Object) -> str:
+    level = pod["spec"].get("resources")
+    if level and any(level.get(which) for which in ("requests", "limits")):
+        return _class([level])
+    return _class([c.get("resources") or {} for c in (*pods.containers(pod), *pods.init_containers(pod))])
+
+
+def _class(sets: list[Object]) -> str:
+    requests: dict[str, Decimal] = {}
+    limits: dict[str, Decimal] = {}
+    guaranteed = True
+    for resources in sets:
+        for name, text in (resources.get("requests") or {}).items():
+            if name in _COUNTED and quantity.parse(text) > 0:
+                requests[name] = requests.get(name, Decimal(0)) + quantity.parse(text)
+        limited = set()
+        for name, text in (resources.get("limits") or {}).items():
+            if name in _COUNTED and quantity.parse(text) > 0:
+                limited.add(name)
+                limits[name] = limits.get(name, Decimal(0)) + quantity.parse(text)
+        guaranteed = guaranteed and len(limited) == len(_COUNTED)
+    if not requests and not limits:
+        return BEST_EFFORT
+    if guaranteed and requests == limits:
+        return GUARANTEED
+    return BURSTABLE
+
+
+def oom_score_adj(pod: Object, ctr: Object, memory_capacity: int) -> int:
+    """Guaranteed and critical Pods last (-997), BestEffort first (1000), Burstable by the share of the node's memory
+    that was requested: 3 to 999."""
+    if int(pod["spec"].get("priority") or 0) >= 2_000_000_000 or pods.is_static(pod):
+        return _GUARANTEED_OOM
+    kind = qos_class(pod)
+    if kind == GUARANTEED:
+        return _GUARANTEED_OOM
+    if kind == BEST_EFFORT:
+        return _BEST_EFFORT_OOM
+    requests = (ctr.get("resources") or {}).get("requests") or {}
+    memory = quantity.value(requests.get("memory", "0"))
+    level = ((pod["spec"].get("resources") or {}).get("requests") or {}).get("memory")
+    if level is not None:
+        memory += _share_of_pod_memory(pod, quantity.value(level))
+    score = 1000 - (1000 * memory) // memory_capacity if memory_capacity > 0 else 999
+    if pods.is_init(pod, ctr["name"]) and pods.is_sidecar(ctr):
+        score = min(score, _least_of_mains(pod, memory_capacity))
+    if score < 1000 + _GUARANTEED_OOM:
+        return 1000 + _GUARANTEED_OOM
+    return _BEST_EFFORT_OOM - 1 if score == _BEST_EFFORT_OOM else int(score)
+
+
+def _share_of_pod_memory(pod: Object, level: int) -> int:
+    """What the Pod requests beyond its containers' sum is theirs in equal parts."""
+    mains = pods.containers(pod)
+    total = sum(
+        quantity.value(((c.get("resources") or {}).get("requests") or {}).get("memory", "0")) for c in mains
+    )
+    return max(0, level - total) // max(1, len(mains))
+
+
+def _least_of_mains(pod: Object, memory_capacity: int) -> int:
+    return min((oom_score_adj(pod, c, memory_capacity) for c in pods.containers(pod)), default=999)
