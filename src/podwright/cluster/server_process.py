@@ -1,0 +1,154 @@
+"""The server process of a local cluster: API server, scheduler and controllers in one event loop, and in a cluster of
+one node that node's kubelet too. Components get in-process clients; each with its own user."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from podwright.apiserver.config import ApiServerConfig
+from podwright.apiserver.server import ApiServer
+from podwright.client.client import Client
+from podwright.client.https import HttpsTransport
+from podwright.client.transport import InProcessTransport
+from podwright.cluster import host, loop
+from podwright.cluster.down import find_cluster
+from podwright.cluster.layout import Layout
+from podwright.cluster.pki import Pki
+from podwright.cluster.processes import ReadyPipe, notify_systemd
+from podwright.cluster.registry import Ranges
+from podwright.cluster.spec import ClusterSpec
+from podwright.cluster.up import node_names
+
+log = logging.getLogger(__name__)
+
+ClientFor = Callable[[str, Sequence[str]], Client]
+
+
+def run_server(name: str, *, components: Sequence[str], node: str, ready_fd: int | None) -> None:
+    """Runs until SIGTERM. Pods keep running after it ended, however it ended."""
+    pipe = ReadyPipe(ready_fd)
+    try:
+        loop.run(lambda stop: ServerProcess(name, components, node, pipe).run(stop))
+    except BaseException as failed:
+        pipe.failed(f"{type(failed).__name__}: {_innermost(failed)}")
+        raise
+
+
+def _innermost(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__
+
+
+class ServerProcess:
+    """Starts what it was asked for, in the order in which each needs the other."""
+
+    def __init__(self, name: str, components: Sequence[str], node: str, pipe: ReadyPipe) -> None:
+        self._spec, self._layout, self._ranges = find_cluster(name)
+        self._components = components
+        self._node = node
+        self._pipe = pipe
+        self._pki = Pki(self._layout.pki)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                clients = await self._start_api_server(group)
+                self._start_components(group, clients)
+                if self._node:
+                    await self._start_node(group, clients)
+                self._pipe.ready()
+                await loop.run_until(stop, group)
+        except* loop.Stopped:
+            log.info("asked to end: Pods keep running")
+        notify_systemd("STOPPING=1")
+
+    async def _start_api_server(self, group: asyncio.TaskGroup) -> ClientFor:
+        if "apiserver" not in self._components:
+            return self._remote_client
+        make_certificates(self._spec, self._layout, self._ranges)
+        self._pipe.progress("certificates are there")
+        server = ApiServer(api_server_config(self._spec, self._layout, self._ranges))
+        await server.start()
+        group.create_task(self._close_at_end(server), name="api server")
+        self._pipe.progress(f"API server serves on port {self._spec.port}")
+        return lambda user, groups: Client(InProcessTransport(server.local, user, groups))
+
+    @staticmethod
+    async def _close_at_end(server: ApiServer) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await server.stop()
+
+    def _remote_client(self, user: str, groups: Sequence[str]) -> Client:
+        pair = self._pki.client(user.replace(":", "_"), user, groups)
+        return Client(
+            HttpsTransport(
+                [f"https://127.0.0.1:{self._spec.port}"],
+                ca_file=self._pki.ca.certificate,
+                certificate=(pair.certificate, pair.key),
+                user_agent=f"podwright {user}",
+            )
+        )
+
+    def _start_components(self, group: asyncio.TaskGroup, clients: ClientFor) -> None:
+        if "scheduler" in self._components:
+            from podwright.cluster.components import scheduler
+
+            group.create_task(scheduler(clients), name="scheduler")
+        if "controllers" in self._components:
+            from podwright.cluster.components import controllers
+
+            group.create_task(controllers(self._spec, self._pki, self._ranges, clients), name="controllers")
+
+    async def _start_node(self, group: asyncio.TaskGroup, clients: ClientFor) -> None:
+        from podwright.cluster.node_process import LocalNode
+
+        client = clients(f"system:node:{self._node}", ("system:nodes",))
+        node = LocalNode(self._spec, self._layout, self._ranges, self._node, client, address=host.primary_address())
+        await node.start(group)
+        self._pipe.progress(f"{self._node} runs")
+        await node.ready()
+
+
+def make_certificates(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> None:
+    """Everything that a local cluster's processes and its admin need."""
+    pki = Pki(layout.pki)
+    pki.ensure_ca()
+    pki.ensure_service_account_key()
+    names = [
+        "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local", host.hostname(),
+        "127.0.0.1", ranges.kubernetes_service, ranges.bridge_address, host.primary_address(),
+    ]  # fmt: skip
+    pki.server("apiserver", "kube-apiserver", names)
+    pki.client("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ["system:masters"])
+    pki.client("admin", "kubernetes-admin", ["system:masters"])
+    for number, node in enumerate(node_names(spec), start=1):
+        address = host.primary_address() if spec.nodes == 1 else ranges.node_address(number)
+        pki.server(f"kubelet-{node}", f"system:node:{node}", [node, address, "127.0.0.1"], ["system:nodes"])
+        if spec.nodes > 1:
+            pki.client(f"node-{node}", f"system:node:{node}", ["system:nodes"])
+
+
+def api_server_config(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> ApiServerConfig:
+    pki = Pki(layout.pki)
+    layout.store_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return ApiServerConfig(
+        store_url=spec.store or f"sqlite://{layout.store_file}",
+        store_exclusive=not spec.store.startswith("etcd"),
+        certificate=pki.directory / "apiserver.crt",
+        key=pki.directory / "apiserver.key",
+        client_ca=pki.ca.certificate,
+        port=spec.port,
+        advertise_address=host.primary_address() if spec.nodes == 1 else ranges.bridge_address,
+        service_cidr=str(ranges.services),
+        service_account_signing_key=pki.service_account_key,
+        kubelet_client_certificate=pki.directory / "apiserver-kubelet-client.crt",
+        kubelet_client_key=pki.directory / "apiserver-kubelet-client.key",
+        kubelet_ca=pki.ca.certificate,
+    )
+
