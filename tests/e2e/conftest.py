@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.e2e.harness import Cluster
+
+FAST_RESTARTS = ("--crash-loop-initial", "0.3", "--crash-loop-maximum", "2")
+
+
+@pytest.fixture(scope="module")
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One cluster a module. The module's FLAGS go to ``podwright up``."""
+    directory: Path = tmp_path_factory.mktemp("cluster")
+    flags = tuple(getattr(request.module, "FLAGS", FAST_RESTARTS))
+    name = "t-" + request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")[:24]
+    started = Cluster(name, directory / "kubeconfig", tuple(f.format(tmp=directory) for f in flags))
+    started.podwright("down", "--purge", check=False)
+    started.up()
+    yield started
+    started.podwright("down", "--purge")

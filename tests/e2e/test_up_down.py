@@ -1,0 +1,59 @@
+"""``podwright up`` and ``down``: two clusters side by side, and nothing left afterwards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.e2e.harness import Cluster, busybox, pod, until
+from tests.node.leaks import Snapshot
+
+
+def test_purge_leaves_nothing_on_the_host(tmp_path: Path) -> None:
+    before = Snapshot.take()
+    one = Cluster("leak-one", tmp_path / "one")
+    two = Cluster("leak-two", tmp_path / "two", ("--nodes", "2", "--data-dir", str(tmp_path / "data")))
+    one.up()
+    two.up()
+    for cluster in (one, two):
+        cluster.apply(pod("a", busybox("c", "sleep 3600")), pod("b", busybox("c", "sleep 3600"), hostNetwork=True))
+        cluster.running("a")
+        cluster.running("b")
+    assert one.pod("a")["status"]["podIP"] != two.pod("a")["status"]["podIP"]
+    assert json.loads(two.podwright("status", "-o", "json").stdout)["ready"] is True
+    two.podwright("down", "--purge")
+    one.running("a")
+    one.podwright("down", "--purge")
+    assert Snapshot.take().difference(before) == []
+    assert not (tmp_path / "data").exists() and not Path("/var/lib/podwright/leak-one").exists()
+    config = yaml.safe_load((tmp_path / "one").read_text())
+    assert config["contexts"] == [] and config["users"] == []
+
+
+def test_up_is_repeatable_and_refuses_other_flags(tmp_path: Path) -> None:
+    cluster = Cluster("again", tmp_path / "config")
+    try:
+        cluster.up()
+        cluster.apply(pod("kept", busybox("c", "sleep 3600")))
+        cluster.running("kept")
+        cluster.up()
+        assert cluster.pod("kept")["status"]["containerStatuses"][0]["restartCount"] == 0
+        refused = cluster.podwright("up", "--nodes", "3", check=False)
+        assert refused.returncode == 1
+        assert "--nodes: the cluster has 1, asked was 3" in refused.stderr
+        cluster.podwright("down")
+        assert cluster.podwright("status", check=False).returncode == 3
+        assert yaml.safe_load((tmp_path / "config").read_text())["contexts"] == []
+        cluster.up()
+        status = until(lambda: cluster.running("kept"), "data is kept, and the Pod runs again")
+        assert status["status"]["containerStatuses"][0]["restartCount"] >= 1
+    finally:
+        cluster.podwright("down", "--purge", check=False)
+
+
+@pytest.mark.parametrize(("name", "line"), [("Bad_Name", "invalid cluster name"), ("nobody", "there is no cluster")])
+def test_bad_names_get_one_clear_line(tmp_path: Path, name: str, line: str) -> None:
+    done = Cluster(name, tmp_path / "c").podwright("down", check=False)
+    assert done.returncode == 1 and line in done.stderr and done.stderr.count("\n") == 1
