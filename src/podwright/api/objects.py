@@ -1,7 +1,5 @@
 """API objects as plain dicts, and the few accessors that every component needs."""
 
-from __future__ import annotations
-
 import copy
 from datetime import UTC, datetime
 from typing import Any
