@@ -1,1 +1,4 @@
-"""The controllers: a file each, on one small frame of informer, work queue and reconcile."""
+"""The controllers: each drives one kind of object towards its spec; they meet only through the API.
+
+:class:`podwright.controllers.manager.ControllerManager` runs them; :mod:`podwright.controllers.frame` is what they share.
+"""
