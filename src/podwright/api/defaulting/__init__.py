@@ -8,7 +8,7 @@ their canonical form at the same time, because upstream's decoder does so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from importlib import import_module
 
 from podwright.api.objects import Object
