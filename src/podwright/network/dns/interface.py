@@ -1,0 +1,27 @@
+"""The interface that holds the cluster's DNS address on a node: a dummy, so that the address is the node's own and
+goes with the interface."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def ensure(interface: str, address: str) -> None:
+    """Makes the interface with the address if it is not there. Raises OSError."""
+    if not Path(f"/sys/class/net/{interface}").exists():
+        _batch(f"link add {interface} type dummy", f"addr add {address}/32 dev {interface}", f"link set {interface} up")
+
+
+def remove(interface: str) -> None:
+    """Idempotent."""
+    if Path(f"/sys/class/net/{interface}").exists():
+        _batch(f"link del {interface}")
+
+
+def _batch(*lines: str) -> None:
+    done = subprocess.run(
+        ["ip", "-batch", "-"], input="\n".join(lines) + "\n", capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise OSError(f"ip: {done.stderr.strip()}")
