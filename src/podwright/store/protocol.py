@@ -81,6 +81,10 @@ class FutureRevision(StoreUnavailable):
         self.current = current
 
 
+class ValueTooLarge(StoreUnavailable):
+    """create or update: the backend takes no value of that size (etcd: 1.5 MiB by default). Nothing was written."""
+
+
 class Watch(Protocol):
     """An open watch. Iterating gives batches of changes in revision order, none lost, none doubled; the batch's
     writes were durable before it was given.

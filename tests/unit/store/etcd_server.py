@@ -1,0 +1,95 @@
+"""Real etcd processes for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+START_TIMEOUT = 20.0
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+class EtcdMember:
+    """One etcd process on loopback."""
+
+    def __init__(self, directory: Path, name: str, peers: dict[str, int], client_port: int, tls: Sequence[str]) -> None:
+        self.port = client_port
+        scheme = "https" if tls else "http"
+        client_url = f"{scheme}://127.0.0.1:{client_port}"
+        cluster = ",".join(f"{peer}=http://127.0.0.1:{port}" for peer, port in peers.items())
+        peer_url = f"http://127.0.0.1:{peers[name]}"
+        self._log = directory / f"{name}.log"
+        self._command = [
+            shutil.which("etcd") or "etcd",
+            *("--name", name, "--data-dir", str(directory / name)),
+            *("--listen-client-urls", client_url, "--advertise-client-urls", client_url),
+            *("--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url),
+            *("--initial-cluster", cluster, "--initial-cluster-token", str(peers)),
+            *("--heartbeat-interval", "20", "--election-timeout", "200"),
+            *tls,
+        ]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    async def ready(self) -> None:
+        """Waits until the client port is served, which etcd does once it has a leader."""
+        assert self.process is not None
+        async with asyncio.timeout(START_TIMEOUT):
+            while True:
+                if self.process.poll() is not None:
+                    raise RuntimeError(f"etcd ended: {self._log.read_text()[-2000:]}")
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                except OSError:
+                    await asyncio.sleep(0.01)
+                    continue
+                writer.close()
+                return
+
+    def kill(self) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGKILL)  # ends a stopped process too
+            self.process.wait()
+            self.process = None
+
+    def pause(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+
+@contextlib.asynccontextmanager
+async def etcd_cluster(directory: Path, size: int, tls: Sequence[str] = ()) -> AsyncIterator[list[EtcdMember]]:
+    """Members that are ready, killed at the end."""
+    ports = free_ports(2 * size)
+    peers = {f"member-{number}": ports[number] for number in range(size)}
+    members = [EtcdMember(directory, name, peers, ports[size + n], tls) for n, name in enumerate(peers)]
+    try:
+        for member in members:
+            member.start()
+        for member in members:
+            await member.ready()
+        yield members
+    finally:
+        for member in members:
+            member.kill()
