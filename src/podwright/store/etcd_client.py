@@ -87,21 +87,23 @@ class EtcdClient:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._patience
         while True:
-            channel = await self.connected()
+            proposed = False
             try:
+                channel = await self.connected()
+                proposed = True
                 return await self._exchange(channel, method, request, reply)
+            except StoreUnavailable as error:
+                problem: Exception = error
             except GRPCError as error:
                 if error.status not in (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED, Status.CANCELLED):
                     raise
-                problem: Exception = error
+                problem = error
                 proposed = error.message != _NO_LEADER
-                self.turn_from(channel)
+                self.turn_from(channel, error)
             except CONNECTION_ERRORS as error:
-                problem, proposed = error, True
-                self.turn_from(channel, hung=isinstance(error, TimeoutError))
-            if proposed and not repeatable:
-                raise StoreUnavailable(f"etcd: {describe(problem)}") from problem
-            if clock() + pause > deadline:
+                problem = error
+                self.turn_from(channel, error, hung=isinstance(error, TimeoutError))
+            if self._closed or (proposed and not repeatable) or clock() + pause > deadline:
                 raise StoreUnavailable(f"etcd: {describe(problem)}") from problem
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
@@ -131,8 +133,8 @@ class EtcdClient:
         try:
             async with call:
                 yield cast("Stream[Any, _Reply]", call)
-        except CONNECTION_ERRORS:
-            self.turn_from(channel)
+        except CONNECTION_ERRORS as error:
+            self.turn_from(channel, error)
             raise
 
     async def connected(self) -> Channel:
@@ -140,7 +142,7 @@ class EtcdClient:
         problem: Exception | None = None
         for _ in self._channels:
             if self._closed:
-                raise StoreUnavailable("etcd: the store is closed")
+                raise StoreUnavailable("the store is closed")
             channel = self._channels[self._current]
             try:
                 async with asyncio.timeout(self._request_timeout):
@@ -148,17 +150,17 @@ class EtcdClient:
                 return channel
             except (OSError, TimeoutError) as error:
                 problem = error
-                self.turn_from(channel)
-        raise StoreUnavailable(f"etcd: no member can be reached, {describe(problem)}") from problem
+                self.turn_from(channel, error)
+        raise StoreUnavailable(f"no member can be reached, {describe(problem)}") from problem
 
-    def turn_from(self, channel: Channel, *, hung: bool = False) -> None:
+    def turn_from(self, channel: Channel, problem: Exception, *, hung: bool = False) -> None:
         """Uses another member from now on. A connection that is `hung` is ended, with the calls and watches on it."""
         if self._closed:
             return
         if channel is self._channels[self._current] and len(self._channels) > 1:
-            problem = self._names[self._current]
+            left = self._names[self._current]
             self._current = (self._current + 1) % len(self._channels)
-            _log.warning("etcd: turning from %s to %s", problem, self._names[self._current])
+            _log.warning("etcd: from %s to %s: %s", left, self._names[self._current], describe(problem))
         if hung:
             channel.close()
 

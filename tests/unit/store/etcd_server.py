@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import shutil
 import signal
 import socket
@@ -62,6 +63,13 @@ class EtcdMember:
                 writer.close()
                 return
 
+    async def active_peers(self) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+        text = (await reader.read()).decode()
+        writer.close()
+        return len(re.findall(r"^etcd_network_active_peers\{.*\} [1-9]", text, re.MULTILINE))
+
     def kill(self) -> None:
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -76,6 +84,14 @@ class EtcdMember:
     def resume(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
+
+
+async def joined(members: Sequence[EtcdMember]) -> None:
+    """Waits until every two of the members (plain text ones) are connected: only then may the next one fail."""
+    async with asyncio.timeout(START_TIMEOUT):
+        for member in members:
+            while await member.active_peers() < len(members) - 1:
+                await asyncio.sleep(0.02)
 
 
 @contextlib.asynccontextmanager
