@@ -1,0 +1,158 @@
+"""Cgroup settings of containers and Pods from their resources (documentation page "Resource Management for Pods and
+Containers"); ``podwright.io/disk-*`` limits throttle disk I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from podwright.api import quantity
+from podwright.api.objects import Object
+from podwright.kubelet import pods, qos
+from podwright.runtime.protocol import DiskLimits, Resources
+
+MIN_SHARES = 2
+MAX_SHARES = 262144
+MIN_QUOTA = 1000
+HUGEPAGES = "hugepages-"
+DISK_PREFIX = "podwright.io/disk-"
+_SHARES_PER_CPU = 1024
+_DISK_FIELDS = {
+    "podwright.io/disk-read-bps": "read_bps",
+    "podwright.io/disk-write-bps": "write_bps",
+    "podwright.io/disk-read-iops": "read_iops",
+    "podwright.io/disk-write-iops": "write_iops",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupPolicy:
+    """What the node adds: whether CPU limits are enforced and over which period (microseconds), the memory that the
+    node has, how many processes a Pod may have (-1: any number)."""
+
+    cpu_quota: bool = True
+    cpu_period: int = 100_000
+    memory_capacity: int = 0
+    pod_pids_limit: int = -1
+
+
+def shares(milli_cpu: int) -> int:
+    if milli_cpu == 0:
+        return MIN_SHARES
+    return min(MAX_SHARES, max(MIN_SHARES, milli_cpu * _SHARES_PER_CPU // 1000))
+
+
+def quota(milli_cpu: int, period: int) -> int:
+    """Microseconds a period; -1 for no limit."""
+    if milli_cpu == 0:
+        return -1
+    return max(MIN_QUOTA, milli_cpu * period // 1000)
+
+
+def _disk(limits: Mapping[str, str], requests: Mapping[str, str]) -> DiskLimits:
+    values = {name: quantity.value(limits[key]) for key, name in _DISK_FIELDS.items() if key in limits}
+    return DiskLimits(**values)
+
+
+def _hugepages(limits: Mapping[str, str]) -> dict[str, int]:
+    """By page size as the kernel spells it: "2MB", "1GB"."""
+    found = {}
+    for name, amount in limits.items():
+        if name.startswith(HUGEPAGES):
+            size = quantity.value(name.removeprefix(HUGEPAGES))
+            power, unit = next(((p, u) for p, u in ((30, "GB"), (20, "MB")) if size >= 1 << p), (10, "KB"))
+            found[f"{size >> power}{unit}"] = quantity.value(amount)
+    return found
+
+
+def container_resources(pod: Object, ctr: Object, policy: CgroupPolicy) -> Resources:
+    """Of one container. Without a limit of its own it may use the Pod-level one."""
+    resources = ctr.get("resources") or {}
+    requests, limits = resources.get("requests") or {}, dict(resources.get("limits") or {})
+    for name, amount in ((pod["spec"].get("resources") or {}).get("limits") or {}).items():
+        if name in ("cpu", "memory"):
+            limits.setdefault(name, amount)
+    cpu_limit = quantity.milli(limits.get("cpu", "0"))
+    cpu = quantity.milli(requests["cpu"]) if "cpu" in requests else quantity.milli(
+        (resources.get("limits") or {}).get("cpu", "0")
+    )  # fmt: skip
+    memory = quantity.value(limits.get("memory", "0"))
+    return Resources(
+        cpu_shares=shares(cpu),
+        cpu_quota=quota(cpu_limit, policy.cpu_period) if policy.cpu_quota else 0,
+        cpu_period=policy.cpu_period if policy.cpu_quota else 0,
+        memory_limit=memory,
+        memory_swap_limit=memory,
+        oom_score_adj=qos.oom_score_adj(pod, ctr, policy.memory_capacity),
+        hugepage_limits=_hugepages(limits),
+        disk=_disk(limits, requests),
+    )
+
+
+def pod_requests_limits(pod: Object) -> tuple[dict[str, str], dict[str, str]]:
+    """What the whole Pod requests, and its limits where every container (or the Pod) has one; with overhead. Sidecars
+    count with the main containers, an ordinary init container only as far as it is larger than what runs later."""
+    spec = pod["spec"]
+    level = spec.get("resources") or {}
+    requests = _aggregate(pod, "requests", need_all=False)
+    limits = _aggregate(pod, "limits", need_all=True)
+    requests.update(level.get("requests") or {})
+    limits.update(level.get("limits") or {})
+    for name, amount in (level.get("limits") or {}).items():
+        if name not in (level.get("requests") or {}) and name not in requests:
+            requests[name] = amount
+    for name, amount in (spec.get("overhead") or {}).items():
+        requests[name] = quantity.add(requests.get(name, "0"), amount)
+        if name in limits:
+            limits[name] = quantity.add(limits[name], amount)
+    return requests, limits
+
+
+def _aggregate(pod: Object, which: str, *, need_all: bool) -> dict[str, str]:
+    def of(ctr: Object) -> Mapping[str, str]:
+        return (ctr.get("resources") or {}).get(which) or {}
+
+    mains = list(pods.containers(pod))
+    sidecars = [c for c in pods.init_containers(pod) if pods.is_sidecar(c)]
+    total: dict[str, str] = {}
+    for ctr in (*mains, *sidecars):
+        for name, amount in of(ctr).items():
+            total[name] = quantity.add(total[name], amount) if name in total else amount
+    beside: dict[str, str] = {}
+    for ctr in pods.init_containers(pod):
+        for name, amount in of(ctr).items():
+            needed = quantity.add(amount, beside[name]) if name in beside else amount
+            if pods.is_sidecar(ctr):
+                beside[name] = needed
+            if name not in total or quantity.compare(needed, total[name]) > 0:
+                total[name] = needed
+    if need_all:
+        everyone = (*mains, *pods.init_containers(pod))
+        return {n: a for n, a in total.items() if n not in ("cpu", "memory") or all(n in of(c) for c in everyone)}
+    return total
+
+
+def pod_resources(pod: Object, policy: CgroupPolicy) -> Resources:
+    """Of the Pod's own cgroup, in which its containers' lie."""
+    requests, limits = pod_requests_limits(pod)
+    level_disk = (pod["spec"].get("resources") or {}).get("limits") or {}
+    memory = quantity.value(limits.get("memory", "0"))
+    cpu = quantity.milli(limits.get("cpu", "0"))
+    return replace(
+        Resources(
+            cpu_shares=shares(quantity.milli(requests.get("cpu", "0"))),
+            memory_limit=memory,
+            pids_limit=policy.pod_pids_limit,
+            hugepage_limits=_hugepages(limits),
+            disk=_disk({k: v for k, v in level_disk.items() if k.startswith(DISK_PREFIX)}, {}),
+        ),
+        cpu_quota=quota(cpu, policy.cpu_period) if policy.cpu_quota and cpu else -1,
+        cpu_period=policy.cpu_period,
+    )
+
+
+def qos_cgroup(pod: Object, root: str) -> str:
+    """The parent cgroup of the Pod's containers: Guaranteed Pods at the top, the others below their class."""
+    kind = qos.qos_class(pod)
+    middle = {qos.BURSTABLE: "/burstable", qos.BEST_EFFORT: "/besteffort"}.get(kind, "")
+    return f"{root}{middle}/pod{pod['metadata']['uid']}"

@@ -1,0 +1,118 @@
+"""The ConfigMaps, Secrets and other objects that Pods of this node refer to: read on demand, watched one by one as
+long as a Pod needs to follow them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from podwright.api import objects
+from podwright.api.objects import Object
+from podwright.api.resources import Resource
+from podwright.api.status import ApiError, not_found
+from podwright.client.client import Client, with_type
+from podwright.client.clock import Clock
+from podwright.client.informers import Informer
+
+log = logging.getLogger(__name__)
+
+Reference = tuple[Resource, str, str]
+"""(resource, namespace, name)"""
+
+
+@dataclass(slots=True)
+class _Watched:
+    informer: Informer
+    task: asyncio.Task[None] | None = None
+    holders: set[str] = field(default_factory=set)
+
+
+class ReferencedObjects:
+    """Run :meth:`run` as a task. `changed` is told the uid of each Pod that follows an object which changed."""
+
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._watched: dict[Reference, _Watched] = {}
+        self._listeners: list[Callable[[str], None]] = []
+        self._group: asyncio.TaskGroup | None = None
+
+    def listen(self, changed: Callable[[str], None]) -> None:
+        self._listeners.append(changed)
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        """From the watch if there is one, else from the server.
+
+        Raises:
+            ApiError: there is no such object, or it may not be read.
+            ServerUnreachable: no server, and it is not known here.
+        """
+        watched = self._watched.get((resource, namespace, name))
+        if watched is not None and watched.informer.has_synced():
+            found = watched.informer.get(f"{namespace}/{name}" if namespace else name)
+            if found is None:
+                raise not_found(resource.group, resource.plural, name)
+            return found
+        return with_type(resource, await self._client.get(resource, name, namespace=namespace))
+
+    async def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """Like :meth:`get`, None if it does not exist."""
+        try:
+            return await self.get(resource, namespace, name)
+        except ApiError as refused:
+            if refused.code == 404:
+                return None
+            raise
+
+    def follow(self, uid: str, resource: Resource, namespace: str, name: str) -> None:
+        """The Pod is woken when the object comes, changes or goes, until :meth:`release`."""
+        reference = (resource, namespace, name)
+        watched = self._watched.get(reference)
+        if watched is None:
+            informer = Informer(
+                self._client,
+                resource,
+                namespace=namespace,
+                field_selector=f"metadata.name={name}",
+                clock=self._clock,
+            )
+            watched = self._watched[reference] = _Watched(informer)
+            informer.add_handler(lambda old, new: self._told(reference, old, new))
+            self._start(reference)
+        watched.holders.add(uid)
+
+    def release(self, uid: str) -> None:
+        """The Pod is gone: what only it followed is watched no more."""
+        for reference, watched in list(self._watched.items()):
+            watched.holders.discard(uid)
+            if not watched.holders:
+                del self._watched[reference]
+                if watched.task is not None:
+                    watched.task.cancel()
+
+    def _told(self, reference: Reference, old: Object | None, new: Object | None) -> None:
+        watched = self._watched.get(reference)
+        if watched is None:
+            return
+        if old is None and new is not None and not watched.informer.has_synced():
+            # The first list shows what the Pods have read already, unless they waited for it.
+            log.debug("following %s %s", reference[0].qualified, objects.key(new))
+        for uid in list(watched.holders):
+            for listener in self._listeners:
+                listener(uid)
+
+    def _start(self, reference: Reference) -> None:
+        watched = self._watched[reference]
+        if self._group is not None and watched.task is None:
+            name = f"watch {reference[0].qualified} {reference[1]}/{reference[2]}"
+            watched.task = self._group.create_task(watched.informer.run(), name=name)
+
+    async def run(self) -> None:
+        """Keeps the watches until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for reference in list(self._watched):
+                self._start(reference)
+            await asyncio.Event().wait()

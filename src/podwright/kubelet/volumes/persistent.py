@@ -1,0 +1,114 @@
+"""persistentVolumeClaim and generic ephemeral volumes on PersistentVolumes that this node can reach by itself:
+hostPath, local and nfs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from podwright.api import objects
+from podwright.api.objects import Object
+from podwright.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
+from podwright.api.status import ApiError
+from podwright.client.transport import ServerUnreachable
+from podwright.kubelet.node.affinity import matches_term
+from podwright.kubelet.volumes import host_path
+from podwright.kubelet.volumes.mount_points import MS_BIND, MS_REC, is_mount_point, mount
+from podwright.kubelet.volumes.mounted import MountedVolume, VolumeContext, VolumeFailure
+from podwright.kubelet.volumes.ownership import give_to_group
+
+
+async def setup(context: VolumeContext, volume: Object) -> MountedVolume:
+    """The volume behind the claim.
+
+    Raises:
+        VolumeFailure: the claim is not bound, or its volume cannot be had here.
+    """
+    name = volume["name"]
+    if "ephemeral" in volume:
+        claim_name, read_only = f"{objects.name(context.pod)}-{name}", False
+    else:
+        source = volume["persistentVolumeClaim"]
+        claim_name, read_only = source["claimName"], bool(source.get("readOnly"))
+    claim = await _claim(context, claim_name)
+    if "ephemeral" in volume and (objects.controller_of(claim) or {}).get("uid") != objects.uid(context.pod):
+        raise VolumeFailure(f'PVC "{claim_name}" was not created for pod "{objects.name(context.pod)}"')
+    pv = await _volume(context, str((claim.get("spec") or {}).get("volumeName") or ""), claim)
+    spec = pv["spec"]
+    if spec.get("volumeMode") == "Block":
+        raise VolumeFailure(f'volume "{name}" has volumeMode Block, which needs a device')
+    path = await asyncio.to_thread(_mounted, context, spec)
+    if context.fs_group is not None and not read_only and "hostPath" not in spec:
+        policy = (context.pod["spec"].get("securityContext") or {}).get("fsGroupChangePolicy")
+        await asyncio.to_thread(
+            give_to_group, path, context.fs_group, on_root_mismatch=policy == "OnRootMismatch"
+        )
+    return MountedVolume(name, path, read_only or bool((spec.get("nfs") or {}).get("readOnly")))
+
+
+async def _claim(context: VolumeContext, name: str) -> Object:
+    namespace, uid = objects.namespace(context.pod), objects.uid(context.pod)
+    try:
+        claim = await context.objects.find(PERSISTENTVOLUMECLAIMS, namespace, name)
+    except (ApiError, ServerUnreachable) as refused:
+        raise VolumeFailure(f"error processing PVC {namespace}/{name}: {refused}") from refused
+    if claim is None:
+        context.objects.follow(uid, PERSISTENTVOLUMECLAIMS, namespace, name)
+        raise VolumeFailure(f'error processing PVC {namespace}/{name}: persistentvolumeclaim "{name}" not found')
+    if (claim.get("status") or {}).get("phase") != "Bound" or not (claim.get("spec") or {}).get("volumeName"):
+        context.objects.follow(uid, PERSISTENTVOLUMECLAIMS, namespace, name)
+        raise VolumeFailure(f"error processing PVC {namespace}/{name}: PVC is not bound")
+    return claim
+
+
+async def _volume(context: VolumeContext, name: str, claim: Object) -> Object:
+    try:
+        pv = await context.objects.get(PERSISTENTVOLUMES, "", name)
+    except (ApiError, ServerUnreachable) as refused:
+        raise VolumeFailure(f"failed to fetch PV {name} from API server: {refused}") from refused
+    ref = pv["spec"].get("claimRef") or {}
+    if ref.get("uid") != objects.uid(claim):
+        raise VolumeFailure(f"PV {name} is not bound to PVC {objects.key(claim)}")
+    if not _reachable(pv, context):
+        raise VolumeFailure(f'no matching NodeSelectorTerms: PV "{name}" is not reachable from this node')
+    return pv
+
+
+def _reachable(pv: Object, context: VolumeContext) -> bool:
+    terms = ((pv["spec"].get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms")
+    if not terms or not context.host_node_labels:
+        return True
+    return any(matches_term(term, context.host_node_labels, context.facts.node_name) for term in terms)
+
+
+def _mounted(context: VolumeContext, spec: Object) -> Path:
+    if "hostPath" in spec:
+        return host_path.setup(spec["hostPath"])
+    if "local" in spec:
+        source = Path(spec["local"]["path"])
+        if not source.is_dir():
+            raise VolumeFailure(f'path "{source}" does not exist')
+        return _bound(context.directory, source)
+    if "nfs" in spec:
+        return mount_nfs(context.directory, spec)
+    kinds = [k for k in spec if isinstance(spec[k], dict) and k not in ("capacity", "claimRef", "nodeAffinity")]
+    raise VolumeFailure(f"no volume plugin matched: {', '.join(kinds) or 'unknown source'}")
+
+
+def _bound(target: Path, source: Path) -> Path:
+    target.mkdir(parents=True, exist_ok=True)
+    if not is_mount_point(target):
+        mount(str(source), target, "", MS_BIND | MS_REC)
+    return target
+
+
+def mount_nfs(target: Path, spec: Object) -> Path:
+    target.mkdir(parents=True, exist_ok=True)
+    if not is_mount_point(target):
+        nfs = spec["nfs"]
+        options = ",".join([*(spec.get("mountOptions") or ()), f"addr={nfs['server']}"])
+        try:
+            mount(f"{nfs['server']}:{nfs['path']}", target, "nfs4", 0, options)
+        except OSError as failed:
+            raise VolumeFailure(f"mount of {nfs['server']}:{nfs['path']} failed: {failed.strerror}") from failed
+    return target
