@@ -27,11 +27,11 @@ class FakeObjects:
         resource = BUILTIN.by_kind(obj["apiVersion"], obj["kind"])
         assert resource is not None, obj["kind"]
         stored = deepcopy(obj)
-        stored["metadata"].setdefault("uid", f"uid-{next(_revisions)}")
-        stored["metadata"]["resourceVersion"] = str(next(_revisions))
         bucket = self.kept.setdefault((resource.group, resource.plural), {})
         key = (namespace(stored), name(stored))
         old = bucket.get(key)
+        stored["metadata"].setdefault("uid", old["metadata"]["uid"] if old else f"uid-{next(_revisions)}")
+        stored["metadata"]["resourceVersion"] = str(next(_revisions))
         bucket[key] = stored
         for handler in list(self.handlers.get((resource.group, resource.plural), ())):
             handler(old, stored)

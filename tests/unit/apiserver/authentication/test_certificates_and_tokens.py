@@ -44,7 +44,7 @@ def certificate(cn: str, groups: list[str], usage: x509.ObjectIdentifier | None 
 
 
 def at(days: float) -> ClientCertificates:
-    return ClientCertificates(clock=lambda: (NOW + dt.timedelta(days=days)).timestamp())
+    return ClientCertificates(clock=(NOW + dt.timedelta(days=days)).timestamp)
 
 
 def test_a_certificate_gives_user_and_groups() -> None:

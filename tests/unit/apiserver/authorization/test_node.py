@@ -14,7 +14,7 @@ POD = {
     "spec": {
         "nodeName": "n1",
         "serviceAccountName": "sa",
-        "containers": [{"name": "c", "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s1", "key": "k"}}}]}],
+        "containers": [{"name": "c", "envFrom": [{"secretRef": {"name": "s1"}}]}],
         "volumes": [
             {"name": "v", "persistentVolumeClaim": {"claimName": "claim"}},
             {"name": "w", "projected": {"sources": [{"configMap": {"name": "cm"}}]}},

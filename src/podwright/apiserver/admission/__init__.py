@@ -1,0 +1,42 @@
+"""Admission: what is written is changed and checked on its way, in upstream's order of plugins.
+
+:func:`build` makes the chain; the API server calls ``admit`` before validation and ``validate`` on the final object,
+and :func:`undo` if the write fails after that.
+"""
+
+from __future__ import annotations
+
+from podwright.apiserver.admission.chain import Chain, Plugin, undo
+from podwright.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
+from podwright.apiserver.admission.limit_ranger import LimitRanger
+from podwright.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
+from podwright.apiserver.admission.priority import Priority
+from podwright.apiserver.admission.resource_quota import ResourceQuota
+from podwright.apiserver.admission.service_account import ServiceAccount
+from podwright.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
+from podwright.apiserver.authorization import Union
+from podwright.apiserver.authorization.escalation import RBACEscalation
+from podwright.apiserver.config import ApiServerConfig
+from podwright.apiserver.requests import AdmissionPlugin, Objects, Writer
+
+__all__ = ["Chain", "Plugin", "build", "undo"]
+
+
+def build(config: ApiServerConfig, objects: Objects, writer: Writer, authorizer: Union) -> Chain:
+    """The default plugins, less those the configuration disables."""
+    plugins: list[AdmissionPlugin] = [
+        NamespaceLifecycle(objects),
+        LimitRanger(objects),
+        ServiceAccount(objects),
+        TaintNodesByCondition(),
+        Priority(objects),
+        DefaultTolerationSeconds(),
+        ResourceQuota(objects, writer),
+    ]
+    known = {plugin.name for plugin in plugins}
+    for wanted in (*config.enabled_admission_plugins, *config.disabled_admission_plugins):
+        if wanted not in known:
+            raise ValueError(f"unknown admission plugin {wanted!r}")
+    disabled = set(config.disabled_admission_plugins)
+    chosen = [plugin for plugin in plugins if plugin.name not in disabled]
+    return Chain([RBACEscalation(objects, authorizer.rbac, authorizer), *chosen])

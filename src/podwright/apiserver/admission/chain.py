@@ -1,0 +1,81 @@
+"""The admission chain: every write passes all mutating steps, then all validating ones, in upstream's order."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from podwright.apiserver.requests import AdmissionPlugin, AdmissionRequest
+
+Step = Callable[[AdmissionRequest], Awaitable[None]]
+_Key = tuple[str, str, str, str]
+
+
+class Chain:
+    """Which plugins look at a kind of request is worked out once per (operation, resource, subresource): a plugin's
+    ``handles`` may depend on nothing else."""
+
+    def __init__(self, plugins: Sequence[AdmissionPlugin]) -> None:
+        self.plugins = tuple(plugins)
+        self._admitting: dict[_Key, tuple[Step, ...]] = {}
+        self._validating: dict[_Key, tuple[Step, ...]] = {}
+
+    async def admit(self, request: AdmissionRequest) -> None:
+        """Runs the mutating steps over ``request.object``. Raises ApiError; what was reserved is then given back."""
+        resource = request.resource
+        key = (request.operation, resource.group, resource.plural, request.subresource)
+        steps = self._admitting.get(key)
+        if steps is None:
+            steps = self._admitting[key] = self._steps(request, "admit")
+        try:
+            for step in steps:
+                await step(request)
+        except BaseException:
+            undo(request)
+            raise
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """Runs the validating steps over the final object. Raises ApiError; what was reserved is then given back.
+        The caller calls :func:`undo` if the write fails later."""
+        resource = request.resource
+        key = (request.operation, resource.group, resource.plural, request.subresource)
+        steps = self._validating.get(key)
+        if steps is None:
+            steps = self._validating[key] = self._steps(request, "validate")
+        try:
+            for step in steps:
+                await step(request)
+        except BaseException:
+            undo(request)
+            raise
+
+    def _steps(self, request: AdmissionRequest, method: str) -> tuple[Step, ...]:
+        return tuple(
+            getattr(plugin, method)
+            for plugin in self.plugins
+            if plugin.handles(request) and not _is_empty(plugin, method)
+        )
+
+
+def undo(request: AdmissionRequest) -> None:
+    """Gives back what plugins reserved for a write that failed. Calling it twice does no harm."""
+    while request.undo:
+        request.undo.pop()()
+
+
+class Plugin:
+    """A plugin that changes and checks nothing; the others override what they do."""
+
+    name = ""
+
+    def handles(self, request: AdmissionRequest) -> bool:
+        raise NotImplementedError
+
+    async def admit(self, request: AdmissionRequest) -> None:
+        """Nothing to change."""
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """Nothing to check."""
+
+
+def _is_empty(plugin: AdmissionPlugin, method: str) -> bool:
+    return getattr(type(plugin), method, None) is getattr(Plugin, method)

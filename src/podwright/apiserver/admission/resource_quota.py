@@ -1,0 +1,220 @@
+"""ResourceQuota: nothing is admitted beyond what a namespace may use, however many ask at once.
+
+The truth is counted, not read from ``status``: per quota, the sum over the objects in the cache plus reservations,
+one for each admitted object that the cache has not shown yet. A reservation is made and checked in one step of the
+event loop, given back if the write fails, and ends when the object appears. ``status.used`` follows at once by a write
+that all requests waiting in the namespace share; deletions reach it by the quota controller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+from podwright.api import quantity
+from podwright.api.objects import Object, deepcopy, name, namespace, uid
+from podwright.api.resources import RESOURCEQUOTAS, Resource
+from podwright.api.status import ApiError
+from podwright.apiserver.admission.chain import Plugin
+from podwright.apiserver.admission.pod_resources import ZERO, Amounts
+from podwright.apiserver.admission.quota_usage import in_scope, names_resource, unnamed_compute, usage
+from podwright.apiserver.admission.refusals import forbidden
+from podwright.apiserver.requests import AdmissionRequest, Objects, Writer
+
+_SKIPPED_SUBRESOURCES = frozenset(
+    {"status", "scale", "binding", "eviction", "ephemeralcontainers", "token", "finalize", "approval"}
+)
+_Key = tuple[str, str, str]
+
+
+class _Ledger:
+    """One quota: what the cache holds of it, what is reserved. Amounts are kept for the quota's own names only."""
+
+    def __init__(self, quota: Object) -> None:
+        self.quota = quota
+        self.hard: dict[str, Decimal] = {k: quantity.parse(v) for k, v in (quota["spec"].get("hard") or {}).items()}
+        self.counted: dict[_Key, Amounts] = {}
+        self.reserved: dict[_Key, Amounts] = {}
+        self.used: Amounts = dict.fromkeys(self.hard, ZERO)
+
+    def charge(self, resource: Resource, obj: Object) -> Amounts:
+        """What an object would use of this quota."""
+        if not in_scope(self.quota, resource, obj):
+            return {}
+        return {k: v for k, v in usage(resource, obj).items() if k in self.hard}
+
+    def add(self, amounts: Amounts, sign: int = 1) -> None:
+        for key, amount in amounts.items():
+            self.used[key] += amount * sign
+
+    def put(self, into: dict[_Key, Amounts], key: _Key, amounts: Amounts) -> None:
+        self.drop(into, key)
+        if amounts:
+            into[key] = amounts
+            self.add(amounts)
+
+    def drop(self, out_of: dict[_Key, Amounts], key: _Key) -> None:
+        before = out_of.pop(key, None)
+        if before:
+            self.add(before, -1)
+
+
+def _key(resource: Resource, obj: Object) -> _Key:
+    return resource.qualified, namespace(obj), uid(obj) or name(obj)
+
+
+def _texts(amounts: Amounts, like: dict[str, str]) -> str:
+    return ",".join(f"{k}={_text(v, like.get(k, '1'))}" for k, v in sorted(amounts.items()))
+
+
+def _text(amount: Decimal, like: str) -> str:
+    return quantity.format(amount, quantity.format_of(like))
+
+
+class ResourceQuota(Plugin):
+    name = "ResourceQuota"
+
+    def __init__(self, objects: Objects, writer: Writer) -> None:
+        self._objects = objects
+        self._writer = writer
+        self._ledgers: dict[str, dict[str, _Ledger]] = {}
+        self._followed: dict[tuple[str, str], Resource] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        objects.subscribe(RESOURCEQUOTAS, self._quota_changed)
+
+    def handles(self, request: AdmissionRequest) -> bool:
+        return (
+            request.resource.namespaced
+            and request.operation in ("CREATE", "UPDATE")
+            and request.subresource not in _SKIPPED_SUBRESOURCES
+        )
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        ledgers = self._ledgers.get(request.namespace)
+        if not ledgers or request.object is None:
+            return
+        resource = request.resource
+        if (resource.group, resource.plural) not in self._followed:
+            if not any(names_resource(ledger.hard, resource) for ledger in ledgers.values()):
+                return
+            self._follow(resource)
+        charged = self._check(request, list(ledgers.values()))
+        if charged and not request.dry_run:
+            self._reserve(request, charged)
+            await self._write_status(request.namespace)
+
+    def _check(self, request: AdmissionRequest, ledgers: list[_Ledger]) -> list[tuple[_Ledger, Amounts]]:
+        """The amounts to reserve with each quota. Raises ApiError (403) if one has not that much left."""
+        obj, old = request.object, request.old_object if request.operation == "UPDATE" else None
+        assert obj is not None
+        is_pod = request.resource.plural == "pods" and not request.resource.group
+        charged = []
+        for ledger in ledgers:
+            called = name(ledger.quota)
+            if is_pod and request.operation == "CREATE" and in_scope(ledger.quota, request.resource, obj):
+                if problem := unnamed_compute(obj, ledger.hard):
+                    raise forbidden(request, f"failed quota: {called}: {problem}")
+            wanted = ledger.charge(request.resource, obj)
+            if not wanted:
+                continue
+            before = ledger.charge(request.resource, old) if old is not None else {}
+            delta = {k: v - before.get(k, ZERO) for k, v in wanted.items()}
+            grown = {k: v for k, v in delta.items() if v > 0}
+            over = {k for k, v in grown.items() if ledger.used[k] + v > ledger.hard[k]}
+            if over:
+                like = ledger.quota["spec"]["hard"]
+                requested = _texts({k: grown[k] for k in over}, like)
+                used = _texts({k: ledger.used[k] for k in over}, like)
+                limited = _texts({k: ledger.hard[k] for k in over}, like)
+                raise forbidden(
+                    request,
+                    f"exceeded quota: {called}, requested: {requested}, used: {used}, limited: {limited}",
+                )
+            if grown:
+                charged.append((ledger, grown))
+        return charged
+
+    def _reserve(self, request: AdmissionRequest, charged: list[tuple[_Ledger, Amounts]]) -> None:
+        assert request.object is not None
+        key = _key(request.resource, request.object)
+        for ledger, amounts in charged:
+            before = ledger.reserved.get(key, {})
+            merged = {k: before.get(k, ZERO) + amounts.get(k, ZERO) for k in {**before, **amounts}}
+            ledger.put(ledger.reserved, key, merged)
+
+        def give_back() -> None:
+            for ledger, _ in charged:
+                ledger.drop(ledger.reserved, key)
+
+        request.undo.append(give_back)
+
+    async def _write_status(self, ns: str) -> None:
+        """Writes the usage of every quota of the namespace whose status does not say it yet. A write that another
+        writer overtakes is left to that writer: the usage counted here does not depend on it."""
+        lock = self._locks.setdefault(ns, asyncio.Lock())
+        async with lock:
+            for ledger in list(self._ledgers.get(ns, {}).values()):
+                present = self._objects.get(RESOURCEQUOTAS, ns, name(ledger.quota)) or ledger.quota
+                hard = present["spec"].get("hard") or {}
+                status = {
+                    "hard": dict(hard),
+                    "used": {k: _text(ledger.used.get(k, ZERO), v) for k, v in hard.items()},
+                }
+                if (present.get("status") or {}) == status:
+                    continue
+                changed = deepcopy(present)
+                changed["status"] = status
+                try:
+                    await self._writer.update(RESOURCEQUOTAS, changed)
+                except ApiError as error:
+                    if error.code not in (404, 409):
+                        raise
+
+    def _quota_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None:
+            assert old is not None
+            ns = namespace(old)
+            ledgers = self._ledgers.get(ns, {})
+            ledgers.pop(name(old), None)
+            if not ledgers:
+                self._ledgers.pop(ns, None)
+                self._locks.pop(ns, None)
+            return
+        ledgers = self._ledgers.setdefault(namespace(new), {})
+        present = ledgers.get(name(new))
+        if present is not None and present.quota["spec"] == new["spec"]:
+            present.quota = new
+            return
+        ledger = _Ledger(new)
+        ledgers[name(new)] = ledger
+        for resource in self._followed.values():
+            self._count(ledger, resource)
+        if present is not None:
+            for key, amounts in present.reserved.items():
+                ledger.put(ledger.reserved, key, {k: v for k, v in amounts.items() if k in ledger.hard})
+
+    def _count(self, ledger: _Ledger, resource: Resource) -> None:
+        if names_resource(ledger.hard, resource):
+            for obj in self._objects.list(resource, namespace(ledger.quota)):
+                ledger.put(ledger.counted, _key(resource, obj), ledger.charge(resource, obj))
+
+    def _follow(self, resource: Resource) -> None:
+        """Counts a resource from now on, in every namespace that has a quota."""
+        def changed(old: Object | None, new: Object | None) -> None:
+            obj = new or old
+            assert obj is not None
+            ledgers = self._ledgers.get(namespace(obj))
+            if not ledgers:
+                return
+            key = _key(resource, obj)
+            for ledger in ledgers.values():
+                if new is None:
+                    ledger.drop(ledger.counted, key)
+                else:
+                    ledger.put(ledger.counted, key, ledger.charge(resource, new))
+                ledger.drop(ledger.reserved, key)
+                ledger.drop(ledger.reserved, (key[0], key[1], name(obj)))
+
+        self._followed[resource.group, resource.plural] = resource
+        self._objects.subscribe(resource, changed)
+
