@@ -263,7 +263,7 @@ class Work:
 
     async def watched(self) -> None:
         """Waits until the watch has seen all that was acknowledged."""
-        while self.changes[-1].revision < max(self.acknowledged.values()):
+        while not self.changes or self.changes[-1].revision < max(self.acknowledged.values()):
             await asyncio.sleep(0.005)
 
     async def until(self, count: int) -> None:
