@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
@@ -14,8 +15,9 @@ from podwright.apiserver.routing import EMPTY_QUERY, Query, RequestInfo
 
 if TYPE_CHECKING:
     from podwright.apiserver.cache.entries import Cached
+    from podwright.apiserver.registry.watches import Watch
 
-NO_HEADERS: Mapping[str, str] = {}
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 async def _no_body() -> bytes:
@@ -30,7 +32,7 @@ class Request:
     method: str
     info: RequestInfo
     query: Query = EMPTY_QUERY
-    headers: Mapping[str, str] = NO_HEADERS
+    headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
     user: UserInfo = ANONYMOUS
     read_body: Callable[[], Awaitable[bytes]] = _no_body
     raw: Any = None
@@ -38,6 +40,7 @@ class Request:
     content_type: str = ""
     user_agent: str = ""
     warnings: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
     audit: dict[str, str] = field(default_factory=dict)
     audit_id: str = ""
     impersonator: UserInfo | None = None
@@ -91,14 +94,4 @@ class Stream:
     run: Callable[[Any], Awaitable[Any]]
 
 
-@dataclass(slots=True)
-class Watching:
-    """A watch that was accepted; the transport attaches its sink."""
-
-    row: Resource
-    subscribe: Any
-    timeout: float
-    bookmarks: bool = False
-
-
-Reply = Bytes | One | Many | Stream | Watching
+Reply: TypeAlias = "Bytes | One | Many | Stream | Watch"

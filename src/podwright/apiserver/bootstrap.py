@@ -1,0 +1,133 @@
+"""What every cluster has from its first second: system namespaces, the kubernetes Service, default roles."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from podwright.api.objects import Object, deepcopy
+from podwright.api.resources import (
+    CONFIGMAPS,
+    ENDPOINTS,
+    ENDPOINTSLICES,
+    NAMESPACES,
+    SERVICES,
+    Resource,
+)
+from podwright.api.status import ApiError
+from podwright.apiserver.authorization import bootstrap_policy
+from podwright.apiserver.config import ApiServerConfig
+from podwright.apiserver.requests import Objects, Writer
+
+_log = logging.getLogger(__name__)
+
+NAMESPACE_NAMES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_AUTHENTICATION = "extension-apiserver-authentication"
+
+
+async def namespaces(writer: Writer, objects: Objects) -> None:
+    for name in NAMESPACE_NAMES:
+        if objects.get(NAMESPACES, "", name) is None:
+            await _create(writer, NAMESPACES, {"metadata": {"name": name}})
+
+
+async def policy(writer: Writer, objects: Objects) -> None:
+    written = await bootstrap_policy.ensure(writer, objects)
+    if written:
+        _log.info("wrote %d default roles and bindings", written)
+
+
+def service_ip(cidr: str) -> str:
+    """The first address of the Service range: the kubernetes Service's."""
+    network = ipaddress.ip_network(cidr)
+    return str(network[1])
+
+
+async def kubernetes_service(writer: Writer, objects: Objects, config: ApiServerConfig, port: int) -> None:
+    """The Service kubernetes in default, and the endpoints behind it."""
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    if objects.get(SERVICES, "default", "kubernetes") is None:
+        address = service_ip(config.service_cidr)
+        await _create(
+            writer, SERVICES,
+            {
+                "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+                "spec": {
+                    "type": "ClusterIP", "clusterIP": address, "clusterIPs": [address], "sessionAffinity": "None",
+                    "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
+                },
+            },
+        )
+    mirrored = {"endpointslice.kubernetes.io/skip-mirror": "true"}
+    endpoints: Object = {
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": mirrored},
+        "subsets": [
+            {
+                "addresses": [{"ip": config.advertise_address}],
+                "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+            }
+        ],
+    }
+    family = "IPv6" if ":" in config.advertise_address else "IPv4"
+    endpoint_slice: Object = {
+        "metadata": {
+            "name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": family,
+        "endpoints": [{"addresses": [config.advertise_address], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    }
+    await _ensure(writer, objects, ENDPOINTS, endpoints, ("subsets",))
+    await _ensure(writer, objects, ENDPOINTSLICES, endpoint_slice, ("endpoints", "ports"))
+
+
+async def client_authentication(writer: Writer, objects: Objects, config: ApiServerConfig) -> None:
+    """The ConfigMap by which extension API servers learn how clients prove who they are."""
+    data: dict[str, str] = {}
+    if config.client_ca is not None:
+        data["client-ca-file"] = _text(config.client_ca)
+    if config.requestheader_client_ca is not None:
+        data["requestheader-client-ca-file"] = _text(config.requestheader_client_ca)
+        data["requestheader-allowed-names"] = _json(config.requestheader_allowed_names)
+        data["requestheader-extra-headers-prefix"] = '["X-Remote-Extra-"]'
+        data["requestheader-group-headers"] = '["X-Remote-Group"]'
+        data["requestheader-username-headers"] = '["X-Remote-User"]'
+    obj: Object = {"metadata": {"name": _AUTHENTICATION, "namespace": "kube-system"}, "data": data}
+    await _ensure(writer, objects, CONFIGMAPS, obj, ("data",))
+
+
+def _text(path: Path) -> str:
+    return path.read_text()
+
+
+def _json(values: Sequence[str]) -> str:
+    return orjson.dumps(list(values)).decode()
+
+
+async def _create(writer: Writer, resource: Resource, obj: Object) -> None:
+    try:
+        await writer.create(resource, obj)
+    except ApiError as exc:
+        if exc.code != 409:
+            raise
+
+
+async def _ensure(
+    writer: Writer, objects: Objects, resource: Resource, wanted: Object, fields: tuple[str, ...]
+) -> None:
+    metadata = wanted["metadata"]
+    present = objects.get(resource, metadata["namespace"], metadata["name"])
+    if present is None:
+        await _create(writer, resource, wanted)
+        return
+    if any(present.get(field) != wanted.get(field) for field in fields):
+        changed = {**deepcopy(present), **{field: wanted.get(field) for field in fields}}
+        try:
+            await writer.update(resource, changed)
+        except ApiError as exc:
+            if exc.code != 409:
+                raise

@@ -1,0 +1,1 @@
+"""The watch cache: every stored object's JSON bytes in memory, and what happened to them lately."""

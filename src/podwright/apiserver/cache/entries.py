@@ -1,0 +1,140 @@
+"""Objects and events as the watch cache keeps them: bytes first, parsed only when somebody looks inside."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import orjson
+
+from podwright.api.objects import Object
+
+_METADATA = b'"metadata":{'
+_PARSED_LIMIT = 2048
+
+
+class _Parsed:
+    """Bounds how many entries keep their parsed form beside the bytes (least recently parsed goes first)."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: OrderedDict[int, Cached] = OrderedDict()
+
+    def keep(self, entry: Cached) -> None:
+        self._entries[id(entry)] = entry
+        if len(self._entries) > self._limit:
+            _, oldest = self._entries.popitem(last=False)
+            oldest.forget()
+
+
+_parsed = _Parsed(_PARSED_LIMIT)
+
+
+def with_revision(value: bytes, revision: int) -> bytes:
+    """The stored bytes with metadata.resourceVersion put in."""
+    at = value.find(_METADATA)
+    if at < 0:
+        obj = orjson.loads(value)
+        return encode(obj, revision)
+    at += len(_METADATA)
+    if value[at : at + 1] == b"}":
+        return b'%b"resourceVersion":"%d"%b' % (value[:at], revision, value[at:])
+    return b'%b"resourceVersion":"%d",%b' % (value[:at], revision, value[at:])
+
+
+def encode(obj: Object, revision: int | None = None) -> bytes:
+    """Storage bytes of an object: kind, apiVersion, metadata first, no resourceVersion unless `revision` is given."""
+    metadata = {k: v for k, v in (obj.get("metadata") or {}).items() if k != "resourceVersion"}
+    if revision is not None:
+        metadata = {"resourceVersion": str(revision), **metadata}
+    ordered: Object = {"kind": obj.get("kind"), "apiVersion": obj.get("apiVersion"), "metadata": metadata}
+    for key, value in obj.items():
+        if key not in ordered:
+            ordered[key] = value
+    return orjson.dumps(ordered)
+
+
+class Cached:
+    """One object at one revision. Immutable; `object` is shared, never to be changed."""
+
+    __slots__ = ("_labels", "_object", "data", "key", "name", "namespace", "revision")
+
+    def __init__(self, key: str, data: bytes, revision: int) -> None:
+        self.key = key
+        namespace, _, name = key.rpartition("/")
+        self.namespace = namespace
+        self.name = name
+        self.data = data
+        self.revision = revision
+        self._object: Object | None = None
+        self._labels: dict[str, str] | None = None
+
+    @classmethod
+    def of(cls, key: str, value: bytes, revision: int) -> Cached:
+        return cls(key, with_revision(value, revision), revision)
+
+    @classmethod
+    def from_object(cls, key: str, obj: Object, revision: int) -> Cached:
+        """An entry that is not from the store, such as a bookmark."""
+        entry = cls(key, orjson.dumps(obj), revision)
+        entry._object = obj
+        return entry
+
+    @property
+    def object(self) -> Object:
+        obj = self._object
+        if obj is None:
+            obj = self._object = orjson.loads(self.data)
+            _parsed.keep(self)
+        return obj
+
+    def know(self, obj: Object) -> None:
+        """Takes the object that the bytes were written from, so that nobody parses them again."""
+        metadata = {"resourceVersion": str(self.revision), **obj["metadata"]}
+        self._object = {**obj, "metadata": metadata}
+        _parsed.keep(self)
+
+    def at(self, revision: int) -> Cached:
+        """The same object, under another revision: how a watch is told of one that no longer matches."""
+        obj = dict(self.object)
+        return Cached(self.key, encode(obj, revision), revision)
+
+    def stored(self) -> bytes:
+        """The bytes as the store has them: without resourceVersion."""
+        head, _, tail = self.data.partition(b'"resourceVersion":"%d"' % self.revision)
+        if not head.endswith(_METADATA):
+            return encode(self.object)
+        return head + tail.removeprefix(b",")
+
+    def forget(self) -> None:
+        self._object = None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        labels = self._labels
+        if labels is None:
+            labels = self._labels = _labels_of(self)
+        return labels
+
+
+_NO_LABELS: dict[str, str] = {}
+
+
+def _labels_of(entry: Cached) -> dict[str, str]:
+    if b'"labels":{' not in entry.data:
+        return _NO_LABELS
+    return (entry.object.get("metadata") or {}).get("labels") or _NO_LABELS
+
+
+class Event:
+    """One change. `current` is the object after it; of a deletion, the last state with the deletion's revision.
+    Encoded forms are kept so that a thousand watchers share one encoding."""
+
+    __slots__ = ("current", "frames", "previous", "revision", "time", "type")
+
+    def __init__(self, type: str, current: Cached, previous: Cached | None, revision: int, time: float) -> None:
+        self.type = type
+        self.current = current
+        self.previous = previous
+        self.revision = revision
+        self.time = time
+        self.frames: dict[object, bytes] = {}

@@ -1,0 +1,1 @@
+"""/api, /apis and their group versions, from the resource table; unaggregated and aggregated (KEP-3352)."""

@@ -1,0 +1,209 @@
+"""Answers into bytes: objects out of the cache as they lie there, everything else by the negotiated form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from podwright.api import serialization, status
+from podwright.api.objects import Object
+from podwright.api.resources import Resource
+from podwright.apiserver import codecs
+from podwright.apiserver.cache.entries import Cached, Event
+from podwright.apiserver.exchange import Bytes, Many, One
+from podwright.apiserver.negotiation import JSON, PARTIAL, PARTIAL_LIST, TABLE, YAML, Form
+from podwright.apiserver.printers import Printers
+from podwright.apiserver.registry.registry import Registry
+
+_INCLUDE = ("None", "Metadata", "Object")
+
+
+def dumps(value: Any, form: Form) -> bytes:
+    """JSON, indented by two for people if the form says so (upstream's pretty)."""
+    if form.pretty:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
+    return orjson.dumps(value)
+
+
+class Encoder:
+    """Encodes replies. `printers` makes tables."""
+
+    def __init__(self, registry: Registry, printers: Printers) -> None:
+        self._registry = registry
+        self._printers = printers
+
+    def one(self, reply: One, form: Form, include: str = "") -> Bytes:
+        row, cached = reply.row, reply.cached
+        if cached is not None and form.plain and row is not None and self._is_stored(row):
+            return Bytes(cached.data, JSON, reply.status)
+        obj = self.object_of(reply)
+        if form.shape and row is not None and obj.get("kind") != "Status":
+            obj = self._shaped(row, [obj], form, include, None)
+        return self._finish(obj, form, reply.status, row)
+
+    def object_of(self, reply: One) -> Object:
+        """The object in the version that was asked for."""
+        if reply.cached is None:
+            assert reply.object is not None
+            obj = reply.object
+            if reply.row is not None:
+                _, stored = self._registry.storage(reply.row)
+                if obj.get("apiVersion") == stored.api_version:
+                    obj = self._registry.convert(stored, reply.row, obj)
+            return obj
+        assert reply.row is not None
+        return self.served(reply.row, reply.cached)
+
+    def served(self, row: Resource, cached: Cached) -> Object:
+        _, stored = self._registry.storage(row)
+        return self._registry.convert(stored, row, cached.object)
+
+    def _is_stored(self, row: Resource) -> bool:
+        _, stored = self._registry.storage(row)
+        return stored is row or (stored.version == row.version and stored.group == row.group)
+
+    def many(self, reply: Many, form: Form, include: str = "") -> Bytes:
+        row = reply.row
+        meta: Object = {"resourceVersion": str(reply.revision)}
+        if reply.continue_token:
+            meta["continue"] = reply.continue_token
+            if reply.remaining:
+                meta["remainingItemCount"] = reply.remaining
+        if form.plain and self._is_stored(row):
+            return Bytes(_joined(row, reply.items, meta), JSON)
+        items = [self.served(row, cached) for cached in reply.items]
+        if form.shape:
+            return self._finish(self._shaped(row, items, form, include, meta), form, 200, row)
+        if not row.custom:
+            items = [{k: v for k, v in item.items() if k not in ("kind", "apiVersion")} for item in items]
+        body = {"kind": list_kind(row), "apiVersion": row.api_version, "metadata": meta, "items": items}
+        return self._finish(body, form, 200, row)
+
+    def _shaped(self, row: Resource, items: Sequence[Object], form: Form, include: str, meta: Object | None) -> Object:
+        api_version = f"meta.k8s.io/{form.shape_version}"
+        if form.shape == TABLE:
+            include = include or "Metadata"
+            if include not in _INCLUDE:
+                raise status.bad_request(f'unrecognized includeObject value: "{include[:64]}"')
+            table = self._printers.table(row, items, include)
+            table["apiVersion"] = api_version
+            table["metadata"] = meta if meta is not None else _list_meta(items[0])
+            return table
+        if (form.shape == PARTIAL) == (meta is not None):
+            raise status.not_acceptable(
+                [JSON] if meta is not None else ["application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"]
+            )
+        if form.shape == PARTIAL_LIST:
+            return {
+                "kind": PARTIAL_LIST,
+                "apiVersion": api_version,
+                "metadata": meta,
+                "items": [partial(item, form.shape_version) for item in items],
+            }
+        return partial(items[0], form.shape_version)
+
+    def status_error(self, error: status.ApiError, form: Form) -> Bytes:
+        plain = Form(form.media, "", "v1", form.pretty)
+        return self._finish(error.status, plain, error.code, None)
+
+    def plain_object(self, obj: Object, form: Form, code: int = 200) -> Bytes:
+        return self._finish(obj, Form(form.media, "", "v1", form.pretty), code, None)
+
+    def _finish(self, obj: Object, form: Form, code: int, row: Resource | None) -> Bytes:
+        if form.media == JSON:
+            return Bytes(dumps(obj, form), JSON, code)
+        if form.media == YAML:
+            return Bytes(serialization.encode_yaml(obj), YAML, code)
+        codec = codecs.find(form.media)
+        if codec is None or not codec.handles(row):
+            return Bytes(dumps(obj, form), JSON, code)
+        return Bytes(codec.encode(obj), form.media, code)
+
+    # Watches
+
+    def watch_type(self, form: Form) -> str:
+        """The Content-Type of a watch."""
+        codec = codecs.find(form.media)
+        if codec is not None:
+            return codec.watch_type
+        if form.media == YAML:
+            return "application/yaml;stream=watch"
+        return JSON
+
+    def frame(
+        self, row: Resource, form: Form, include: str, type: str, cached: Cached, event: Event | None, first: bool
+    ) -> bytes:
+        """One event as a chunk of a chunked HTTP body, kept with the event for the next watcher of the same form."""
+        key = (type, row.version, row.group, form, include) if not form.plain else (type, row.version, row.group)
+        if event is not None and event.current is cached and not first:
+            kept = event.frames.get(key)
+            if kept is not None:
+                return kept
+        body = self._event(row, form, include, type, cached, first)
+        chunk = b"%x\r\n%b\r\n" % (len(body), body)
+        if event is not None and event.current is cached and not first:
+            event.frames[key] = chunk
+        return chunk
+
+    def _event(self, row: Resource, form: Form, include: str, type: str, cached: Cached, first: bool) -> bytes:
+        if form.plain and self._is_stored(row):
+            return b'{"type":"%b","object":%b}\n' % (type.encode(), cached.data)
+        obj = self.served(row, cached)
+        if type == "BOOKMARK":
+            if form.shape == TABLE:
+                obj = {"kind": TABLE, "apiVersion": f"meta.k8s.io/{form.shape_version}", "columnDefinitions": None,
+                       "metadata": _list_meta(obj), "rows": [{"cells": [], "object": obj}]}
+        elif form.shape == TABLE:
+            obj = self._shaped(row, [obj], form, include, None)
+            if not first:
+                obj["columnDefinitions"] = None
+        elif form.shape:
+            obj = partial(obj, form.shape_version)
+        codec = codecs.find(form.media)
+        if codec is not None:
+            return codec.frame(type, obj)
+        if form.media == YAML:
+            return b"---\n" + serialization.encode_yaml({"type": type, "object": obj})
+        return orjson.dumps({"type": type, "object": obj}) + b"\n"
+
+    def error_frame(self, error: status.ApiError, form: Form) -> bytes:
+        codec = codecs.find(form.media)
+        if codec is not None:
+            body = codec.frame("ERROR", error.status)
+        else:
+            body = orjson.dumps({"type": "ERROR", "object": error.status}) + b"\n"
+        return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def list_kind(row: Resource) -> str:
+    return row.list_kind
+
+
+def _joined(row: Resource, items: Sequence[Cached], meta: Object) -> bytes:
+    """A list by joining the items' bytes. Items of built-in kinds lose their kind and apiVersion, as upstream's do."""
+    start = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
+        list_kind(row).encode(), row.api_version.encode(), orjson.dumps(meta),
+    )
+    if not items:
+        return start + b"]}"
+    if row.custom:
+        return b"%b%b]}" % (start, b",".join([item.data for item in items]))
+    head = b'{"kind":"%b","apiVersion":"%b",' % (row.kind.encode(), row.api_version.encode())
+    length = len(head)
+    if all(item.data.startswith(head) for item in items):
+        views = [memoryview(item.data)[length:] for item in items]
+        views[0] = memoryview(b"%b{%b" % (start, views[0]))
+        views[-1] = memoryview(b"%b]}" % (views[-1],))
+        return b",{".join(views)
+    return b"%b%b]}" % (start, b",".join([item.data for item in items]))
+
+
+def _list_meta(obj: Object) -> Object:
+    version = (obj.get("metadata") or {}).get("resourceVersion")
+    return {"resourceVersion": version} if version else {}
+
+
+def partial(obj: Object, version: str) -> Object:
+    return {"kind": PARTIAL, "apiVersion": f"meta.k8s.io/{version}", "metadata": obj.get("metadata") or {}}

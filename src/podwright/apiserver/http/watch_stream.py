@@ -1,0 +1,163 @@
+"""A watch over HTTP: events go straight into the connection's buffer; a reader that is too slow loses the watch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from aiohttp import web
+
+from podwright.apiserver.cache.entries import Cached, Event
+from podwright.apiserver.encoding import Encoder
+from podwright.apiserver.http.connections import Connection
+from podwright.apiserver.http.responses import Finished, head
+from podwright.apiserver.negotiation import Form
+from podwright.apiserver.registry.watches import Watch
+
+BOOKMARK_SECONDS = 60.0
+_WRITE_AHEAD = 256 * 1024
+"""Bytes put into the connection's buffer at once."""
+_PENDING_BYTES = 16 * 1024 * 1024
+_STALL_SECONDS = 60.0
+
+
+class HttpSink:
+    """Sends frames. While the connection takes them nothing is queued; otherwise a bounded queue holds them."""
+
+    def __init__(self, watch: Watch, encoder: Encoder, form: Form, include: str, transport: asyncio.Transport) -> None:
+        self._watch = watch
+        self._encoder = encoder
+        self._form = form
+        self._include = include
+        self._transport = transport
+        self._pending: deque[bytes] = deque()
+        self._pending_bytes = 0
+        self._first = True
+        self.initial = True
+        self.wake = asyncio.Event()
+        self.ended = False
+
+    def send(self, type: str, entry: Cached, event: Event | None) -> None:
+        if self.ended:
+            return
+        first = self._first and bool(self._form.shape)
+        chunk = self._encoder.frame(
+            self._watch.row, self._form, self._include, type, entry, event, first
+        )
+        self._first = False
+        self.put(chunk)
+
+    def put(self, chunk: bytes) -> None:
+        if not self._pending and not self.initial and self._transport.get_write_buffer_size() < _WRITE_AHEAD:
+            if self._transport.is_closing():
+                self.end()
+                return
+            self._transport.write(chunk)
+            return
+        self._pending.append(chunk)
+        self._pending_bytes += len(chunk)
+        if self._pending_bytes > _PENDING_BYTES and not self.initial:
+            self.end()
+            return
+        self.wake.set()
+
+    def take(self, limit: int) -> bytes:
+        """Up to about `limit` bytes of what is queued."""
+        parts: list[bytes] = []
+        size = 0
+        while self._pending and size < limit:
+            part = self._pending.popleft()
+            size += len(part)
+            parts.append(part)
+        self._pending_bytes -= size
+        return b"".join(parts)
+
+    def end(self) -> None:
+        self.ended = True
+        self.wake.set()
+
+
+async def serve_watch(
+    request: web.BaseRequest,
+    watch: Watch,
+    encoder: Encoder,
+    form: Form,
+    include: str,
+    headers: list[tuple[str, str]],
+    now: float,
+    stopping: asyncio.Event,
+) -> Finished:
+    """Writes the response until the time is up, the client leaves or falls too far behind, or the server stops."""
+    connection: Any = request.protocol
+    assert isinstance(connection, Connection)
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("the client is gone")
+    sink = HttpSink(watch, encoder, form, include, transport)
+    subscription = watch.attach(sink)
+    connection.on_lost = sink.end
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + watch.timeout
+    try:
+        headers = [*headers, ("Content-Type", encoder.watch_type(form)), ("Transfer-Encoding", "chunked")]
+        transport.write(head(200, headers, now) + b"\r\n")
+        next_bookmark = loop.time() + BOOKMARK_SECONDS
+        while not sink.ended and not stopping.is_set():
+            if not await _flush(request, sink):
+                break
+            sink.initial = False
+            at = loop.time()
+            if at >= deadline:
+                break
+            if watch.bookmarks and at >= next_bookmark:
+                next_bookmark = at + BOOKMARK_SECONDS
+                sink.send("BOOKMARK", watch.bookmark(), None)
+            until = min(deadline, next_bookmark) if watch.bookmarks else deadline
+            sink.wake.clear()
+            try:
+                async with asyncio.timeout(max(until - at, 0.01)):
+                    await sink.wake.wait()
+            except TimeoutError:
+                continue
+    finally:
+        subscription.stop()
+        connection.on_lost = None
+    clean = not sink.ended and not transport.is_closing()
+    if clean:
+        transport.write(b"0\r\n\r\n")
+    elif not transport.is_closing():
+        transport.abort()
+    return _Ended(clean)
+
+
+async def _flush(request: web.BaseRequest, sink: HttpSink) -> bool:
+    """Writes what is queued at the reader's pace. False if it stands still."""
+    writer = request._payload_writer
+    while True:
+        data = sink.take(_WRITE_AHEAD)
+        if not data:
+            return True
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            return False
+        transport.write(data)
+        try:
+            async with asyncio.timeout(_STALL_SECONDS):
+                await writer.drain()
+        except TimeoutError:
+            sink.end()
+            return False
+
+
+class _Ended(Finished):
+    """The response is already written."""
+
+    __slots__ = ()
+
+    def __init__(self, keep_alive: bool) -> None:
+        super().__init__(200, b"", b"", keep_alive)
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """All was written."""
+

@@ -1,0 +1,157 @@
+"""The in-process endpoint: what client.transport.Handler asks for, entering just behind authentication.
+
+Results are the cache's own dicts: callers never change them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from podwright.api import status
+from podwright.api.objects import Object
+from podwright.apiserver.cache.entries import Cached, Event
+from podwright.apiserver.encoding import Encoder, list_kind
+from podwright.apiserver.exchange import Bytes, Many, One, Request
+from podwright.apiserver.pipeline import Pipeline
+from podwright.apiserver.registry.watches import Watch
+from podwright.apiserver.requests import UserInfo
+from podwright.apiserver.routing import EMPTY_QUERY, Query, resolve
+
+_BACKLOG = 65536
+_BOOKMARK_SECONDS = 60.0
+
+
+class Call(Protocol):
+    """See client.transport.Call."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def query(self) -> Mapping[str, str]: ...
+    @property
+    def body(self) -> Any: ...
+    @property
+    def content_type(self) -> str: ...
+
+
+class WatchEvent(NamedTuple):
+    """The same as client.transport.WatchEvent."""
+
+    type: str
+    object: Object
+
+
+class _QueueSink:
+    """Events for one in-process watcher. One that falls far behind is ended and lists anew."""
+
+    def __init__(self, encoder: Encoder, watch: Watch) -> None:
+        self._encoder = encoder
+        self._watch = watch
+        self.events: deque[tuple[str, Cached]] = deque()
+        self.wake = asyncio.Event()
+        self.ended = False
+
+    def send(self, type: str, entry: Cached, event: Event | None) -> None:
+        self.events.append((type, entry))
+        if len(self.events) > _BACKLOG:
+            self.end()
+        self.wake.set()
+
+    def end(self) -> None:
+        self.ended = True
+        self.wake.set()
+
+
+class LocalEndpoint:
+    """One per server. `stopping` ends all watches."""
+
+    def __init__(self, pipeline: Pipeline, encoder: Encoder, stopping: asyncio.Event) -> None:
+        self._pipeline = pipeline
+        self._encoder = encoder
+        self._stopping = stopping
+        self._sinks: set[_QueueSink] = set()
+
+    def stop(self) -> None:
+        """Ends all watches."""
+        for sink in list(self._sinks):
+            sink.end()
+
+    def _request(self, call: Call, user: str, groups: Sequence[str]) -> Request:
+        query = Query(list(call.query.items())) if call.query else EMPTY_QUERY
+        path = call.path
+        if "?" in path:
+            path, _, text = path.partition("?")
+            query = Query([*Query.parse(text).items(), *query.items()])
+        request = Request(
+            call.method,
+            resolve(call.method, path, query),
+            query,
+            user=UserInfo(user, groups=tuple(groups)),
+            body_object=call.body,
+            content_type=call.content_type,
+            user_agent=user.rpartition(":")[2] if not query.get("fieldManager") else "",
+            in_process=True,
+        )
+        request.new_audit_id()
+        return request
+
+    async def call(self, call: Call, user: str, groups: Sequence[str]) -> Object:
+        """Raises ApiError."""
+        reply = await self._pipeline.serve(self._request(call, user, groups))
+        if isinstance(reply, One):
+            return self._encoder.object_of(reply)
+        if isinstance(reply, Many):
+            meta: Object = {"resourceVersion": str(reply.revision)}
+            if reply.continue_token:
+                meta["continue"] = reply.continue_token
+            items = [self._encoder.served(reply.row, item) for item in reply.items]
+            return {
+                "kind": list_kind(reply.row), "apiVersion": reply.row.api_version, "metadata": meta, "items": items,
+            }
+        if isinstance(reply, Bytes):
+            value = orjson.loads(reply.body) if "json" in reply.content_type else {"text": reply.body.decode()}
+            return value if isinstance(value, dict) else {"value": value}
+        raise status.method_not_allowed("this call needs an HTTP connection")
+
+    async def watch(self, call: Call, user: str, groups: Sequence[str]) -> AsyncIterator[WatchEvent]:
+        """(type, object) pairs, compatible with client.transport.WatchEvent. Raises ApiError."""
+        request = self._request(call, user, groups)
+        if request.info.verb == "list":
+            request.info.verb = "watch"
+        reply = await self._pipeline.serve(request)
+        if not isinstance(reply, Watch):
+            raise status.method_not_allowed()
+        sink = _QueueSink(self._encoder, reply)
+        subscription = reply.attach(sink)
+        self._sinks.add(sink)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + reply.timeout
+        next_bookmark = loop.time() + _BOOKMARK_SECONDS
+        try:
+            while not self._stopping.is_set():
+                while sink.events:
+                    type_, entry = sink.events.popleft()
+                    yield WatchEvent(type_, self._encoder.served(reply.row, entry))
+                if sink.ended or loop.time() >= deadline:
+                    return
+                if reply.bookmarks and loop.time() >= next_bookmark:
+                    next_bookmark = loop.time() + _BOOKMARK_SECONDS
+                    yield WatchEvent("BOOKMARK", reply.bookmark().object)
+                sink.wake.clear()
+                until = min(deadline, next_bookmark) if reply.bookmarks else deadline
+                try:
+                    async with asyncio.timeout(max(until - loop.time(), 0.01)):
+                        await sink.wake.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            subscription.stop()
+            self._sinks.discard(sink)
+

@@ -1,0 +1,67 @@
+"""/metrics, with upstream's names where the meaning is the same."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from podwright.apiserver.exchange import Request
+
+_BUCKETS = (
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60,
+)
+_LABELS = ("verb", "group", "version", "resource", "subresource", "scope")
+
+
+class Metrics:
+    """Counts requests. Label children are kept so that counting costs a dictionary look-up."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "apiserver_request_total", "Requests, by verb, resource and response code.",
+            (*_LABELS, "component", "code"), registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "apiserver_request_duration_seconds", "Seconds until the response was ready.",
+            (*_LABELS, "component"), buckets=_BUCKETS, registry=self.registry,
+        )
+        self._watches = Gauge(
+            "apiserver_longrunning_requests", "Watches and other long requests now open.",
+            (*_LABELS, "component"), registry=self.registry,
+        )
+        self.inflight = Gauge(
+            "apiserver_current_inflight_requests", "Requests being served.", ("request_kind",), registry=self.registry,
+        )
+        self.objects = Gauge(
+            "apiserver_storage_objects", "Stored objects.", ("resource",), registry=self.registry
+        )
+        self._kept: dict[tuple[object, ...], tuple[Counter, Histogram]] = {}
+
+    def observe(self, request: Request, code: int, seconds: float, size: int) -> None:
+        info = request.info
+        key = (info.verb, info.group, info.version, info.resource, info.subresource, bool(info.name), bool(info.namespace), code)
+        kept = self._kept.get(key)
+        if kept is None:
+            labels = _labels(request)
+            kept = (self._requests.labels(*labels, "apiserver", str(code)), self._seconds.labels(*labels, "apiserver"))
+            if len(self._kept) < 4096:
+                self._kept[key] = kept
+        kept[0].inc()
+        kept[1].observe(seconds)
+
+    def watch_began(self, request: Request) -> None:
+        self._watches.labels(*_labels(request), "apiserver").inc()
+
+    def watch_ended(self, request: Request) -> None:
+        self._watches.labels(*_labels(request), "apiserver").dec()
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+def _labels(request: Request) -> tuple[str, str, str, str, str, str]:
+    info = request.info
+    if not info.is_resource:
+        return (info.verb.upper()[:16], "", "", "", "", "")
+    scope = "resource" if info.name else "namespace" if info.namespace else "cluster"
+    return (info.verb.upper(), info.group[:64], info.version[:16], info.resource[:64], info.subresource[:32], scope)

@@ -1,0 +1,58 @@
+"""Pages that are neither resources nor discovery: /, /version, /metrics."""
+
+from __future__ import annotations
+
+import orjson
+
+from podwright.api import status
+from podwright.api.objects import Object
+from podwright.api.resources import Resource
+from podwright.apiserver.encoding import Encoder
+from podwright.apiserver.exchange import Bytes, One, Reply, Request
+from podwright.apiserver.handlers import Handlers
+from podwright.apiserver.health import VERSION
+from podwright.apiserver.inflight import InFlight
+from podwright.apiserver.metrics import Metrics
+from podwright.apiserver.registry.registry import Registry
+
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def install_pages(
+    handlers: Handlers, metrics: Metrics, registry: Registry, inflight: InFlight, encoder: Encoder
+) -> None:
+    async def version(request: Request) -> Bytes:
+        return Bytes(orjson.dumps(VERSION, option=orjson.OPT_INDENT_2))
+
+    async def root(request: Request) -> Bytes:
+        groups = {f"/apis/{row.group}" for row in registry.table if row.group}
+        versions = {f"/apis/{row.group}/{row.version}" for row in registry.table if row.group}
+        paths = sorted({*handlers.pages, *groups, *versions} - {"/"})
+        return Bytes(orjson.dumps({"paths": paths}, option=orjson.OPT_INDENT_2))
+
+    async def show_metrics(request: Request) -> Bytes:
+        metrics.inflight.labels("mutating").set(inflight.writes.executing)
+        metrics.inflight.labels("readOnly").set(inflight.reads.executing)
+        for path, cache in registry.feed.caches.items():
+            metrics.objects.labels(path).set(len(cache.objects))
+        return Bytes(metrics.text(), _METRICS_TYPE)
+
+    handlers.pages["/version"] = version
+    handlers.pages["/"] = root
+    handlers.pages["/metrics"] = show_metrics
+    handlers.virtual["", "componentstatuses"] = _component_statuses
+
+
+async def _component_statuses(registry: Registry, request: Request, row: Resource) -> Reply:
+    """The deprecated ComponentStatus: the store, which answers or nobody would."""
+    item: Object = {
+        "metadata": {"name": "etcd-0"},
+        "conditions": [{"type": "Healthy", "status": "True", "message": "ok"}],
+    }
+    if request.info.name:
+        if request.info.name != "etcd-0":
+            raise status.not_found("", "componentstatuses", request.info.name)
+        return One(row, object={"kind": row.kind, "apiVersion": "v1", **item})
+    return One(
+        None, object={"kind": row.list_kind, "apiVersion": "v1", "metadata": {}, "items": [item]}
+    )

@@ -1,0 +1,129 @@
+"""The way of a request behind HTTP: authentication → impersonation → authorization → in-flight limit → handler."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from podwright.api import status
+from podwright.apiserver.authentication import anonymous
+from podwright.apiserver.authentication.impersonation import impersonate
+from podwright.apiserver.authorization import forbidden_reason
+from podwright.apiserver.exchange import Reply, Request
+from podwright.apiserver.inflight import InFlight
+from podwright.apiserver.requests import (
+    Attributes,
+    Authenticator,
+    Authorizer,
+    Credentials,
+    Decision,
+    UserInfo,
+)
+
+_log = logging.getLogger(__name__)
+
+_DECISIONS = 8192
+_NODES_GROUP = "system:nodes"
+
+Handle = Callable[[Request], Awaitable[Reply]]
+
+
+class Pipeline:
+    """Stations in order. `authenticate` is apart because in-process callers enter behind it."""
+
+    def __init__(
+        self, authenticator: Authenticator, authorizer: Authorizer, inflight: InFlight, handle: Handle
+    ) -> None:
+        self._authenticator = authenticator
+        self._authorizer = authorizer
+        self._inflight = inflight
+        self._handle = handle
+        self._decisions: dict[tuple[object, ...], Decision] = {}
+        self.served = 0
+
+    def forget_decisions(self) -> None:
+        """Roles or bindings changed."""
+        self._decisions.clear()
+
+    async def authenticate(self, credentials: Credentials, path: str) -> UserInfo:
+        """Raises ApiError (401) for credentials that do not hold."""
+        user = await self._authenticator.authenticate(credentials)
+        if user is None:
+            user = anonymous.user_for(path)
+            if user is None:
+                raise status.unauthorized()
+        return user
+
+    async def serve(self, request: Request) -> Reply:
+        """From authorization on. Raises ApiError."""
+        for header in request.headers:
+            if header[:12].lower() == "impersonate-":
+                await self._impersonate(request)
+                break
+        decision = await self._decide(request)
+        if not decision.allowed:
+            raise _refusal(request, decision)
+        info = request.info
+        pool = self._inflight.pool(info.verb, request.user, info.subresource)
+        if pool is None:
+            return await self._handle(request)
+        if not pool.try_take():
+            await pool.take(request.user.name)
+        try:
+            return await self._handle(request)
+        finally:
+            pool.give()
+
+    async def _decide(self, request: Request) -> Decision:
+        info, user = request.info, request.user
+        if _NODES_GROUP in user.groups:
+            return await self._authorizer.authorize(attributes(request))
+        if not info.is_resource:
+            key: tuple[object, ...] = (user.name, tuple(user.groups), info.verb, info.path)
+        else:
+            key = (
+                user.name, tuple(user.groups), info.verb, info.group, info.resource, info.subresource,
+                info.namespace, info.name,
+            )
+        decision = self._decisions.get(key)
+        if decision is None:
+            decisions = self._decisions
+            decision = await self._authorizer.authorize(attributes(request))
+            if getattr(self._authorizer, "cacheable", True):
+                if len(decisions) >= _DECISIONS:
+                    decisions.clear()
+                decisions[key] = decision
+        return decision
+
+    async def _impersonate(self, request: Request) -> None:
+        user = await impersonate(request.user, request.headers.items(), self._authorizer)
+        if user is not None:
+            request.impersonator = request.user
+            request.user = user
+
+
+def attributes(request: Request) -> Attributes:
+    info = request.info
+    if not info.is_resource:
+        return Attributes(request.user, info.verb, path=info.path, is_resource=False)
+    return Attributes(
+        request.user,
+        info.verb,
+        info.group,
+        info.version,
+        info.resource,
+        info.subresource,
+        info.namespace,
+        info.name,
+        info.path,
+        True,
+        request.query.get("labelSelector"),
+        request.query.get("fieldSelector"),
+    )
+
+
+def _refusal(request: Request, decision: Decision) -> status.ApiError:
+    item = attributes(request)
+    if item.is_resource:
+        return status.forbidden(item.group, item.resource, item.name, forbidden_reason(item, decision))
+    return status.failure(403, "Forbidden", f"forbidden: {forbidden_reason(item, decision)}", {})

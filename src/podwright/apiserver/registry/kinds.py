@@ -1,0 +1,64 @@
+"""Which strategy each kind has."""
+
+from __future__ import annotations
+
+from podwright.apiserver.registry.namespaces import NamespaceStrategy
+from podwright.apiserver.registry.pods import PodStrategy
+from podwright.apiserver.registry.services import ServiceStrategy
+from podwright.apiserver.registry.strategies import ORPHAN_DEPENDENTS, UNSUPPORTED, Strategy
+
+
+class _CreateOnUpdate(Strategy):
+    create_on_update = True
+
+
+class _Event(Strategy):
+    create_on_update = True
+    garbage_collection = UNSUPPORTED
+
+
+class _Orphaning(Strategy):
+    """Kinds of before garbage collection keep their dependents by default."""
+
+    garbage_collection = ORPHAN_DEPENDENTS
+
+
+class _ReturnsDeleted(Strategy):
+    returns_deleted = True
+
+
+class _Lease(Strategy):
+    create_on_update = True
+    unconditional_update = False
+
+
+class _Conditional(Strategy):
+    unconditional_update = False
+
+
+_RETURNS_DELETED = (
+    ("", "persistentvolumeclaims"), ("", "persistentvolumes"), ("", "podtemplates"), ("", "resourcequotas"),
+    ("", "serviceaccounts"), ("storage.k8s.io", "csidrivers"), ("storage.k8s.io", "csinodes"),
+    ("storage.k8s.io", "csistoragecapacities"), ("storage.k8s.io", "storageclasses"),
+    ("storage.k8s.io", "volumeattachments"), ("storage.k8s.io", "volumeattributesclasses"),
+)
+
+
+def strategies(service_cidr: str, node_ports: tuple[int, int]) -> dict[tuple[str, str], Strategy]:
+    """By (group, plural)."""
+    found: dict[tuple[str, str], Strategy] = dict.fromkeys(_RETURNS_DELETED, _ReturnsDeleted())
+    found.update(
+        {
+            ("", "namespaces"): NamespaceStrategy(),
+            ("", "pods"): PodStrategy(),
+            ("", "services"): ServiceStrategy(service_cidr, node_ports),
+            ("", "endpoints"): _CreateOnUpdate(),
+            ("", "limitranges"): _CreateOnUpdate(),
+            ("", "events"): _Event(),
+            ("events.k8s.io", "events"): _Event(),
+            ("coordination.k8s.io", "leases"): _Lease(),
+            ("", "replicationcontrollers"): _Orphaning(),
+            ("networking.k8s.io", "servicecidrs"): _Conditional(),
+        }
+    )
+    return found

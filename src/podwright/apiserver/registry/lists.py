@@ -1,0 +1,233 @@
+"""GET of a collection: consistent pages, selectors, resourceVersion semantics (KEP-365, KEP-2523, KEP-2340)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+import orjson
+
+from podwright.api import status
+from podwright.api.resources import PODS, Resource
+from podwright.api.selectors import fields, labels
+from podwright.api.status import ApiError, FieldError
+from podwright.apiserver.cache.entries import Cached
+from podwright.apiserver.cache.subscriptions import Filter
+from podwright.apiserver.exchange import Many, Request
+from podwright.apiserver.registry.registry import Registry
+from podwright.store.protocol import Compacted, StoreUnavailable
+
+EXACT = "Exact"
+NOT_OLDER_THAN = "NotOlderThan"
+
+_FRESH_SECONDS = 3.0
+_PAGE = 500
+_TOO_OLD_CONTINUE = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
+    "deleted between the time the first chunk was returned and now may show up in the list."
+)
+
+
+def filter_of(registry: Registry, row: Resource, request: Request) -> Filter:
+    """Raises ApiError (400) for selectors that cannot be parsed or that the kind does not support."""
+    query, info = request.query, request.info
+    namespace = info.namespace if row.namespaced else ""
+    label_text, field_text = query.get("labelSelector"), query.get("fieldSelector")
+    label_selector = labels.parse(label_text) if label_text else None
+    if label_selector is not None and label_selector.empty:
+        label_selector = None
+    if not field_text and not info.name:
+        return Filter(namespace, label_selector)
+    _, stored = registry.storage(row)
+    selectable = registry.selectable.get((row.group, row.version, row.plural))
+    selector = fields.parse_for(row, field_text, selectable) if field_text else fields.EVERYTHING
+    predicate = None
+    if not selector.empty:
+        tests = fields.predicate(row, selector, selectable)
+        if stored is row:
+            predicate = tests
+        else:
+
+            def predicate(obj: dict[str, object]) -> bool:
+                return tests(registry.convert(stored, row, obj))
+
+    name = info.name or selector.exact("metadata.name") or ""
+    if not namespace:
+        namespace = selector.exact("metadata.namespace") or "" if row.namespaced else ""
+    key = ""
+    if name and (namespace or not row.namespaced):
+        key = f"{namespace}/{name}" if row.namespaced else name
+    node = selector.exact("spec.nodeName") or "" if (row.group, row.plural) == ("", PODS.plural) else ""
+    return Filter(namespace, label_selector, predicate, key, node)
+
+
+@dataclass(slots=True)
+class _Token:
+    """Where a list goes on: `start` is the next key below the resource's prefix."""
+
+    revision: int
+    start: str
+
+    def encode(self) -> str:
+        body = orjson.dumps({"v": "meta.k8s.io/v1", "rv": self.revision, "start": self.start})
+        return base64.urlsafe_b64encode(body).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str) -> _Token:
+        try:
+            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            value = orjson.loads(raw)
+            token = cls(int(value["rv"]), str(value["start"]))
+            if value.get("v") != "meta.k8s.io/v1" or not token.start or token.revision == 0:
+                raise ValueError
+        except (ValueError, KeyError, TypeError, binascii.Error):
+            raise status.bad_request("continue key is not valid") from None
+        return token
+
+
+def parse_version(text: str) -> int:
+    """0 for "" and "0". Raises ApiError (400)."""
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit()) or len(text) > 19:
+        raise status.invalid(
+            "meta.k8s.io", "ListOptions", "",
+            [FieldError("resourceVersion", status.INVALID, f'Invalid value: "{text[:64]}": strconv.ParseUint: parsing "{text[:64]}": invalid syntax')],
+        )
+    return int(text)
+
+
+def _limit(text: str) -> int:
+    if not text:
+        return 0
+    try:
+        value = int(text)
+    except ValueError:
+        raise status.bad_request(f'strconv.ParseInt: parsing "{text[:64]}": invalid syntax') from None
+    return max(value, 0)
+
+
+def too_large_version(asked: int, current: int) -> ApiError:
+    return status.failure(
+        504, "Timeout", f"Timeout: Too large resource version: {asked}, current: {current}",
+        {
+            "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+            "retryAfterSeconds": 1,
+        },
+    )
+
+
+async def wait_for(registry: Registry, revision: int) -> None:
+    """Raises ApiError (504) if the caches do not get there soon."""
+    if revision <= registry.feed.revision:
+        return
+    try:
+        await registry.feed.reached(revision, _FRESH_SECONDS)
+    except TimeoutError:
+        raise too_large_version(revision, registry.feed.revision) from None
+
+
+def _check_match(match: str, version: str, continue_: str) -> None:
+    errors: list[FieldError] = []
+    path = "resourceVersionMatch"
+    if match:
+        if not version:
+            errors.append(FieldError(path, status.FORBIDDEN, "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"))
+        if continue_:
+            errors.append(FieldError(path, status.FORBIDDEN, "Forbidden: resourceVersionMatch is forbidden when continue is provided"))
+        if match not in (EXACT, NOT_OLDER_THAN):
+            errors.append(FieldError(path, status.NOT_SUPPORTED, f'Unsupported value: "{match[:64]}": supported values: "Exact", "NotOlderThan", ""'))
+        elif match == EXACT and version == "0":
+            errors.append(FieldError(path, status.FORBIDDEN, 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'))
+    if errors:
+        raise status.invalid("meta.k8s.io", "ListOptions", "", errors)
+
+
+async def list_objects(registry: Registry, request: Request, row: Resource) -> Many:
+    """Raises ApiError: 400 bad parameters, 410 an old revision or token, 504 a revision yet to come."""
+    query = request.query
+    flt = filter_of(registry, row, request)
+    namespace = flt.namespace
+    if not query:
+        await registry.fresh()
+        return Many(row, flt.select(registry.cache(row)), registry.feed.revision, namespace=namespace)
+    version, match = query.get("resourceVersion"), query.get("resourceVersionMatch")
+    limit, token_text = _limit(query.get("limit")), query.get("continue")
+    _check_match(match, version, token_text)
+    if query.flag("sendInitialEvents") or query.has("sendInitialEvents"):
+        raise status.invalid(
+            "meta.k8s.io", "ListOptions", "",
+            [FieldError("sendInitialEvents", status.FORBIDDEN, "Forbidden: sendInitialEvents is forbidden for list")],
+        )
+    cache = registry.cache(row)
+    if token_text:
+        if version and version != "0":
+            raise status.bad_request("specifying resource version is not allowed when using continue")
+        token = _Token.decode(token_text)
+        return await _from_store(registry, row, flt, limit, token)
+    revision = parse_version(version)
+    if revision and (match == EXACT or (not match and limit)):
+        if revision > registry.feed.revision:
+            await wait_for(registry, revision)
+        return await _from_store(registry, row, flt, limit, _Token(revision, ""))
+    if revision:
+        await wait_for(registry, revision)
+    elif version != "0":
+        await registry.fresh()
+    entries = flt.select(cache)
+    return _page(row, flt, entries, limit, registry.feed.revision)
+
+
+def _page(row: Resource, flt: Filter, entries: list[Cached], limit: int, revision: int) -> Many:
+    if not limit or len(entries) <= limit:
+        return Many(row, entries, revision, namespace=flt.namespace)
+    rest = len(entries) - limit if flt.everything else 0
+    token = _Token(revision, entries[limit - 1].key + "\0")
+    return Many(row, entries[:limit], revision, token.encode(), rest, flt.namespace)
+
+
+async def _from_store(registry: Registry, row: Resource, flt: Filter, limit: int, token: _Token) -> Many:
+    """A page of the past. Answered from the cache while nothing of the resource has changed since."""
+    cache = registry.cache(row)
+    if token.revision < 0:
+        entries = [e for e in flt.select(cache) if e.key >= token.start]
+        return _page(row, flt, entries, limit, registry.feed.revision)
+    if cache.changed <= token.revision <= registry.feed.revision:
+        entries = [e for e in flt.select(cache) if e.key >= token.start]
+        return _page(row, flt, entries, limit, token.revision)
+    prefix = cache.prefix + (f"{flt.namespace}/" if flt.namespace and row.namespaced else "")
+    start = max(cache.prefix + token.start, prefix) if token.start else ""
+    found: list[Cached] = []
+    while True:
+        try:
+            page = await registry.store.list(prefix, start=start, limit=limit or _PAGE, revision=token.revision)
+        except Compacted:
+            raise _expired(registry, token) from None
+        except StoreUnavailable as exc:
+            raise status.unavailable(f"the store is not available: {exc}") from exc
+        for entry in page.entries:
+            cached = Cached.of(entry.key[len(cache.prefix) :], entry.value, entry.revision)
+            if flt.matches(cached):
+                found.append(cached)
+        more = page.more and bool(page.entries)
+        if limit and (len(found) > limit or (len(found) == limit and more)):
+            rest = page.remaining if flt.everything else 0
+            following = _Token(token.revision, found[limit - 1].key + "\0").encode()
+            return Many(row, found[:limit], token.revision, following, rest, flt.namespace)
+        if not more:
+            return Many(row, found, token.revision, namespace=flt.namespace)
+        start = page.entries[-1].key + "\0"
+
+
+def _expired(registry: Registry, token: _Token) -> ApiError:
+    if not token.start:
+        return status.expired("The resourceVersion for the provided list is too old.")
+    error = status.expired(_TOO_OLD_CONTINUE)
+    error.status["metadata"] = {
+        "resourceVersion": str(registry.feed.revision),
+        "continue": _Token(-1, token.start).encode(),
+    }
+    return error

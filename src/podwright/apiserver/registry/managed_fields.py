@@ -1,0 +1,43 @@
+"""metadata.managedFields of ordinary writes: who set what, for server-side apply to find."""
+
+from __future__ import annotations
+
+from podwright.api import apply as server_side_apply
+from podwright.api import objects
+from podwright.api.objects import Object
+from podwright.api.resources import Resource
+from podwright.apiserver.exchange import Request
+from podwright.apiserver.registry.options import WriteOptions
+from podwright.apiserver.registry.registry import Registry
+
+
+def track(
+    registry: Registry,
+    request: Request,
+    row: Resource,
+    old: Object | None,
+    new: Object,
+    options: WriteOptions,
+    subresource: str,
+    *,
+    apply: bool,
+) -> None:
+    """Brings metadata.managedFields of `new` up to date. Server-side apply has brought its own."""
+    if apply:
+        return
+    _, stored = registry.storage(row)
+    metadata = new["metadata"]
+    entries = server_side_apply.track_update(
+        registry.schema(stored),
+        old,
+        new,
+        manager=options.manager,
+        api_version=stored.api_version,
+        operation="Update",
+        subresource=subresource,
+        now=objects.format_time(registry.now()),
+    )
+    if entries:
+        metadata["managedFields"] = entries
+    else:
+        metadata.pop("managedFields", None)

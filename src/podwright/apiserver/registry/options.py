@@ -1,0 +1,166 @@
+"""CreateOptions, UpdateOptions, PatchOptions and DeleteOptions, as queries and bodies bring them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from podwright.api import status
+from podwright.api.objects import Object
+from podwright.api.status import FieldError
+from podwright.apiserver.exchange import Request
+
+STRICT = "Strict"
+WARN = "Warn"
+IGNORE = "Ignore"
+
+_FIELD_MANAGER_MAX = 128
+_META = "meta.k8s.io"
+
+
+@dataclass(slots=True)
+class WriteOptions:
+    """Options of create, update and patch. `manager` is never empty."""
+
+    dry_run: bool = False
+    manager: str = "unknown"
+    field_validation: str = WARN
+    force: bool | None = None
+
+    def as_object(self, kind: str) -> Object:
+        """For admission: CreateOptions, UpdateOptions or PatchOptions."""
+        options: Object = {"kind": kind, "apiVersion": "meta.k8s.io/v1", "fieldManager": self.manager}
+        if self.dry_run:
+            options["dryRun"] = ["All"]
+        if self.field_validation:
+            options["fieldValidation"] = self.field_validation
+        return options
+
+
+def unsupported(path: str, value: Any, supported: tuple[str, ...]) -> FieldError:
+    shown = ", ".join(f'"{s}"' for s in supported)
+    return FieldError(path, status.NOT_SUPPORTED, f'Unsupported value: "{value}": supported values: {shown}')
+
+
+def write_options(request: Request, kind: str, *, apply: bool = False) -> WriteOptions:
+    """Raises ApiError (422) for what upstream refuses."""
+    query = request.query
+    if not query and not apply:
+        return WriteOptions(manager=default_manager(request))
+    errors: list[FieldError] = []
+    dry_run = [value for value in query.get_all("dryRun") if value]
+    errors += [unsupported("dryRun", value, ("All",)) for value in dry_run if value != "All"]
+    validation = query.get("fieldValidation") or WARN
+    if validation not in (STRICT, WARN, IGNORE):
+        errors.append(unsupported("fieldValidation", validation, (IGNORE, STRICT, WARN)))
+    manager = query.get("fieldManager")
+    if len(manager) > _FIELD_MANAGER_MAX:
+        errors.append(
+            FieldError("fieldManager", status.TOO_LONG, f"Too long: may not be more than {_FIELD_MANAGER_MAX} bytes")
+        )
+    elif not manager.isprintable():
+        errors.append(
+            FieldError("fieldManager", status.INVALID, f'Invalid value: "{manager!a}": should only contain printable characters')
+        )
+    force: bool | None = None
+    if query.has("force"):
+        force = query.flag("force")
+        if not apply:
+            errors.append(FieldError("force", status.FORBIDDEN, "Forbidden: may not be specified for non-apply patch"))
+    if apply and not manager:
+        errors.append(FieldError("fieldManager", status.REQUIRED, "Required value: is required for apply patch"))
+    if errors:
+        raise status.invalid(_META, kind, "", errors)
+    return WriteOptions(bool(dry_run), manager or default_manager(request), validation, force)
+
+
+def default_manager(request: Request) -> str:
+    """The part of the User-Agent before the first slash."""
+    prefix = request.user_agent.partition("/")[0][:_FIELD_MANAGER_MAX]
+    return prefix if prefix and prefix.isprintable() else "unknown"
+
+
+@dataclass(slots=True)
+class DeleteOptions:
+    grace_period: int | None = None
+    propagation: str = ""
+    orphan_dependents: bool | None = None
+    uid: str | None = None
+    resource_version: str | None = None
+    dry_run: bool = False
+    raw: Object = field(default_factory=dict)
+
+    def as_object(self) -> Object:
+        return {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1", **self.raw}
+
+
+def delete_options(request: Request, body: Any) -> DeleteOptions:
+    """From the body if there is one, else from the query.
+
+    Raises:
+        ApiError: 400 for a body that is no DeleteOptions, 422 for bad values.
+    """
+    if body:
+        if not isinstance(body, dict):
+            raise status.bad_request("the body is no DeleteOptions object")
+        if body.get("kind") not in (None, "DeleteOptions", ""):
+            raise status.bad_request(f'the object provided is unrecognized (must be of type DeleteOptions): {body.get("kind")}')
+        raw = body
+    else:
+        raw = _from_query(request)
+    options = DeleteOptions(raw={k: v for k, v in raw.items() if k not in ("kind", "apiVersion")})
+    grace = raw.get("gracePeriodSeconds")
+    if grace is not None:
+        if not isinstance(grace, int) or isinstance(grace, bool):
+            raise status.bad_request("gracePeriodSeconds must be an integer")
+        options.grace_period = max(grace, -1) if grace >= 0 else 1
+    errors: list[FieldError] = []
+    propagation = raw.get("propagationPolicy")
+    orphan = raw.get("orphanDependents")
+    if propagation is not None and propagation not in ("Foreground", "Background", "Orphan"):
+        errors.append(unsupported("propagationPolicy", propagation, ("Background", "Foreground", "Orphan")))
+    if propagation is not None and orphan is not None:
+        errors.append(
+            FieldError(
+                "propagationPolicy", status.INVALID,
+                f'Invalid value: "{propagation}": orphanDependents and deletionPropagation cannot be both set',
+            )
+        )
+    dry_run = raw.get("dryRun") or []
+    if not isinstance(dry_run, list):
+        raise status.bad_request("dryRun must be a list of strings")
+    errors += [unsupported("dryRun", value, ("All",)) for value in dry_run if value != "All"]
+    if errors:
+        raise status.invalid(_META, "DeleteOptions", "", errors)
+    options.propagation = propagation or ""
+    options.orphan_dependents = bool(orphan) if orphan is not None else None
+    options.dry_run = bool(dry_run)
+    preconditions = raw.get("preconditions") or {}
+    if not isinstance(preconditions, dict):
+        raise status.bad_request("preconditions must be an object")
+    uid, version = preconditions.get("uid"), preconditions.get("resourceVersion")
+    options.uid = str(uid) if uid is not None else None
+    options.resource_version = str(version) if version is not None else None
+    return options
+
+
+def _from_query(request: Request) -> Object:
+    query = request.query
+    raw: Object = {}
+    if not query:
+        return raw
+    if query.get("gracePeriodSeconds"):
+        try:
+            raw["gracePeriodSeconds"] = int(query.get("gracePeriodSeconds"))
+        except ValueError:
+            raise status.bad_request(
+                f'strconv.ParseInt: parsing "{query.get("gracePeriodSeconds")}": invalid syntax'
+            ) from None
+    if query.get("propagationPolicy"):
+        raw["propagationPolicy"] = query.get("propagationPolicy")
+    if query.has("orphanDependents"):
+        raw["orphanDependents"] = query.flag("orphanDependents")
+    dry_run = [value for value in query.get_all("dryRun") if value]
+    if dry_run:
+        raw["dryRun"] = dry_run
+    return raw

@@ -1,0 +1,210 @@
+"""What all verbs share: the way to the caches, the schemas, the store, and the retry of lost races."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from podwright.api import schema, status
+from podwright.api.objects import Object
+from podwright.api.resources import Resource, ResourceTable
+from podwright.apiserver.cache.entries import Cached, encode, with_revision
+from podwright.apiserver.cache.feed import Feed
+from podwright.apiserver.cache.watch_cache import WatchCache
+from podwright.apiserver.registry.rules import Rules
+from podwright.apiserver.registry.strategies import DEFAULT, Strategy
+from podwright.apiserver.requests import AdmissionRequest
+from podwright.store.protocol import (
+    KeyExists,
+    KeyMissing,
+    RevisionMismatch,
+    Store,
+    StoreUnavailable,
+)
+
+
+class ScalePaths:
+    """Where a kind keeps its replicas: dotted paths. `selector` may name a text field (custom resources)."""
+
+    def __init__(self, spec: str = "spec.replicas", status: str = "status.replicas", selector: str = "") -> None:
+        self.spec = spec.lstrip(".").split(".")
+        self.status = status.lstrip(".").split(".")
+        self.selector = selector.lstrip(".").split(".") if selector else []
+
+
+class Admission(Protocol):
+    async def admit(self, request: AdmissionRequest) -> None: ...
+
+    async def validate(self, request: AdmissionRequest) -> None: ...
+
+
+class Conflict(Exception):
+    """The object was written since it was read. ``current`` is what stands there now."""
+
+    def __init__(self, current: Cached) -> None:
+        super().__init__(current.key)
+        self.current = current
+
+
+class Missing(Exception):
+    """The object is gone."""
+
+
+class Registry:
+    """Everything below the handlers. `now` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        feed: Feed,
+        table: ResourceTable,
+        now: Callable[[], float],
+        strategies: dict[tuple[str, str], Strategy],
+        exclusive: bool = True,
+    ) -> None:
+        self.store = store
+        self.feed = feed
+        self.table = table
+        self.now = now
+        self.exclusive = exclusive
+        self.admission: Admission
+        self.rules = Rules()
+        self.selectable: dict[tuple[str, str, str], dict[str, str]] = {}
+        """Custom resources' selectableFields, label to path."""
+        self.scale_paths: dict[tuple[str, str, str], ScalePaths] = {}
+        self.schemas: dict[tuple[str, str, str], schema.Schema] = {}
+        """Of custom resources, by (group, version, plural)."""
+        self._strategies = strategies
+        self._caches: dict[tuple[str, str, str], tuple[WatchCache, Resource]] = {}
+
+    def storage(self, row: Resource) -> tuple[WatchCache, Resource]:
+        """The cache that holds objects of `row`, and the row in whose version they are stored."""
+        key = (row.group, row.version, row.plural)
+        found = self._caches.get(key)
+        if found is None:
+            stored = self.table.storage_row(row)
+            found = self._caches[key] = (self.feed.cache(stored.storage_path), stored)
+        return found
+
+    def cache(self, row: Resource) -> WatchCache:
+        return self.storage(row)[0]
+
+    def forget(self, row: Resource) -> None:
+        """A custom resource's row was changed or taken away."""
+        key = (row.group, row.version, row.plural)
+        self._caches.pop(key, None)
+        self.schemas.pop(key, None)
+
+    def strategy(self, row: Resource) -> Strategy:
+        return self._strategies.get((row.group, row.plural), DEFAULT)
+
+    def schema(self, row: Resource) -> schema.Schema:
+        if row.custom:
+            return self.schemas[row.group, row.version, row.plural]
+        return schema.for_resource(row)
+
+    def convert(self, source: Resource, target: Resource, obj: Object) -> Object:
+        """The object in another version; the same object if there is nothing to do."""
+        if source is target or (source.group == target.group and source.version == target.version):
+            return obj
+        if source.custom:
+            return {**obj, "apiVersion": target.api_version}
+        from podwright.api import conversion
+
+        return conversion.convert(source, target, obj)
+
+    async def fresh(self) -> None:
+        """With a store that others write too: waits until the caches have seen all that was there when called."""
+        if not self.exclusive:
+            await self.feed.reached(await self.store.revision())
+
+    async def get(self, row: Resource, namespace: str, name: str) -> Cached:
+        """Raises ApiError (404)."""
+        await self.fresh()
+        cached = self.cache(row).get(f"{namespace}/{name}" if row.namespaced else name)
+        if cached is None:
+            raise status.not_found(row.group, row.plural, name)
+        return cached
+
+    # Commits. All return once the change is durable and the caches show it.
+
+    async def commit_create(self, row: Resource, key: str, obj: Object) -> Cached:
+        """Raises KeyExists, ApiError (500)."""
+        cache, _ = self.storage(row)
+        value = encode(obj)
+        self.feed.written[value] = obj
+        try:
+            entry = await self.store.create(cache.prefix + key, value)
+            await self._seen(entry.revision)
+        except StoreUnavailable as exc:
+            raise status.unavailable(f"the store is not available: {exc}") from exc
+        finally:
+            self.feed.written.pop(value, None)
+        return _committed(cache, key, value, entry.revision)
+
+    async def commit_update(self, row: Resource, old: Cached, obj: Object) -> Cached:
+        """Raises Conflict, Missing. Nothing is written, and `old` comes back, if nothing changed."""
+        cache, _ = self.storage(row)
+        value = encode(obj)
+        if value == old.stored():
+            return old
+        try:
+            self.feed.written[value] = obj
+            entry = await self.store.update(cache.prefix + old.key, value, expected=old.revision)
+            await self._seen(entry.revision)
+        except RevisionMismatch as exc:
+            raise Conflict(Cached.of(old.key, exc.current.value, exc.current.revision)) from exc
+        except KeyMissing as exc:
+            raise Missing from exc
+        except StoreUnavailable as exc:
+            raise status.unavailable(f"the store is not available: {exc}") from exc
+        finally:
+            self.feed.written.pop(value, None)
+        return _committed(cache, old.key, value, entry.revision)
+
+    async def commit_delete(self, row: Resource, old: Cached) -> Cached:
+        """The object as it was, with the revision of its deletion. Raises Conflict, Missing."""
+        cache, _ = self.storage(row)
+        try:
+            entry, revision = await self.store.delete(cache.prefix + old.key, expected=old.revision)
+        except RevisionMismatch as exc:
+            raise Conflict(Cached.of(old.key, exc.current.value, exc.current.revision)) from exc
+        except KeyMissing as exc:
+            raise Missing from exc
+        except StoreUnavailable as exc:
+            raise status.unavailable(f"the store is not available: {exc}") from exc
+        await self._seen(revision)
+        gone = Cached.of(old.key, entry.value, revision)
+        self.strategy(row).deleted(self, gone.object)
+        return gone
+
+    async def _seen(self, revision: int) -> None:
+        if revision > self.feed.revision:
+            try:
+                await self.feed.reached(revision)
+            except TimeoutError:
+                raise status.timeout("the write is durable, but the watch cache did not see it in time") from None
+
+    # What authorization and admission read (requests.Objects)
+
+    def read(self, row: Resource, namespace: str, name: str) -> Object | None:
+        cached = self.cache(row).get(f"{namespace}/{name}" if row.namespaced else name)
+        return cached.object if cached is not None else None
+
+    def read_all(self, row: Resource, namespace: str = "") -> Sequence[Object]:
+        cache = self.cache(row)
+        entries: Iterable[Cached] = (
+            cache.in_namespace(namespace).values() if namespace else cache.objects.values()
+        )
+        return [entry.object for entry in entries]
+
+
+def _committed(cache: WatchCache, key: str, value: bytes, revision: int) -> Cached:
+    current = cache.get(key)
+    if current is not None and current.revision == revision:
+        return current
+    return Cached(key, with_revision(value, revision), revision)
+
+
+__all__ = ["Admission", "Conflict", "KeyExists", "Missing", "Registry"]

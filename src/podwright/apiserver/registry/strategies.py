@@ -1,0 +1,61 @@
+"""What differs between kinds when they are created, updated and deleted. Most kinds are content with the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from podwright.api.objects import Object
+
+if TYPE_CHECKING:
+    from podwright.apiserver.registry.registry import Registry
+
+Undo = Callable[[], None]
+
+DELETE_DEPENDENTS = "DeleteDependents"
+ORPHAN_DEPENDENTS = "OrphanDependents"
+UNSUPPORTED = "Unsupported"
+
+
+class Strategy:
+    """One kind's behaviour. Methods get the request's own copies and may change them."""
+
+    create_on_update = False
+    """PUT to a name that is not there creates it."""
+    unconditional_update = True
+    """PUT without a resourceVersion replaces whatever stands."""
+    returns_deleted = False
+    """A finished DELETE answers the object, not a Status."""
+    garbage_collection = DELETE_DEPENDENTS
+    short_lived = 0.0
+    """Seconds after which objects of the kind expire; 0: never."""
+
+    async def begin_create(self, registry: Registry, obj: Object, dry_run: bool) -> list[Undo]:
+        """Before validation: allocations. The list undoes them if the write fails."""
+        return []
+
+    async def begin_update(self, registry: Registry, obj: Object, old: Object, dry_run: bool) -> list[Undo]:
+        return []
+
+    def deleted(self, registry: Registry, obj: Object) -> None:
+        """The object is gone for good."""
+
+    def grace(self, obj: Object, asked: int | None) -> int | None:
+        """Seconds that a deletion waits for the kubelet; None: the kind knows no graceful deletion."""
+        return None
+
+    def begin_delete(self, obj: Object, now: str) -> bool:
+        """Marks an object whose deletion takes more than removing it. True: it stays for now."""
+        return False
+
+    def may_go(self, obj: Object) -> bool:
+        """Whether an object with a deletionTimestamp and no finalizers may be removed by an update."""
+        return True
+
+    async def after_create(self, registry: Registry, obj: Object) -> None:
+        """Committed."""
+
+
+Factory = Callable[[], Strategy]
+DEFAULT = Strategy()
+AsyncHook = Callable[[Object], Awaitable[None]]

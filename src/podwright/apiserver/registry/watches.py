@@ -1,0 +1,118 @@
+"""GET with watch=true: where a watch starts, and what it first sends (KEP-3157 streaming lists, KEP-956 bookmarks)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from podwright.api import status
+from podwright.api.objects import Object
+from podwright.api.resources import Resource
+from podwright.api.status import FieldError
+from podwright.apiserver.cache.entries import Cached
+from podwright.apiserver.cache.subscriptions import Filter, Sink, Subscription
+from podwright.apiserver.cache.watch_cache import TooOld, WatchCache
+from podwright.apiserver.exchange import Request
+from podwright.apiserver.registry.lists import NOT_OLDER_THAN, filter_of, parse_version, wait_for
+from podwright.apiserver.registry.registry import Registry
+
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+
+@dataclass(slots=True)
+class Watch:
+    """An accepted watch. `attach` gives the sink its first events and connects it; both happen without a pause, so
+    that nothing is lost between."""
+
+    row: Resource
+    stored: Resource
+    cache: WatchCache
+    filter: Filter
+    revision: int
+    send_initial: bool
+    end_of_initial: bool
+    bookmarks: bool
+    timeout: float
+    current: Callable[[], int]
+
+    def attach(self, sink: Sink) -> Subscription:
+        """Raises ApiError (410) if the start lies too far back."""
+        subscription = Subscription(self.cache, self.filter, sink)
+        if self.send_initial:
+            for entry in self.filter.select(self.cache):
+                sink.send("ADDED", entry, None)
+            if self.end_of_initial:
+                sink.send("BOOKMARK", self.bookmark(end_of_initial=True), None)
+        else:
+            try:
+                subscription.replay(self.revision)
+            except TooOld as exc:
+                raise status.expired(str(exc)) from None
+        subscription.start()
+        return subscription
+
+    def bookmark(self, *, end_of_initial: bool = False) -> Cached:
+        """An object that says only how far the watch is."""
+        revision = self.current()
+        metadata: Object = {"resourceVersion": str(revision), "creationTimestamp": None}
+        if end_of_initial:
+            metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
+        obj: Object = {"kind": self.stored.kind, "apiVersion": self.stored.api_version, "metadata": metadata}
+        return Cached.from_object("", obj, revision)
+
+
+async def watch(registry: Registry, request: Request, row: Resource, min_seconds: float) -> Watch:
+    """Raises ApiError: 400 or 422 bad parameters, 410, 504."""
+    query = request.query
+    version_text, match = query.get("resourceVersion"), query.get("resourceVersionMatch")
+    errors: list[FieldError] = []
+    initial = query.flag("sendInitialEvents") if query.has("sendInitialEvents") else None
+    bookmarks = query.flag("allowWatchBookmarks")
+    if initial is not None:
+        if match != NOT_OLDER_THAN:
+            errors.append(
+                FieldError(
+                    "resourceVersionMatch", status.FORBIDDEN,
+                    "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                )
+            )
+    elif match:
+        errors.append(
+            FieldError(
+                "resourceVersionMatch", status.FORBIDDEN,
+                "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            )
+        )
+    if query.get("continue"):
+        errors.append(FieldError("continue", status.FORBIDDEN, "Forbidden: continue is forbidden for watch"))
+    if errors:
+        raise status.invalid("meta.k8s.io", "ListOptions", "", errors)
+    revision = parse_version(version_text)
+    flt = filter_of(registry, row, request)
+    if revision:
+        await wait_for(registry, revision)
+    elif version_text != "0":
+        await registry.fresh()
+    cache, stored = registry.storage(row)
+    if initial is None:
+        send_initial = revision == 0
+    else:
+        send_initial = initial
+    if initial is False and revision == 0:
+        revision = registry.feed.revision
+    return Watch(
+        row, stored, cache, flt, revision, send_initial, bool(initial) and bookmarks, bookmarks,
+        _timeout(query.get("timeoutSeconds"), min_seconds), lambda: registry.feed.revision,
+    )
+
+
+def _timeout(text: str, min_seconds: float) -> float:
+    if text:
+        try:
+            seconds = int(text)
+        except ValueError:
+            raise status.bad_request(f'strconv.ParseInt: parsing "{text[:64]}": invalid syntax') from None
+        if seconds > 0:
+            return float(min(seconds, 86400))
+    return min_seconds * (1.0 + random.random())

@@ -1,0 +1,220 @@
+"""The API server: builds its parts from a configuration, starts and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+
+from podwright.api.resources import (
+    CLUSTERROLEBINDINGS,
+    CLUSTERROLES,
+    EVENTS,
+    ROLEBINDINGS,
+    ROLES,
+    SERVICES,
+    served,
+)
+from podwright.apiserver import admission, authentication, authorization, bootstrap
+from podwright.apiserver.cache.entries import Event
+from podwright.apiserver.cache.feed import Feed
+from podwright.apiserver.config import ApiServerConfig
+from podwright.apiserver.discovery.pages import Discovery
+from podwright.apiserver.encoding import Encoder
+from podwright.apiserver.exchange import Request
+from podwright.apiserver.handlers import Handlers
+from podwright.apiserver.health import Health
+from podwright.apiserver.http.connections import Server
+from podwright.apiserver.http.frontend import Frontend
+from podwright.apiserver.http.tls import server_context
+from podwright.apiserver.inflight import InFlight
+from podwright.apiserver.local import LocalEndpoint
+from podwright.apiserver.metrics import Metrics
+from podwright.apiserver.objects import CacheObjects, SystemWriter
+from podwright.apiserver.openapi.pages import OpenAPI
+from podwright.apiserver.pages import install_pages
+from podwright.apiserver.pipeline import Pipeline
+from podwright.apiserver.printers import Printers
+from podwright.apiserver.registry.kinds import strategies
+from podwright.apiserver.registry.namespaces import finalize
+from podwright.apiserver.registry.registry import Registry
+from podwright.apiserver.registry.services import ServiceStrategy
+from podwright.apiserver.requests import Authenticator, Authorizer
+from podwright.apiserver.reviewing import install_reviews
+from podwright.apiserver.upkeep import Upkeep
+from podwright.store.protocol import Store
+from podwright.store.urls import open_store
+
+_log = logging.getLogger(__name__)
+_RBAC = (ROLES, ROLEBINDINGS, CLUSTERROLES, CLUSTERROLEBINDINGS)
+
+
+class ApiServer:
+    """One API server over one store.
+
+    ``await start()`` returns once it serves; ``await stop()`` ends watches, finishes requests and closes the store.
+    ``local`` is the in-process endpoint (client.transport.Handler). `authorizer` and `authenticator` replace the
+    configured ones (tests); `now` gives seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        config: ApiServerConfig,
+        *,
+        store: Store | None = None,
+        now: Callable[[], float] = time.time,
+        authorizer: Authorizer | None = None,
+        authenticator: Authenticator | None = None,
+    ) -> None:
+        self.config = config
+        self.now = now
+        self.store = store if store is not None else open_store(config.store_url)
+        self.table = served(legacy=config.legacy_versions)
+        paths = [self.table.storage_row(row).storage_path for row in self.table if "list" in row.verbs]
+        self.feed = Feed(self.store, now, dict.fromkeys(paths))
+        self.registry = Registry(
+            store=self.store, feed=self.feed, table=self.table, now=now,
+            strategies=strategies(config.service_cidr, config.node_ports), exclusive=config.store_exclusive,
+        )
+        self.objects = CacheObjects(self.registry)
+        self.writer = SystemWriter(self.registry)
+        configured_authorizer = authorization.build(config, self.objects)
+        configured_authenticator = authentication.build(config, self.objects)
+        self.registry.admission = admission.build(config, self.objects, self.writer, configured_authorizer)
+        self.printers = Printers(now)
+        self.encoder = Encoder(self.registry, self.printers)
+        self.handlers = Handlers(self.registry, min_watch_seconds=config.min_watch_seconds)
+        self.inflight = InFlight(
+            config.max_requests_inflight, config.max_mutating_requests_inflight, config.request_timeout
+        )
+        self.pipeline = Pipeline(
+            authenticator or configured_authenticator, authorizer or configured_authorizer, self.inflight,
+            self.handlers,
+        )
+        self.metrics = Metrics()
+        self.health = Health()
+        self.discovery = Discovery(self.registry, self.encoder, f"{config.advertise_address}:{config.port}")
+        self.openapi = OpenAPI(self.registry, _no_custom)
+        self._stopping = asyncio.Event()
+        self.local = LocalEndpoint(self.pipeline, self.encoder, self._stopping)
+        self.port = config.port
+        self._ready = False
+        self._listener: asyncio.Server | None = None
+        self._http: Server | None = None
+        self._background: asyncio.Task[None] | None = None
+        self.handlers.subresources["namespaces", "finalize"] = finalize
+        install_reviews(self.handlers, config, self.objects, configured_authenticator, configured_authorizer, now)
+        self._install_pages()
+
+    def _install_pages(self) -> None:
+        self.discovery.install(self.handlers)
+        self.openapi.install(self.handlers)
+        self.health.install(self.handlers)
+        self.health.ready["etcd"] = lambda: self._ready
+        self.health.ready["informer-sync"] = lambda: self._ready
+        self.health.ready["poststarthook/rbac/bootstrap-roles"] = lambda: self._ready
+        self.health.ready["shutdown"] = lambda: not self._stopping.is_set()
+        install_pages(self.handlers, self.metrics, self.registry, self.inflight, self.encoder)
+
+    async def start(self) -> None:
+        """Opens the store, reads it, makes what every cluster has, and listens.
+
+        Raises:
+            OSError: the port is taken, or a file is missing.
+            StoreUnavailable: the store cannot be opened.
+        """
+        await self.store.open()
+        try:
+            await self.feed.load()
+            self._follow_cache()
+            started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._background = asyncio.create_task(self._run(started), name="apiserver")
+            done, _ = await asyncio.wait((self._background, started), return_when=asyncio.FIRST_COMPLETED)
+            if self._background in done:
+                self._background.result()
+            started.result()
+        except BaseException:
+            await self.stop()
+            raise
+
+    def _follow_cache(self) -> None:
+        services = self.registry.strategy(SERVICES)
+        cache = self.registry.cache(SERVICES)
+        if isinstance(services, ServiceStrategy):
+            services.watch(cache.objects.values(), cache.listeners)
+        for row in _RBAC:
+            self.registry.cache(row).listeners.append(self._rbac_changed)
+
+    def _rbac_changed(self, event: Event) -> None:
+        self.pipeline.forget_decisions()
+
+    async def _run(self, started: asyncio.Future[None]) -> None:
+        """Everything that runs beside the requests, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.feed.run(), name="feed")
+                await self._bootstrap()
+                await self._listen()
+                self._ready = True
+                upkeep = Upkeep(self.registry, self.registry.cache(EVENTS), self.config)
+                tasks.create_task(upkeep.run(), name="upkeep")
+                started.set_result(None)
+        except BaseException as exc:
+            if not started.done():
+                if isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+                    exc = exc.exceptions[0]
+                started.set_exception(exc)
+                started.exception()
+            raise
+
+    async def _bootstrap(self) -> None:
+        await bootstrap.namespaces(self.writer, self.objects)
+        await bootstrap.policy(self.writer, self.objects)
+        await bootstrap.client_authentication(self.writer, self.objects, self.config)
+
+    async def _listen(self) -> None:
+        config = self.config
+        frontend = Frontend(
+            self.pipeline, self.encoder, self.metrics, now=self.now, max_body=config.max_body, flow=_flow,
+            stopping=self._stopping, row_of=self.handlers.row,
+        )
+        self._http = Server(frontend, max_body=config.max_body + 1)
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            self._http, config.host, config.port, ssl=server_context(config.certificate, config.key, config.client_ca),
+            backlog=1024, ssl_handshake_timeout=10.0, reuse_address=True,
+        )
+        self.port = self._listener.sockets[0].getsockname()[1]
+        await bootstrap.kubernetes_service(self.writer, self.objects, config, self.port)
+
+    async def stop(self) -> None:
+        """Ends what runs. Calling it twice does no harm."""
+        self._ready = False
+        self._stopping.set()
+        self.local.stop()
+        for cache in self.feed.caches.values():
+            for subscriber in cache.subscribers():
+                subscriber.close()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
+        http, self._http = self._http, None
+        if http is not None:
+            http.pre_shutdown()
+            await http.shutdown(self.config.shutdown_seconds)
+        background, self._background = self._background, None
+        if background is not None:
+            background.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await background
+        await self.store.close()
+
+
+def _flow(request: Request) -> tuple[str, str]:
+    return ("", "")
+
+
+def _no_custom(row: object) -> tuple[str, dict[str, object]]:
+    raise KeyError(row)

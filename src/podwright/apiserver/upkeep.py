@@ -1,0 +1,73 @@
+"""Chores: Events expire, old revisions are compacted, caches forget old changes."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+
+from podwright.api import objects
+from podwright.api.resources import EVENTS
+from podwright.apiserver.cache.entries import Cached, Event
+from podwright.apiserver.cache.watch_cache import WatchCache
+from podwright.apiserver.config import ApiServerConfig
+from podwright.apiserver.registry.registry import Conflict, Missing, Registry
+from podwright.store.protocol import Compacted, StoreUnavailable
+
+_log = logging.getLogger(__name__)
+_ROUND = 30.0
+
+
+class Upkeep:
+    """Events are kept `event_ttl` seconds from their last write; revisions at least `compaction_interval`."""
+
+    def __init__(self, registry: Registry, events: WatchCache, config: ApiServerConfig) -> None:
+        self._registry = registry
+        self._events = events
+        self._config = config
+        self._due: list[tuple[float, str, int]] = []
+        for entry in events.objects.values():
+            heapq.heappush(self._due, (_written(entry) + config.event_ttl, entry.key, entry.revision))
+        events.listeners.append(self._seen)
+
+    def _seen(self, event: Event) -> None:
+        if event.type != "DELETED":
+            entry = event.current
+            heapq.heappush(self._due, (event.time + self._config.event_ttl, entry.key, entry.revision))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        compact_at = self._registry.now() + self._config.compaction_interval
+        compact_to = self._registry.feed.revision
+        while True:
+            await asyncio.sleep(min(_ROUND, self._config.compaction_interval, self._config.event_ttl))
+            await self._expire()
+            self._registry.feed.trim()
+            now = self._registry.now()
+            if now >= compact_at:
+                compact_at = now + self._config.compaction_interval
+                compact_to, target = self._registry.feed.revision, compact_to
+                try:
+                    await self._registry.store.compact(target)
+                except (StoreUnavailable, Compacted) as exc:
+                    _log.warning("compaction to revision %d: %s", target, exc)
+
+    async def _expire(self) -> None:
+        now = self._registry.now()
+        while self._due and self._due[0][0] <= now:
+            _, key, revision = heapq.heappop(self._due)
+            entry = self._events.get(key)
+            if entry is None or entry.revision != revision:
+                continue
+            try:
+                await self._registry.commit_delete(EVENTS, entry)
+            except (Conflict, Missing):
+                continue
+
+
+def _written(entry: Cached) -> float:
+    metadata = entry.object.get("metadata") or {}
+    try:
+        return objects.parse_time(str(metadata.get("creationTimestamp")))
+    except ValueError:
+        return 0.0
