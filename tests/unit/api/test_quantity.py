@@ -85,6 +85,12 @@ def test_rounding() -> None:
     assert quantity.milli("9" * 500 + "e12") == 2**63 - 1
 
 
+def test_billionths_are_exact() -> None:
+    assert quantity.nano("100m") == 10**8
+    assert quantity.nano("1Ki") == 1024 * 10**9
+    assert quantity.nano("0.3n") == 1
+
+
 def test_sums() -> None:
     assert quantity.add("1Gi", "512Mi") == "1536Mi"
     assert quantity.add("0", "1Mi") == "1Mi"
