@@ -1,4 +1,5 @@
-"""The controllers: each drives one kind of object towards its spec; they meet only through the API.
+"""The controllers: each drives one kind of object towards its spec, and they meet only through the API.
 
-:class:`podwright.controllers.manager.ControllerManager` runs them; :mod:`podwright.controllers.frame` is what they share.
+:class:`podwright.controllers.manager.ControllerManager` runs them; :mod:`podwright.controllers.frame` is what they
+share.
 """

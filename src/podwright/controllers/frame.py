@@ -31,6 +31,7 @@ class Context:
     """What a controller is given: a client of its own identity to write with, shared informers to read from."""
 
     client: Client
+    informers_client: Client
     informers: InformerFactory
     events: EventRecorder
     clock: Clock
@@ -59,6 +60,7 @@ class Controller:
         self.config = context.config
         self.queue = WorkQueue(first=self.first_delay, maximum=self.max_delay, clock=context.clock)
         self._informers: list[Informer] = []
+        self._own_informers: list[Informer] = []
 
     def informer(
         self, resource: Resource, handler: EventHandler | None = None, **indexes: IndexFunction
@@ -74,6 +76,20 @@ class Controller:
             self._informers.append(informer)
         return informer
 
+    def own_informer(
+        self, resource: Resource, handler: EventHandler | None = None, *, namespace: str = "", field_selector: str = "",
+        label_selector: str = "",
+    ) -> Informer:  # fmt: skip
+        """An informer of this controller alone, over a part of a resource that is too large to keep whole."""
+        informer = Informer(
+            self.context.informers_client, resource, namespace=namespace, field_selector=field_selector,
+            label_selector=label_selector, clock=self.clock,
+        )  # fmt: skip
+        if handler is not None:
+            informer.add_handler(handler)
+        self._own_informers.append(informer)
+        return informer
+
     def enqueue(self, old: Object | None, new: Object | None) -> None:
         """An event handler: the object's own key."""
         obj = new if new is not None else old
@@ -87,9 +103,11 @@ class Controller:
         """Work of a controller that is no answer to a change. Runs beside the queue."""
 
     async def run(self) -> None:
-        for informer in self._informers:
-            await informer.synced()
         async with asyncio.TaskGroup() as group:
+            for own in self._own_informers:
+                group.create_task(own.run(), name=f"{self.name} informer {own.resource.qualified}")
+            for informer in (*self._informers, *self._own_informers):
+                await informer.synced()
             group.create_task(self.background(), name=f"{self.name} background")
             workers = self.config.workers.get(self.name, self.workers)
             await self.queue.run(self.reconcile, workers=workers, failed=self.failed)

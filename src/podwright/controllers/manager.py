@@ -45,18 +45,19 @@ class ControllerManager:
             from podwright.controllers.registry import CONTROLLERS
 
             types = CONTROLLERS
-        informers = InformerFactory(self._client_for(INFORMER_USER), clock=self._clock)
+        reader = self._client_for(INFORMER_USER)
+        informers = InformerFactory(reader, clock=self._clock)
         async with asyncio.TaskGroup() as group:
             for kind in types:
                 if self._config.enabled(kind.name):
-                    group.create_task(self._keep(kind, informers), name=kind.name)
+                    group.create_task(self._keep(kind, reader, informers), name=kind.name)
             group.create_task(informers.run(), name="informers")
 
-    async def _keep(self, kind: type[Controller], informers: InformerFactory) -> None:
+    async def _keep(self, kind: type[Controller], reader: Client, informers: InformerFactory) -> None:
         client = self._client_for(_ACCOUNT + kind.account)
         events = EventRecorder(client, kind.account, clock=self._clock)
         try:
-            controller = kind(Context(client, informers, events, self._clock, self._config))
+            controller = kind(Context(client, reader, informers, events, self._clock, self._config))
         except Exception:
             log.exception("controller %s cannot be set up; the others run without it", kind.name)
             return

@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 from podwright.controllers.deployment import DeploymentController
+from podwright.controllers.endpoints import (
+    EndpointsController,
+    EndpointSliceController,
+    EndpointSliceMirroringController,
+)
 from podwright.controllers.frame import Controller
+from podwright.controllers.garbage_collector import GarbageCollector
+from podwright.controllers.namespaces import NamespaceController
+from podwright.controllers.node_ipam import NodeIpamController
+from podwright.controllers.node_lifecycle import NodeLifecycleController
+from podwright.controllers.pod_gc import PodGarbageCollector
 from podwright.controllers.replicaset import ReplicaSetController, ReplicationController
+from podwright.controllers.root_ca_publisher import RootCAPublisher
+from podwright.controllers.service_accounts import ServiceAccountController
+from podwright.controllers.taint_eviction import TaintEvictionController
 
 CONTROLLERS: tuple[type[Controller], ...] = (
+    ServiceAccountController,
+    RootCAPublisher,
+    NodeIpamController,
     ReplicaSetController,
     ReplicationController,
     DeploymentController,
+    EndpointsController,
+    EndpointSliceController,
+    EndpointSliceMirroringController,
+    NodeLifecycleController,
+    TaintEvictionController,
+    PodGarbageCollector,
+    NamespaceController,
+    GarbageCollector,
 )

@@ -71,7 +71,7 @@ class Harness:
     def start(self, kind: type[Controller]) -> Controller:
         assert self._group is not None
         events = EventRecorder(self.client, kind.account, clock=self.clock)
-        context = Context(self.client, self.informers, events, self.clock, self.config, random.Random(7))
+        context = Context(self.client, self.client, self.informers, events, self.clock, self.config, random.Random(7))
         controller = kind(context)
         self.controllers.append(controller)
         self._tasks.append(self._group.create_task(events.run()))
@@ -145,9 +145,19 @@ class Harness:
                     task.cancel()
 
 
-def make_pod(name: str, *, labels: dict[str, str] | None = None, node: str = "", owner: Object | None = None,
-             phase: str = "Running", ready: bool = True, namespace: str = "default", since: str = "2025-01-01T00:00:00Z",
-             ip: str = "", **spec: object) -> Object:  # fmt: skip
+def make_pod(
+    name: str,
+    *,
+    labels: dict[str, str] | None = None,
+    node: str = "",
+    owner: Object | None = None,
+    phase: str = "Running",
+    ready: bool = True,
+    namespace: str = "default",
+    since: str = "2025-01-01T00:00:00Z",
+    ip: str = "",
+    **spec: object,
+) -> Object:
     pod: Object = {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -1,5 +1,5 @@
-"""An API server in memory, as far as controllers can tell: list, watch, create, update, patch, delete, with
-resourceVersions, conflicts, generation, status subresource, finalizers and propagation policies as upstream has them."""
+"""An API server in memory, as far as controllers can tell: list, watch, create, update, patch and delete, with
+resourceVersions, conflicts, generations, the status subresource, finalizers and propagation policies as upstream's."""
 
 from __future__ import annotations
 

@@ -1,0 +1,192 @@
+"""EndpointSlices of a Service: the addresses of its Pods, by address type and ports, at most 100 a slice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from podwright.api import objects
+from podwright.api.objects import Object
+from podwright.api.resources import ENDPOINTSLICES
+from podwright.api.status import ApiError
+from podwright.controllers import pods
+from podwright.controllers.endpoints import backends, reconciler
+from podwright.controllers.frame import Context, is_terminating_namespace
+
+MANAGER = "endpointslice-controller.k8s.io"
+_PATIENCE = 5.0
+"""Seconds after which a write that the cache never showed is taken to have been undone by somebody."""
+TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
+
+
+def by_service(piece: Object) -> list[str]:
+    """Index function: "namespace/service" of a slice."""
+    service = objects.labels(piece).get(backends.SERVICE_NAME)
+    return [f"{objects.namespace(piece)}/{service}"] if service else []
+
+
+class EndpointSliceController(backends.BackendController):
+    name = "endpointslice-controller"
+    account = "endpointslice-controller"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._unseen: dict[str, dict[str, tuple[int, float]]] = {}
+        self.slices = self.informer(ENDPOINTSLICES, self._slice_changed, service=by_service)
+
+    def _slice_changed(self, old: Object | None, new: Object | None) -> None:
+        piece = new if new is not None else old
+        assert piece is not None
+        if objects.labels(piece).get(backends.MANAGED_BY) != MANAGER:
+            return
+        for key in by_service(piece):
+            unseen = self._unseen.get(key, {})
+            revision, _ = unseen.get(objects.name(piece), (0, 0.0))
+            if new is None or int(new["metadata"]["resourceVersion"]) >= revision:
+                unseen.pop(objects.name(piece), None)
+                if not unseen:
+                    self._unseen.pop(key, None)
+            if new is None or int(new["metadata"]["resourceVersion"]) != revision:
+                self.queue.add(key)
+
+    async def reconcile(self, key: str) -> None:
+        service = self.services.get(key)
+        if service is None or objects.is_deleting(service) or not backends.selector_of(service):
+            if service is None:
+                for piece in self._mine(key):
+                    await self._delete(piece)
+            return
+        if self._is_behind(key):
+            # The cache does not show our own last writes yet: planning on it would make slices twice.
+            self.queue.add_after(key, 0.1)
+            return
+        existing = self._mine(key)
+        desired = self._desired(service)
+        made = reconciler.plan(
+            existing, desired, labels=self._labels(service), annotations=self._trigger(service),
+            maximum=self.config.max_endpoints_per_slice,
+        )  # fmt: skip
+        for piece in made.update:
+            self._note(key, await self.client.update(ENDPOINTSLICES, piece))
+        for piece in made.create:
+            try:
+                self._note(key, await self.client.create(ENDPOINTSLICES, piece))
+            except ApiError as refused:
+                if not is_terminating_namespace(refused):
+                    raise
+        for piece in made.delete:
+            await self._delete(piece)
+
+    def _note(self, key: str, piece: Object) -> None:
+        revision = int(piece["metadata"]["resourceVersion"])
+        cached = self.slices.get(objects.key(piece))
+        if cached is None or int(cached["metadata"]["resourceVersion"]) < revision:
+            self._unseen.setdefault(key, {})[objects.name(piece)] = revision, self.clock.monotonic()
+
+    def _is_behind(self, key: str) -> bool:
+        now = self.clock.monotonic()
+        return any(now - at < _PATIENCE for _, at in self._unseen.get(key, {}).values())
+
+    def _mine(self, key: str) -> list[Object]:
+        return [
+            s
+            for s in self.slices.by_index("service", key)
+            if objects.labels(s).get(backends.MANAGED_BY) == MANAGER and not objects.is_deleting(s)
+        ]
+
+    async def _delete(self, piece: Object) -> None:
+        try:
+            await self.client.delete(
+                ENDPOINTSLICES, objects.name(piece), namespace=objects.namespace(piece), uid=objects.uid(piece)
+            )
+        except ApiError as refused:
+            if refused.code != 404:
+                raise
+
+    def _labels(self, service: Object) -> dict[str, str]:
+        own = {backends.SERVICE_NAME: objects.name(service), backends.MANAGED_BY: MANAGER}
+        if backends.is_headless(service):
+            own[backends.HEADLESS_LABEL] = ""
+        inherited = {k: v for k, v in objects.labels(service).items() if k != backends.HEADLESS_LABEL}
+        return {**inherited, **own}
+
+    def _trigger(self, service: Object) -> dict[str, str]:
+        times = [c.get("lastTransitionTime") or "" for p in self.selected(service)
+                 if (c := objects.condition(p, "Ready")) is not None]  # fmt: skip
+        newest = max((t for t in times if t), default="")
+        return {TRIGGER: newest} if newest else {}
+
+    def _desired(self, service: Object) -> dict[str, tuple[Object, list[Object]]]:
+        desired: dict[str, tuple[Object, list[Object]]] = {}
+        chosen = [p for p in self.selected(service) if backends.is_listed(p)]
+        for family in backends.families(service):
+            found = False
+            for pod in sorted(chosen, key=objects.name):
+                address = backends.address_of(pod, family)
+                if address is None:
+                    continue
+                found = True
+                ports = backends.ports_on(service, pod)
+                if not ports and not backends.is_headless(service):
+                    # Without ports a Pod is no endpoint, except of a headless Service, which is only a name.
+                    ports = []
+                key = reconciler.port_key(family, ports)
+                if key not in desired:
+                    desired[key] = self._empty(service, family, ports), []
+                desired[key][1].append(self._endpoint(service, pod, address))
+            if not found:
+                desired[reconciler.port_key(family, ())] = self._empty(service, family, []), []
+        return desired
+
+    def _empty(self, service: Object, family: str, ports: list[Object]) -> Object:
+        piece: Object = {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "generateName": pods.pod_prefix(objects.name(service)),
+                "namespace": objects.namespace(service),
+                "labels": self._labels(service),
+                "ownerReferences": [objects.owner_reference({"apiVersion": "v1", "kind": "Service", **service})],
+            },
+            "addressType": family,
+            "endpoints": [],
+        }
+        if ports:
+            piece["ports"] = ports
+        return piece
+
+    def _endpoint(self, service: Object, pod: Object, address: str) -> Object:
+        spec = service.get("spec") or {}
+        ready, terminating = pods.is_ready(pod), objects.is_deleting(pod)
+        entry: Object = {
+            "addresses": [address],
+            "conditions": {
+                "ready": bool(spec.get("publishNotReadyAddresses")) or (ready and not terminating),
+                "serving": ready,
+                "terminating": terminating,
+            },
+            "targetRef": backends.target_ref(pod),
+        }
+        node_name = pods.node_name(pod)
+        if node_name:
+            entry["nodeName"] = node_name
+            node = self.nodes.get(node_name)
+            zone = objects.labels(node).get(backends.ZONE) if node is not None else None
+            if zone:
+                entry["zone"] = zone
+        hostname = backends.hostname_for(service, pod)
+        if hostname:
+            entry["hostname"] = hostname
+        hints = self._hints(spec.get("trafficDistribution"), entry)
+        if hints and entry["conditions"]["ready"]:
+            entry["hints"] = hints
+        return entry
+
+    @staticmethod
+    def _hints(distribution: Any, entry: Object) -> Object:
+        """Traffic of a zone (or node) shall stay in it (KEP-4444, KEP-3015)."""
+        hints: Object = {}
+        if distribution in ("PreferClose", "PreferSameZone", "PreferSameNode") and entry.get("zone"):
+            hints["forZones"] = [{"name": entry["zone"]}]
+        if distribution == "PreferSameNode" and entry.get("nodeName"):
+            hints["forNodes"] = [{"name": entry["nodeName"]}]
+        return hints
