@@ -1,0 +1,178 @@
+"""PersistentVolumes."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+
+from podwright.api import quantity
+from podwright.api.objects import Object
+from podwright.api.status import FieldError
+from podwright.api.validation import names, scheduling, volume_systems
+from podwright.api.validation.field_errors import IMMUTABLE, forbidden, immutable, invalid, not_supported, required
+from podwright.api.validation.pod_updates import diff
+from podwright.api.validation.rules import Rules, spec_of
+from podwright.api.validation.volumes import host_path
+
+ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+VOLUME_MODES = ("Block", "Filesystem")
+_RECLAIM = ("Delete", "Recycle", "Retain")
+_INLINE = "may not be specified in the context of inline volumes"
+
+_SOURCES: dict[str, Callable[[list[FieldError], Object, str], None]] = {
+    "hostPath": host_path,
+    "gcePersistentDisk": volume_systems.gce_disk,
+    "awsElasticBlockStore": volume_systems.aws_disk,
+    "glusterfs": volume_systems.glusterfs,
+    "flocker": volume_systems.flocker,
+    "nfs": volume_systems.nfs,
+    "rbd": volume_systems.rbd,
+    "quobyte": volume_systems.quobyte,
+    "cephfs": volume_systems.cephfs,
+    "iscsi": volume_systems.iscsi,
+    "cinder": volume_systems.cinder_persistent,
+    "fc": volume_systems.fc,
+    "flexVolume": volume_systems.flex,
+    "azureFile": volume_systems.azure_file,
+    "vsphereVolume": volume_systems.vsphere,
+    "photonPersistentDisk": volume_systems.photon,
+    "portworxVolume": volume_systems.portworx,
+    "azureDisk": volume_systems.azure_disk,
+    "scaleIO": volume_systems.scale_io,
+    "local": volume_systems.local,
+    "storageos": volume_systems.storage_os_persistent,
+    "csi": volume_systems.csi_persistent,
+}
+_FIELD = {"gcePersistentDisk": "persistentDisk"}
+
+
+def access_modes(errs: list[FieldError], modes: list[str], field: str) -> None:
+    for mode in modes:
+        if mode not in ACCESS_MODES:
+            errs.append(not_supported(field, mode, ACCESS_MODES))
+    if "ReadWriteOncePod" in modes and any(m in ACCESS_MODES and m != "ReadWriteOncePod" for m in modes):
+        errs.append(forbidden(field, "may not use ReadWriteOncePod with other access modes"))
+
+
+def volume_spec(errs: list[FieldError], spec: Object, name: str, path: str, *, inline: bool = False) -> None:
+    """`inline`: the spec stands in a VolumeAttachment, for a volume that a Pod names itself."""
+    if inline:
+        for field in ("claimRef", "capacity"):
+            if spec.get(field):
+                errs.append(forbidden(f"{path}.{field}", _INLINE))
+        if spec.get("csi") is None:
+            errs.append(required(f"{path}.csi", "has to be specified in the context of inline volumes"))
+    modes = spec.get("accessModes") or []
+    if not modes:
+        errs.append(required(f"{path}.accessModes"))
+    access_modes(errs, modes, f"{path}.accessModes")
+    if not inline:
+        _capacity(errs, spec.get("capacity") or {}, f"{path}.capacity")
+    policy = spec.get("persistentVolumeReclaimPolicy") or ""
+    if policy and inline and policy != "Retain":
+        said = "may only be Retain in the context of inline volumes"
+        errs.append(forbidden(f"{path}.persistentVolumeReclaimPolicy", said))
+    elif policy and not inline and policy not in _RECLAIM:
+        errs.append(not_supported(f"{path}.persistentVolumeReclaimPolicy", policy, _RECLAIM))
+    affinity = spec.get("nodeAffinity")
+    if affinity is not None:
+        if inline:
+            errs.append(forbidden(f"{path}.nodeAffinity", _INLINE))
+        elif affinity.get("required") is None:
+            errs.append(required(f"{path}.nodeAffinity.required", "must specify required node constraints"))
+        else:
+            scheduling.node_selector(errs, affinity["required"], f"{path}.nodeAffinity.required")
+    _source(errs, spec, name, path)
+    if policy == "Recycle" and posixpath.normpath((spec.get("hostPath") or {}).get("path") or ".") == "/":
+        said = "may not be 'recycle' for a hostPath mount of '/'"
+        errs.append(forbidden(f"{path}.persistentVolumeReclaimPolicy", said))
+    if storage_class := spec.get("storageClassName"):
+        field = f"{path}.storageClassName"
+        if inline:
+            errs.append(forbidden(field, _INLINE))
+        else:
+            errs += [invalid(field, storage_class, said) for said in names.dns_subdomain(storage_class)]
+    mode = spec.get("volumeMode")
+    if mode is not None and inline and mode != "Filesystem":
+        said = "may not specify volumeMode other than Filesystem in the context of inline volumes"
+        errs.append(forbidden(f"{path}.volumeMode", said))
+    elif mode is not None and not inline and mode not in VOLUME_MODES:
+        errs.append(not_supported(f"{path}.volumeMode", mode, VOLUME_MODES))
+    _attributes(errs, spec, path)
+
+
+def _capacity(errs: list[FieldError], capacity: Object, field: str) -> None:
+    if not capacity:
+        errs.append(required(field))
+    if "storage" not in capacity or len(capacity) > 1:
+        errs.append(not_supported(field, capacity, ("storage",)))
+    for name, amount in capacity.items():
+        where = f"{field}[{name}]"
+        if not quantity.is_valid(amount):
+            errs.append(invalid(where, amount, quantity.FORMAT_ERROR))
+            continue
+        if quantity.value(amount) < 0:
+            errs.append(invalid(where, quantity.value(amount), "must be a valid resource quantity"))
+        if quantity.parse(amount) <= 0:
+            errs.append(invalid(where, amount, "must be greater than zero"))
+
+
+def _source(errs: list[FieldError], spec: Object, name: str, path: str) -> None:
+    kinds = [kind for kind in _SOURCES if spec.get(kind) is not None]
+    if not kinds:
+        errs.append(required(path, "must specify a volume type"))
+        return
+    for kind in kinds[1:]:
+        errs.append(forbidden(f"{path}.{kind}", "may not specify more than 1 volume type"))
+    kind = kinds[0]
+    source, where = spec[kind], f"{path}.{_FIELD.get(kind, kind)}"
+    _SOURCES[kind](errs, source, where)
+    if kind == "local" and spec.get("nodeAffinity") is None:
+        errs.append(required(f"{path}.nodeAffinity", "Local volume requires node affinity"))
+    if kind == "iscsi":
+        portal = source.get("targetPortal") or ""
+        if source.get("initiatorName") is not None and len(f"{name}:{portal}") > 64:
+            errs.append(invalid(f"{where}.targetportal", portal, volume_systems.ISCSI_TOO_LONG))
+        if source.get("secretRef") is not None and not source["secretRef"].get("name"):
+            errs.append(required(f"{where}.secretRef.name"))
+
+
+def _attributes(errs: list[FieldError], spec: Object, path: str) -> None:
+    name = spec.get("volumeAttributesClassName")
+    if name is None:
+        return
+    field = f"{path}.volumeAttributesClassName"
+    if not name:
+        errs.append(required(field, "an empty string is disallowed"))
+    else:
+        errs += [invalid(field, name, said) for said in names.dns_subdomain(name)]
+    if spec.get("csi") is None:
+        said = "has to be specified when using volumeAttributesClassName"
+        errs.append(required(f"{path}.csi", said))
+
+
+def persistent_volume(errs: list[FieldError], obj: Object) -> None:
+    volume_spec(errs, spec_of(obj), (obj.get("metadata") or {}).get("name") or "", "spec")
+
+
+def _update(errs: list[FieldError], new: Object, old: Object) -> None:
+    persistent_volume(errs, new)
+    spec, before = spec_of(new), spec_of(old)
+    source = {k: spec[k] for k in _SOURCES if spec.get(k) is not None}
+    earlier = {k: before[k] for k in _SOURCES if before.get(k) is not None}
+    if "csi" in source and "csi" in earlier and earlier["csi"].get("controllerExpandSecretRef") is None:
+        source["csi"] = {k: v for k, v in source["csi"].items() if k != "controllerExpandSecretRef"}
+    if source != earlier:
+        said = f"spec.persistentvolumesource is immutable after creation\n{diff(earlier, source)}"
+        errs.append(forbidden("spec.persistentvolumesource", said))
+    if spec.get("volumeMode") != before.get("volumeMode"):
+        errs.append(immutable("volumeMode", spec.get("volumeMode")))
+    if before.get("nodeAffinity") is not None and spec.get("nodeAffinity") != before["nodeAffinity"]:
+        said = f"{IMMUTABLE}, except for updating from beta label to GA"
+        errs.append(invalid("nodeAffinity", spec.get("nodeAffinity"), said))
+    if before.get("volumeAttributesClassName") is not None and spec.get("volumeAttributesClassName") is None:
+        said = "update from non-nil value to nil is forbidden"
+        errs.append(forbidden("spec.volumeAttributesClassName", said))
+
+
+PERSISTENT_VOLUME = Rules(create=persistent_volume, update=_update, initial_status={"phase": "Pending"})
