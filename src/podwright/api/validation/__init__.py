@@ -57,6 +57,14 @@ def _builtin(group: str, kind: str) -> Rules:
     return kinds.get((group, kind), _PLAIN)
 
 
+_OWN_FINALIZERS = ("apiextensions.k8s.io", "apiregistration.k8s.io")
+
+
+def _has_kube_finalizers(row: Resource) -> bool:
+    """Whether finalizers must be qualified or standard; kinds outside kube-apiserver's own registry are not asked."""
+    return not row.custom and row.group not in _OWN_FINALIZERS
+
+
 def _rules(row: Resource) -> Rules:
     return _CUSTOM if row.custom else _builtin(row.group, row.kind)
 
@@ -65,7 +73,7 @@ def validate_create(row: Resource, obj: Object) -> list[FieldError]:
     """Everything wrong with a new object, in upstream's order; empty if nothing is."""
     rules = _rules(row)
     meta = obj.get("metadata") or {}
-    errs = metadata.on_create(meta, row.namespaced, rules.name, kube_finalizers=not row.custom)
+    errs = metadata.on_create(meta, row.namespaced, rules.name, kube_finalizers=_has_kube_finalizers(row))
     if rules.create is not None:
         rules.create(errs, obj)
     return errs
@@ -75,7 +83,7 @@ def validate_update(row: Resource, new: Object, old: Object, subresource: str = 
     """Everything wrong with the change from `old` to `new`, made by the main path or by a subresource."""
     rules = _rules(row)
     meta, old_meta = new.get("metadata") or {}, old.get("metadata") or {}
-    errs = metadata.on_update(meta, old_meta, kube_finalizers=not row.custom)
+    errs = metadata.on_update(meta, old_meta, kube_finalizers=_has_kube_finalizers(row))
     if subresource:
         if check := rules.subresources.get(subresource):
             check(errs, new, old)
