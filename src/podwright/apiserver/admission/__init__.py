@@ -6,13 +6,28 @@ and :func:`undo` if the write fails after that.
 
 from __future__ import annotations
 
+from podwright.apiserver.admission.certificates import (
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+    ClusterTrustBundleAttest,
+)
 from podwright.apiserver.admission.chain import Chain, Plugin, undo
+from podwright.apiserver.admission.default_ingress_class import DefaultIngressClass
 from podwright.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
 from podwright.apiserver.admission.limit_ranger import LimitRanger
 from podwright.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
+from podwright.apiserver.admission.node_restriction import NodeRestriction
+from podwright.apiserver.admission.pod_security import PodSecurity
 from podwright.apiserver.admission.priority import Priority
 from podwright.apiserver.admission.resource_quota import ResourceQuota
+from podwright.apiserver.admission.runtime_class import RuntimeClass
 from podwright.apiserver.admission.service_account import ServiceAccount
+from podwright.apiserver.admission.storage import (
+    DefaultStorageClass,
+    PersistentVolumeClaimResize,
+    StorageObjectInUseProtection,
+)
 from podwright.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
 from podwright.apiserver.authorization import Union
 from podwright.apiserver.authorization.escalation import RBACEscalation
@@ -28,9 +43,20 @@ def build(config: ApiServerConfig, objects: Objects, writer: Writer, authorizer:
         NamespaceLifecycle(objects),
         LimitRanger(objects),
         ServiceAccount(objects),
+        NodeRestriction(objects),
         TaintNodesByCondition(),
+        PodSecurity(objects),
         Priority(objects),
         DefaultTolerationSeconds(),
+        DefaultStorageClass(objects),
+        StorageObjectInUseProtection(),
+        PersistentVolumeClaimResize(objects),
+        RuntimeClass(objects),
+        CertificateApproval(authorizer),
+        CertificateSigning(authorizer),
+        ClusterTrustBundleAttest(authorizer),
+        CertificateSubjectRestriction(),
+        DefaultIngressClass(objects),
         ResourceQuota(objects, writer),
     ]
     known = {plugin.name for plugin in plugins}
