@@ -123,6 +123,8 @@ class Handlers:
         if (row.plural, sub.name) in _STREAMING and not row.group:
             if self.streaming is None or request.raw is None:
                 raise status.method_not_allowed()
+            if info.verb not in sub.verbs:
+                raise status.method_not_allowed()
             streaming = self.streaming
             return Stream(lambda raw: streaming(raw, request, row))
         if info.verb not in sub.verbs:

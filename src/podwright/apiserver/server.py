@@ -7,20 +7,25 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 from podwright.api.resources import (
     CLUSTERROLEBINDINGS,
     CLUSTERROLES,
+    CUSTOMRESOURCEDEFINITIONS,
     EVENTS,
     ROLEBINDINGS,
     ROLES,
     SERVICES,
+    Resource,
     served,
 )
 from podwright.apiserver import admission, authentication, authorization, bootstrap
 from podwright.apiserver.cache.entries import Event
 from podwright.apiserver.cache.feed import Feed
 from podwright.apiserver.config import ApiServerConfig
+from podwright.apiserver.crd.establishing import DefinitionStrategy
+from podwright.apiserver.crd.serving import CustomResources
 from podwright.apiserver.discovery.pages import Discovery
 from podwright.apiserver.encoding import Encoder
 from podwright.apiserver.exchange import Request
@@ -43,6 +48,7 @@ from podwright.apiserver.registry.registry import Registry
 from podwright.apiserver.registry.services import ServiceStrategy
 from podwright.apiserver.requests import Authenticator, Authorizer
 from podwright.apiserver.reviewing import install_reviews
+from podwright.apiserver.streaming import Streaming
 from podwright.apiserver.upkeep import Upkeep
 from podwright.store.protocol import Store
 from podwright.store.urls import open_store
@@ -76,7 +82,11 @@ class ApiServer:
         self.feed = Feed(self.store, now, dict.fromkeys(paths))
         self.registry = Registry(
             store=self.store, feed=self.feed, table=self.table, now=now,
-            strategies=strategies(config.service_cidr, config.node_ports), exclusive=config.store_exclusive,
+            strategies={
+                **strategies(config.service_cidr, config.node_ports),
+                (CUSTOMRESOURCEDEFINITIONS.group, CUSTOMRESOURCEDEFINITIONS.plural): DefinitionStrategy(),
+            },
+            exclusive=config.store_exclusive,
         )
         self.objects = CacheObjects(self.registry)
         self.writer = SystemWriter(self.registry)
@@ -85,6 +95,7 @@ class ApiServer:
         self.registry.admission = admission.build(config, self.objects, self.writer, configured_authorizer)
         self.printers = Printers(now)
         self.encoder = Encoder(self.registry, self.printers)
+        self.streaming = Streaming(config, self.objects, self.registry.admission)
         self.handlers = Handlers(self.registry, min_watch_seconds=config.min_watch_seconds)
         self.inflight = InFlight(
             config.max_requests_inflight, config.max_mutating_requests_inflight, config.request_timeout
@@ -96,7 +107,8 @@ class ApiServer:
         self.metrics = Metrics()
         self.health = Health()
         self.discovery = Discovery(self.registry, self.encoder, f"{config.advertise_address}:{config.port}")
-        self.openapi = OpenAPI(self.registry, _no_custom)
+        self.custom = CustomResources(self.registry, self.printers, changed=self._rows_changed)
+        self.openapi = OpenAPI(self.registry, self.custom.openapi)
         self._stopping = asyncio.Event()
         self.local = LocalEndpoint(self.pipeline, self.encoder, self._stopping)
         self.port = config.port
@@ -106,7 +118,17 @@ class ApiServer:
         self._background: asyncio.Task[None] | None = None
         self.handlers.subresources["namespaces", "finalize"] = finalize
         install_reviews(self.handlers, config, self.objects, configured_authenticator, configured_authorizer, now)
+        self.handlers.streaming = self._stream
         self._install_pages()
+
+    async def _stream(self, raw: Any, request: Request, row: Resource) -> Any:
+        info = request.info
+        quoted = raw._message.path.partition("?")[0]
+        _, _, path = quoted.partition(f"/{info.subresource}/")
+        return await self.streaming.handle(
+            raw, user=request.user, namespace=info.namespace, name=info.name, resource=info.resource,
+            subresource=info.subresource, path=path if info.subresource == "proxy" else "",
+        )
 
     def _install_pages(self) -> None:
         self.discovery.install(self.handlers)
@@ -144,8 +166,13 @@ class ApiServer:
         cache = self.registry.cache(SERVICES)
         if isinstance(services, ServiceStrategy):
             services.watch(cache.objects.values(), cache.listeners)
+        self.custom.follow()
         for row in _RBAC:
             self.registry.cache(row).listeners.append(self._rbac_changed)
+
+    def _rows_changed(self, group: str, version: str) -> None:
+        self.discovery.changed()
+        self.openapi.changed(group, version)
 
     def _rbac_changed(self, event: Event) -> None:
         self.pipeline.forget_decisions()
@@ -160,6 +187,7 @@ class ApiServer:
                 self._ready = True
                 upkeep = Upkeep(self.registry, self.registry.cache(EVENTS), self.config)
                 tasks.create_task(upkeep.run(), name="upkeep")
+                tasks.create_task(self.custom.run(), name="custom-resources")
                 started.set_result(None)
         except BaseException as exc:
             if not started.done():
@@ -209,12 +237,9 @@ class ApiServer:
             background.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await background
+        await self.streaming.close()
         await self.store.close()
 
 
 def _flow(request: Request) -> tuple[str, str]:
     return ("", "")
-
-
-def _no_custom(row: object) -> tuple[str, dict[str, object]]:
-    raise KeyError(row)

@@ -84,7 +84,7 @@ class Frontend:
             if isinstance(reply, Watch):
                 return await self._watch(raw, request, reply, form)
             if isinstance(reply, Stream):
-                return await reply.run(raw)
+                return await self._stream(raw, request, reply)
             if isinstance(reply, One):
                 answer = self._encoder.one(reply, form, query.get("includeObject") if form.shape else "")
             elif isinstance(reply, Many):
@@ -160,6 +160,13 @@ class Frontend:
             headers.append(("Content-Type", answer.content_type))
         headers += answer.headers.items()
         return Finished(answer.status, head(answer.status, headers, self._now()), body, bool(raw.keep_alive))
+
+    async def _stream(self, raw: web.BaseRequest, request: Request, reply: Stream) -> Any:
+        self._metrics.watch_began(request)
+        try:
+            return await reply.run(raw)
+        finally:
+            self._metrics.watch_ended(request)
 
     async def _watch(self, raw: web.BaseRequest, request: Request, watch: Watch, form: Form) -> Finished:
         self._metrics.watch_began(request)

@@ -61,7 +61,7 @@ class Finished:
 
     async def prepare(self, request: web.BaseRequest) -> None:
         writer = request._payload_writer
-        transport = writer.transport  # type: ignore[attr-defined]
+        transport = writer.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
         body = self._body

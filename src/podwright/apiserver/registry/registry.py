@@ -108,7 +108,7 @@ class Registry:
         """The object in another version; the same object if there is nothing to do."""
         if source is target or (source.group == target.group and source.version == target.version):
             return obj
-        if source.custom:
+        if target.custom:
             return {**obj, "apiVersion": target.api_version}
         from podwright.api import conversion
 

@@ -115,13 +115,12 @@ async def update_scale(registry: Registry, request: Request, row: Resource) -> O
         version = wanted["metadata"].get("resourceVersion")
         if version:
             result["metadata"]["resourceVersion"] = version
-        else:
-            result["metadata"].pop("resourceVersion", None)
         return result
 
     update = Update(
         request, row, info.namespace, info.name, "scale", options, change,
         options_kind="PatchOptions" if is_patch else "UpdateOptions",
+        explicit_version=not is_patch and bool(body["metadata"].get("resourceVersion")),
     )
     result = await apply_update(registry, update)
     obj = result.object if isinstance(result, Cached) else result

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from podwright.api import objects, status
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
+from podwright.api.validation import field_errors
 from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.exchange import One, Request
 from podwright.apiserver.registry import managed_fields
@@ -71,7 +72,11 @@ async def update(registry: Registry, request: Request, row: Resource) -> One:
         return objects.deepcopy(wanted)
 
     result = await apply_update(
-        registry, Update(request, row, info.namespace, info.name, info.subresource, options, change)
+        registry,
+        Update(
+            request, row, info.namespace, info.name, info.subresource, options, change,
+            explicit_version=bool(metadata.get("resourceVersion")),
+        ),
     )
     return One(row, result) if isinstance(result, Cached) else One(row, object=result)
 
@@ -175,15 +180,14 @@ def _check_version(registry: Registry, update: Update, current: Cached, metadata
         if not str(version).isdigit():
             raise status.invalid(
                 row.group, row.kind, update.name,
-                [status.FieldError("metadata.resourceVersion", status.INVALID, f'Invalid value: "{version}": must be a number')],
+                [field_errors.invalid("metadata.resourceVersion", version, "must be a number")],
             )
-        update.explicit_version = not update.options_kind.startswith("Patch") or update.explicit_version
         if int(version) != current.revision:
             raise status.conflict(row.group, row.plural, update.name, status.MODIFIED)
-    elif not registry.strategy(row).unconditional_update and not update.apply and update.options_kind == "UpdateOptions":
+    elif not registry.strategy(row).unconditional_update and update.options_kind == "UpdateOptions":
         raise status.invalid(
             row.group, row.kind, update.name,
-            [status.FieldError("metadata.resourceVersion", status.INVALID, "Invalid value: 0x0: must be specified for an update")],
+            [field_errors.invalid("metadata.resourceVersion", 0, "must be specified for an update")],
         )
     uid = metadata.get("uid") or ""
     if uid and uid != current.object["metadata"].get("uid"):

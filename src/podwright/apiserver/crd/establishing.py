@@ -1,0 +1,108 @@
+"""A definition's own life: names accepted, established at once, gone when its objects are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from podwright.api import objects
+from podwright.api.objects import Object
+from podwright.api.resources import CUSTOMRESOURCEDEFINITIONS
+from podwright.apiserver.crd.definitions import FINALIZER, storage_version
+from podwright.apiserver.registry.registry import Registry
+from podwright.apiserver.registry.strategies import Strategy, Undo
+
+
+class DefinitionStrategy(Strategy):
+    """Conditions are decided when the definition is written, so that it is served with its first revision."""
+
+    async def begin_create(self, registry: Registry, obj: Object, dry_run: bool) -> list[Undo]:
+        finalizers = obj["metadata"].setdefault("finalizers", [])
+        if FINALIZER not in finalizers:
+            finalizers.append(FINALIZER)
+        _fill_names(obj["spec"])
+        obj["status"] = accepted_status(registry, obj, {})
+        return []
+
+    async def begin_update(self, registry: Registry, obj: Object, old: Object, dry_run: bool) -> list[Undo]:
+        _fill_names(obj["spec"])
+        if not obj["metadata"].get("deletionTimestamp"):
+            obj["status"] = accepted_status(registry, obj, old.get("status") or {})
+        return []
+
+    def begin_delete(self, obj: Object, now: str) -> bool:
+        if FINALIZER in (obj["metadata"].get("finalizers") or []):
+            conditions = (obj.setdefault("status", {})).setdefault("conditions", [])
+            _set(
+                conditions, "Terminating", "True", "InstanceDeletionInProgress",
+                "CustomResource deletion is in progress", now,
+            )
+        return False
+
+
+def _fill_names(spec: Object) -> None:
+    names = spec.setdefault("names", {})
+    kind = names.get("kind") or ""
+    names.setdefault("singular", kind.lower())
+    names.setdefault("listKind", f"{kind}List")
+
+
+def accepted_status(registry: Registry, crd: Object, before: Object) -> Object:
+    """The status that follows from the spec and from what other definitions of the group use."""
+    spec = crd["spec"]
+    now = objects.format_time(registry.now())
+    conditions = [dict(c) for c in before.get("conditions") or []]
+    conflict = _name_conflict(registry, crd)
+    if conflict:
+        _set(conditions, "NamesAccepted", "False", conflict[0], conflict[1], now)
+        if not any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
+            _set(conditions, "Established", "False", "NotAccepted", "not all names are accepted", now)
+        accepted = before.get("acceptedNames") or {"plural": "", "kind": ""}
+    else:
+        _set(conditions, "NamesAccepted", "True", "NoConflicts", "no conflicts found", now)
+        _set(conditions, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now)
+        accepted = dict(spec["names"])
+    stored = list(before.get("storedVersions") or [])
+    version = storage_version(spec)
+    if version not in stored:
+        stored.append(version)
+    return {**before, "conditions": conditions, "acceptedNames": accepted, "storedVersions": stored}
+
+
+def _set(conditions: list[Object], kind: str, state: str, reason: str, message: str, now: str) -> None:
+    for condition in conditions:
+        if condition["type"] == kind:
+            if condition["status"] != state:
+                condition["lastTransitionTime"] = now
+            condition.update(status=state, reason=reason, message=message)
+            return
+    conditions.append(
+        {"type": kind, "status": state, "reason": reason, "message": message, "lastTransitionTime": now}
+    )
+
+
+def _name_conflict(registry: Registry, crd: Object) -> tuple[str, str] | None:
+    """Reason and message of the first name that another definition of the group has."""
+    spec, name = crd["spec"], objects.name(crd)
+    names = spec["names"]
+    resources: set[str] = set()
+    kinds: set[str] = set()
+    for other in registry.read_all(CUSTOMRESOURCEDEFINITIONS):
+        if objects.name(other) == name or other["spec"]["group"] != spec["group"]:
+            continue
+        taken = (other.get("status") or {}).get("acceptedNames") or {}
+        resources |= {*_resource_names(taken)}
+        kinds |= {taken.get("kind") or "", taken.get("listKind") or ""}
+    for field, value, among in (
+        ("Plural", names.get("plural"), resources),
+        ("Singular", names.get("singular"), resources),
+        *(("ShortNames", short, resources) for short in names.get("shortNames") or []),
+        ("Kind", names.get("kind"), kinds),
+        ("ListKind", names.get("listKind"), kinds),
+    ):
+        if value and value in among:
+            return (f"{field}Conflict", f'"{value}" is already in use')
+    return None
+
+
+def _resource_names(names: Object) -> Iterable[str]:
+    yield from (n for n in (names.get("plural"), names.get("singular"), *(names.get("shortNames") or [])) if n)

@@ -1,0 +1,189 @@
+"""Keeps the resource table in step with the definitions, and clears up behind those that go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from podwright.api import objects, schema
+from podwright.api.objects import Object
+from podwright.api.resources import CUSTOMRESOURCEDEFINITIONS, Resource
+from podwright.api.status import ApiError
+from podwright.apiserver.cache.entries import Event
+from podwright.apiserver.crd import definitions, establishing
+from podwright.apiserver.crd.rules import Expressions, VersionRules
+from podwright.apiserver.printers import Printers
+from podwright.apiserver.registry.registry import Conflict, Missing, Registry, ScalePaths
+
+_log = logging.getLogger(__name__)
+
+CompileExpressions = Callable[[Object], Expressions | None]
+"""From an openAPIV3Schema to its x-kubernetes-validations; None if it has none."""
+
+
+class CustomResources:
+    """Follows the cache of definitions: an established one is served as soon as the cache has it."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        printers: Printers,
+        *,
+        changed: Callable[[str, str], None],
+        expressions: CompileExpressions | None = None,
+    ) -> None:
+        """`changed` is told the group and version whose rows changed."""
+        self._registry = registry
+        self._printers = printers
+        self._changed = changed
+        self._expressions = expressions
+        self._rows: dict[str, list[Resource]] = {}
+        self._raw: dict[tuple[str, str, str], Object] = {}
+        self._work: asyncio.Queue[str] = asyncio.Queue()
+        self._followed: set[str] = set()
+
+    def follow(self) -> None:
+        """Serves what is there, and from now on what comes."""
+        cache = self._registry.cache(CUSTOMRESOURCEDEFINITIONS)
+        for entry in cache.objects.values():
+            self._install(entry.object)
+        cache.listeners.append(self._event)
+
+    def openapi(self, row: Resource) -> tuple[str, Object]:
+        """Name and schema of a row, for the OpenAPI documents."""
+        return definitions.definition_name(row), self._raw[row.group, row.version, row.plural]
+
+    def _event(self, event: Event) -> None:
+        crd = event.current.object
+        if event.type == "DELETED":
+            self._remove(objects.name(crd))
+            self._work.put_nowait("")
+        else:
+            self._install(crd)
+
+    def _install(self, crd: Object) -> None:
+        name = objects.name(crd)
+        self._remove(name)
+        if crd["metadata"].get("deletionTimestamp"):
+            self._work.put_nowait(name)
+        if not objects.condition_is_true(crd, "Established"):
+            return
+        made: list[Resource] = []
+        for row, version in definitions.rows(crd):
+            try:
+                self._add(row, version)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                _log.exception("version %s of %s is not served", version.get("name"), name)
+                continue
+            made.append(row)
+        self._rows[name] = made
+
+    def _add(self, row: Resource, version: Object) -> None:
+        registry = self._registry
+        key = (row.group, row.version, row.plural)
+        raw = definitions.raw_schema(version)
+        registry.schemas[key] = schema.from_structural(raw)
+        expressions = self._expressions(raw) if self._expressions is not None else None
+        registry.rules.custom[key] = VersionRules(row, raw, expressions)
+        registry.selectable[key] = {
+            field["jsonPath"].lstrip("."): field["jsonPath"] for field in version.get("selectableFields") or []
+        }
+        scale = (version.get("subresources") or {}).get("scale")
+        if scale:
+            registry.scale_paths[key] = ScalePaths(
+                scale.get("specReplicasPath") or ".spec.replicas",
+                scale.get("statusReplicasPath") or ".status.replicas",
+                scale.get("labelSelectorPath") or "",
+            )
+        self._printers.custom[key] = version.get("additionalPrinterColumns") or []
+        self._raw[key] = raw
+        registry.table.add(row)
+        if version.get("served"):
+            self._changed(row.group, row.version)
+
+    def _remove(self, name: str) -> None:
+        registry = self._registry
+        for row in self._rows.pop(name, []):
+            key = (row.group, row.version, row.plural)
+            registry.table.remove(row)
+            registry.forget(row)
+            parts: tuple[dict[tuple[str, str, str], Any], ...] = (
+                registry.rules.custom, registry.selectable, registry.scale_paths, self._printers.custom, self._raw,
+            )
+            for part in parts:
+                part.pop(key, None)
+            self._changed(row.group, row.version)
+
+    async def run(self) -> None:
+        """Deletes the objects of definitions that go, and looks again at names when one has gone. Until cancelled."""
+        while True:
+            name = await self._work.get()
+            try:
+                if name:
+                    await self._clear(name)
+                else:
+                    await self._accept_names()
+            except (ApiError, Conflict, Missing) as exc:
+                _log.info("definition %s: %s", name, exc)
+
+    async def _clear(self, name: str) -> None:
+        registry = self._registry
+        entry = registry.cache(CUSTOMRESOURCEDEFINITIONS).get(name)
+        if entry is None or not entry.object["metadata"].get("deletionTimestamp"):
+            return
+        crd = entry.object
+        finalizers = crd["metadata"].get("finalizers") or []
+        if definitions.FINALIZER not in finalizers:
+            return
+        row, _ = next(definitions.rows(crd))
+        cache = registry.feed.cache(row.storage_path)
+        if name not in self._followed:
+            self._followed.add(name)
+
+            def gone(event: Event) -> None:
+                if event.type == "DELETED" and not cache.objects:
+                    self._work.put_nowait(name)
+
+            cache.listeners.append(gone)
+        for item in list(cache.objects.values()):
+            try:
+                if item.object["metadata"].get("finalizers"):
+                    if not item.object["metadata"].get("deletionTimestamp"):
+                        marked = objects.deepcopy(item.object)
+                        marked["metadata"]["deletionTimestamp"] = objects.format_time(registry.now())
+                        marked["metadata"]["deletionGracePeriodSeconds"] = 0
+                        await registry.commit_update(row, item, marked)
+                else:
+                    await registry.commit_delete(row, item)
+            except (Conflict, Missing):
+                self._work.put_nowait(name)
+        if cache.objects:
+            return
+        entry = registry.cache(CUSTOMRESOURCEDEFINITIONS).get(name)
+        if entry is None:
+            return
+        rest = [f for f in entry.object["metadata"].get("finalizers") or [] if f != definitions.FINALIZER]
+        try:
+            if rest:
+                changed = objects.deepcopy(entry.object)
+                changed["metadata"]["finalizers"] = rest
+                await registry.commit_update(CUSTOMRESOURCEDEFINITIONS, entry, changed)
+            else:
+                await registry.commit_delete(CUSTOMRESOURCEDEFINITIONS, entry)
+        except Conflict:
+            self._work.put_nowait(name)
+
+    async def _accept_names(self) -> None:
+        registry = self._registry
+        for entry in list(registry.cache(CUSTOMRESOURCEDEFINITIONS).objects.values()):
+            crd = entry.object
+            if objects.condition_is_true(crd, "NamesAccepted") or crd["metadata"].get("deletionTimestamp"):
+                continue
+            changed = objects.deepcopy(crd)
+            changed["status"] = establishing.accepted_status(registry, changed, crd.get("status") or {})
+            try:
+                await registry.commit_update(CUSTOMRESOURCEDEFINITIONS, entry, changed)
+            except (Conflict, Missing):
+                self._work.put_nowait("")
