@@ -1,7 +1,8 @@
 """Moves what is in the write-ahead log into the database file, off the writer's thread as far as can be.
 
 SQLite starts the log over only when all of it is moved and nothing is added meanwhile. So a thread moves the bulk while
-writing goes on, and then the writer, between two transactions, the little that came in the meantime.
+writing goes on, then what came in the meantime, until so little is left that the writer can do it between two
+transactions without anybody noticing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ import apsw
 
 _log = logging.getLogger(__name__)
 
-_PAGES_WORTH_MOVING = 1000
+_PAGES_WORTH_MOVING = 4000
+"""16 MiB: less would move pages that are soon written again, more would take longer to recover after a crash."""
+
+_PAGES_LEFT_TO_WRITER = 200
+_MOST_PASSES = 5
 
 
 class Checkpoints:
@@ -60,13 +65,18 @@ class Checkpoints:
             self._wanted.clear()
             if self._stopped:
                 return
-            _move(self._mover)
+            for _ in range(_MOST_PASSES):
+                moved = _move(self._mover)
+                if self._pages - moved < _PAGES_LEFT_TO_WRITER:
+                    break
             self._moved = True
 
 
-def _move(connection: apsw.Connection) -> None:
+def _move(connection: apsw.Connection) -> int:
+    """Moves what can be moved without making anybody wait. Gives the pages of the log that are moved by now."""
     try:
-        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[1]
     except apsw.Error as error:
         # Nothing is lost: the log stays as it is, and the next commit tries again.
         _log.warning("store: checkpoint failed: %s", error)
+        return 0

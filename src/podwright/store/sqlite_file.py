@@ -117,15 +117,20 @@ def prepare(connection: apsw.Connection, path: Path) -> None:
         with connection:
             connection.execute(_SCHEMA)
         return
+    check_is_ours(connection, path)
+    if path.stat().st_size <= QUICK_CHECK_LIMIT:
+        problems = damage(connection, full=False)
+        if problems:
+            raise StoreUnavailable(f"store {path}: the file is damaged; restore it from a backup ({problems[0]})")
+
+
+def check_is_ours(connection: apsw.Connection, path: Path) -> None:
+    """Raises StoreUnavailable if the file is somebody else's or of another version."""
     if connection.pragma("application_id") != APPLICATION_ID:
         raise StoreUnavailable(f"store {path}: this is an SQLite file, but no store of ours")
     version = connection.pragma("user_version")
     if version != SCHEMA_VERSION:
         raise StoreUnavailable(f"store {path}: made by another version of Podwright (schema {version})")
-    if path.stat().st_size <= QUICK_CHECK_LIMIT:
-        problems = damage(connection, full=False)
-        if problems:
-            raise StoreUnavailable(f"store {path}: the file is damaged; restore it from a backup ({problems[0]})")
 
 
 def damage(connection: apsw.Connection, *, full: bool) -> list[str]:

@@ -8,16 +8,18 @@ after a crash they go on where they were.
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import apsw
 
 from podwright.store import sqlite_reader
 
-_REVISIONS_A_STEP = 256
+_ROWS_A_STEP = 256
 _PAGES_A_STEP = 64
 _FREE_PAGES_KEPT = 256
 """Free pages (1 MiB) worth no work: the next writes will use them."""
 
+_ROWS = "SELECT revision FROM versions WHERE revision > ? AND revision <= ? ORDER BY revision LIMIT ?"
 _DELETE_SUPERSEDED = """
 DELETE FROM versions WHERE revision IN (
     SELECT previous FROM versions WHERE revision > ?1 AND revision <= ?2 AND previous > 0)"""
@@ -54,7 +56,7 @@ class Upkeep:
         if self._target > self.compacted:
             self._remember("compacted", self._target)
         if self._swept < self._target:
-            upto = min(self._swept + _REVISIONS_A_STEP, self._target)
+            upto = self._end_of_step()
             self._connection.execute(_DELETE_SUPERSEDED, (self._swept, upto))
             self._connection.execute(_DELETE_DELETES, (self._swept, upto))
             self._remember("swept", upto)
@@ -63,6 +65,11 @@ class Upkeep:
         elif self._vacuuming:
             self._connection.execute(f"PRAGMA incremental_vacuum({_PAGES_A_STEP})").fetchall()
             self._vacuuming = self._connection.pragma("freelist_count") > _FREE_PAGES_KEPT
+
+    def _end_of_step(self) -> int:
+        # Counted in rows: after a restore there are gaps in the revisions.
+        rows = self._connection.execute(_ROWS, (self._swept, self._target, _ROWS_A_STEP)).fetchall()
+        return cast("int", rows[-1][0]) if len(rows) == _ROWS_A_STEP else self._target
 
     def _remember(self, name: str, revision: int) -> None:
         self._connection.execute("UPDATE meta SET number = ? WHERE name = ?", (revision, name))
