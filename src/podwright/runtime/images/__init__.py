@@ -1,0 +1,1 @@
+"""Images: references, archives, layers unpacked once for the whole machine, pulls."""

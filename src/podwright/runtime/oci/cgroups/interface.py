@@ -1,0 +1,147 @@
+"""What the runtime asks of control groups, and which version this host has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from podwright.runtime.protocol import Resources, RuntimeFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """CPU in nanoseconds since the group was made, memory and disk in bytes. `psi` has "cpu", "memory" and "io", each
+    with "some" and "full", where the kernel keeps them by group."""
+
+    cpu: int = 0
+    memory: int = 0
+    working_set: int = 0
+    rss: int = 0
+    page_faults: int = 0
+    major_page_faults: int = 0
+    pids: int = 0
+    disk_read_bytes: int = 0
+    disk_write_bytes: int = 0
+    disk_read_ops: int = 0
+    disk_write_ops: int = 0
+    psi: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Cgroups(Protocol):
+    """All calls block, for well under a millisecond; a path that is not there is no error when reading or removing."""
+
+    version: int
+
+    def create(self, path: str) -> None:
+        """Makes the group and those above it, with every controller that we use."""
+
+    def remove(self, path: str, *, below: bool = True) -> bool:
+        """Removes the group and those below it; False if a process is still in one. Without `below` a group with
+        others below it stays."""
+
+    def exists(self, path: str) -> bool: ...
+
+    def apply(self, path: str, resources: Resources, devices: Sequence[str] = ()) -> None:
+        """Sets the limits; disk limits on each of `devices` ("major:minor"). Raises OSError."""
+
+    def pids(self, path: str) -> list[int]:
+        """The processes in the group and in those below it."""
+
+    def kill(self, path: str) -> None:
+        """SIGKILL to every process in the group and those below it, however fast it forks."""
+
+    def usage(self, path: str) -> Usage: ...
+
+    def oom_kills(self, path: str) -> int:
+        """How many processes of the group the kernel has killed for want of memory."""
+
+    def enter(self, path: str) -> bool:
+        """Moves the calling thread, so that the processes it starts are born in the group; False where a thread
+        cannot be moved alone (version 2)."""
+
+    def adopt(self, path: str, pid: int) -> None:
+        """Moves a process."""
+
+
+def detect() -> Cgroups:
+    """The interface to this host's control groups. Raises RuntimeFailure if there are none."""
+    from podwright.runtime.oci.cgroups.v1 import CgroupsV1
+    from podwright.runtime.oci.cgroups.v2 import CgroupsV2
+
+    mounts: dict[str, Path] = {}
+    unified: Path | None = None
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        head, _, tail = line.partition(" - ")
+        point = Path(head.split()[4])
+        kind, _, options = tail.split(" ", 2)
+        if kind == "cgroup2" and unified is None:
+            unified = point
+        elif kind == "cgroup":
+            for option in options.split(","):
+                mounts.setdefault(option.removeprefix("name="), point)
+    if "memory" in mounts or "cpu" in mounts:
+        return CgroupsV1(mounts, unified)
+    if unified is not None:
+        return CgroupsV2(unified)
+    raise RuntimeFailure("no control groups are mounted on this host (expected them at /sys/fs/cgroup)")
+
+
+def write(path: Path, value: str) -> None:
+    with open(path, "w") as file:
+        file.write(value)
+
+
+def read(path: Path) -> str:
+    """The file's text, "" if it is not there."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def number(path: Path) -> int:
+    """The first number of a file, 0 if there is none."""
+    text = read(path).split()
+    return int(text[0]) if text and text[0].isdigit() else 0
+
+
+def table(text: str) -> dict[str, int]:
+    """Lines of "key value"."""
+    rows = (line.split() for line in text.splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+
+
+def block_devices(paths: Iterable[Path]) -> list[str]:
+    """ "major:minor" of the whole disks behind the filesystems of `paths`; those without one are left out."""
+    found: dict[str, None] = {}
+    for path in paths:
+        try:
+            device = os.stat(path).st_dev
+        except OSError:
+            continue
+        entry = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
+        if not entry.exists():
+            continue
+        if (entry / "partition").exists():
+            entry = entry.resolve().parent
+        name = read(entry / "dev").strip()
+        if name:
+            found[name] = None
+    return list(found)
+
+
+def remove_tree(group: Path, *, below: bool = True) -> bool:
+    """Removes the directories of control groups; a group's files go with it."""
+    done = True
+    for directory, _, _ in os.walk(group, topdown=False) if below else [(str(group), [], [])]:
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            done = False
+    return done

@@ -1,0 +1,205 @@
+"""Makes a container's bundle: root filesystem, user, directories, config.json. Everything here blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from podwright.runtime import linux
+from podwright.runtime.oci import capabilities, devices, records, rootfs, seccomp, spec, users
+from podwright.runtime.oci.cgroups.interface import block_devices
+from podwright.runtime.oci.host import Host
+from podwright.runtime.oci.records import ContainerRecord, SandboxRecord
+from podwright.runtime.protocol import (
+    ContainerConfig,
+    NamespaceMode,
+    RuntimeFailure,
+    SandboxConfig,
+)
+
+
+def prepare(
+    host: Host, record: ContainerRecord, sandbox: SandboxRecord, sandbox_config: SandboxConfig, target_pid: int
+) -> None:
+    """Everything up to, but without, a process. On failure nothing is left. `target_pid` is the process whose PID
+    namespace the container joins, 0 if it gets one of its own or the host's.
+
+    Raises:
+        RuntimeFailure: with reason CreateContainerError.
+    """
+    bundle = host.paths.bundle(record.id)
+    bundle.mkdir()
+    try:
+        _prepare(host, record, sandbox, sandbox_config, target_pid)
+    except BaseException as error:
+        discard(host, record.id)
+        if isinstance(error, OSError | capabilities.UnknownCapability | ValueError):
+            raise RuntimeFailure(f"failed to create container: {error}", "CreateContainerError") from error
+        raise
+
+
+def _prepare(
+    host: Host, record: ContainerRecord, sandbox: SandboxRecord, sandbox_config: SandboxConfig, target_pid: int
+) -> None:
+    config, paths = record.config, host.paths
+    bundle, root = paths.bundle(record.id), paths.rootfs(record.id)
+    image = host.images.content.image(record.image_id)
+    if image is None:
+        raise RuntimeFailure(f'image "{config.image}" is not present', "CreateContainerError")
+    image_config: Mapping[str, Any] = image.config.get("config") or {}
+    spec.arguments(config, image_config)  # says so before anything is made
+    layers = host.images.content.layers
+    rootfs.mount(layers, host.images.content.lower_directories(record.image_id), bundle)
+    identity = users.identify(
+        config.security,
+        str(image_config.get("User") or ""),
+        users.read_in_root(root, "etc/passwd"),
+        users.read_in_root(root, "etc/group"),
+    )
+    record.user = (identity.uid, identity.gid, identity.groups)
+    rootfs.make_directory(root, config.working_dir or image_config.get("WorkingDir") or "/")
+    (bundle / "persist").mkdir()
+    record.log_path.parent.mkdir(parents=True, exist_ok=True)
+    document = spec.build(
+        config, image_config, identity, surroundings(host, record, sandbox, sandbox_config, target_pid)
+    )
+    (bundle / "config.json").write_bytes(orjson.dumps(document))
+    records.save(paths.container_record(record.id), record)
+
+
+def surroundings(
+    host: Host, record: ContainerRecord, sandbox: SandboxRecord, sandbox_config: SandboxConfig, target_pid: int
+) -> spec.Surroundings:
+    config = record.config
+    nodes, permissions = _devices(config)
+    disk = config.resources.disk
+    behind = []
+    if disk.read_bps or disk.write_bps or disk.read_iops or disk.write_iops:
+        behind = block_devices([host.paths.bundle(record.id), *(Path(m.host_path) for m in config.mounts if m.host_path)])
+    run = host.paths.sandbox_run(sandbox.id)
+    ipc_of_host = sandbox.config.namespaces.ipc == NamespaceMode.NODE
+    files = {"/etc/hostname": str(run / "hostname")}
+    if sandbox_config.dns is not None:
+        files["/etc/resolv.conf"] = str(run / "resolv.conf")
+    return spec.Surroundings(
+        rootfs=str(host.paths.rootfs(record.id)),
+        cgroup_path=record.cgroup,
+        namespaces=_namespaces(host, record, sandbox, target_pid),
+        shm="/dev/shm" if ipc_of_host else str(run / "shm"),
+        hostname=sandbox_config.hostname or os.uname().nodename,
+        files=files,
+        cgroup_version=host.cgroups.version,
+        swap_accounting=_swap_accounting(host.cgroups.version),
+        min_oom_score_adj=_min_oom_score_adj(),
+        image_mounts=_image_mounts(host, record),
+        devices=nodes,
+        device_permissions=permissions,
+        block_devices=behind,
+        capabilities=capabilities.effective(
+            add=config.security.capabilities_add,
+            drop=config.security.capabilities_drop,
+            privileged=config.security.privileged,
+        ),
+        seccomp=None if config.security.privileged else seccomp.load(config.security),
+        id_mappings=tuple(sandbox.config.namespaces.user_namespace),
+    )
+
+
+def _namespaces(host: Host, record: ContainerRecord, sandbox: SandboxRecord, target_pid: int) -> dict[str, str]:
+    modes = sandbox.config.namespaces
+    found = {"mount": ""}
+    if modes.network == NamespaceMode.POD:
+        found["network"] = str(host.paths.namespace(sandbox.id, "net"))
+        found["uts"] = str(host.paths.namespace(sandbox.id, "uts"))
+    if modes.ipc == NamespaceMode.POD:
+        found["ipc"] = str(host.paths.namespace(sandbox.id, "ipc"))
+    wanted = record.config.security.namespaces.pid
+    if target_pid:
+        found["pid"] = f"/proc/{target_pid}/ns/pid"
+    elif wanted != NamespaceMode.NODE:
+        found["pid"] = ""
+    if host.cgroups.version == 2:
+        found["cgroup"] = ""
+    if modes.user_namespace:
+        found["user"] = str(host.paths.namespace(sandbox.id, "user"))
+    return found
+
+
+def _devices(config: ContainerConfig) -> tuple[list[dict[str, Any]], list[str]]:
+    nodes: list[dict[str, Any]] = []
+    permissions: list[str] = []
+    if config.security.privileged:
+        nodes = devices.all_host_devices()
+        permissions = ["rwm"] * len(nodes)
+    for device in config.devices:
+        for entry in devices.expand(device):
+            nodes.append(entry)
+            permissions.append(device.permissions)
+    return nodes, permissions
+
+
+def _image_mounts(host: Host, record: ContainerRecord) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for mount in record.config.mounts:
+        if not mount.image or mount.image in found:
+            continue
+        status = host.images.status(mount.image)
+        if status is None:
+            raise RuntimeFailure(f'image "{mount.image}" is not present', "CreateContainerError")
+        target = host.paths.bundle(record.id) / f"image-{len(found)}"
+        content = host.images.content
+        rootfs.mount_readonly(content.layers, content.lower_directories(status.id), target)
+        found[mount.image] = str(target)
+    return found
+
+
+def _swap_accounting(version: int) -> bool:
+    return version == 2 or os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
+
+
+def _min_oom_score_adj() -> int:
+    """Without CAP_SYS_RESOURCE a process cannot make itself less likely to be killed than it is."""
+    if capabilities.has_sys_resource():
+        return -1000
+    return int(Path("/proc/self/oom_score_adj").read_text())
+
+
+def unmount(host: Host, container_id: str) -> None:
+    """Unmounts the root filesystem and the images mounted beside it."""
+    bundle = host.paths.bundle(container_id)
+    rootfs.unmount(bundle / "rootfs")
+    for path in bundle.glob("image-*"):
+        rootfs.unmount(path)
+
+
+def discard(host: Host, container_id: str) -> None:
+    """Deletes all that is on disk of a container without a process. Idempotent."""
+    unmount(host, container_id)
+    paths = host.paths
+    with contextlib.suppress(FileNotFoundError):
+        paths.container_record(container_id).unlink()
+    shutil.rmtree(paths.bundle(container_id), ignore_errors=True)
+    forget_process(host, container_id)
+
+
+def forget_process(host: Host, container_id: str) -> None:
+    """Deletes the volatile traces of a container's process, which is dead. Idempotent."""
+    paths = host.paths
+    attach = paths.attach / paths.short(container_id)
+    if attach.is_symlink():
+        attach.unlink()
+    else:
+        shutil.rmtree(attach, ignore_errors=True)
+    shutil.rmtree(paths.oci / container_id, ignore_errors=True)
+    for path in (paths.exits / container_id, paths.pidfile(container_id), paths.conmon_pidfile(container_id)):
+        path.unlink(missing_ok=True)
+
+
+def alive(pid: int, start: int) -> bool:
+    return pid > 0 and linux.process_start(pid) == start != 0

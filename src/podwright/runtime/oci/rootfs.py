@@ -1,0 +1,72 @@
+"""Root filesystems: an overlay of the image's layers under the container's own writable directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from podwright.runtime import linux
+from podwright.runtime.images.content import EMPTY_LAYER
+
+
+def mount(layers: Path, lower: Sequence[str], bundle: Path) -> None:
+    """Mounts bundle/rootfs with bundle/upper as its writable layer. `lower` are names below `layers`, the uppermost
+    first. Blocks. The calling thread must have its own working directory (see :mod:`workers`): names relative to it
+    keep the list of layers within the one page that mount(2) takes."""
+    for name in ("upper", "work", "rootfs"):
+        (bundle / name).mkdir(exist_ok=True)
+    _set_root_attributes(layers / lower[0], bundle / "upper")
+    options = f"lowerdir={':'.join(lower)},upperdir={bundle / 'upper'},workdir={bundle / 'work'}"
+    os.chdir(layers)
+    try:
+        linux.mount("overlay", bundle / "rootfs", "overlay", 0, options)
+    finally:
+        os.chdir("/")
+
+
+def mount_readonly(layers: Path, lower: Sequence[str], target: Path) -> None:
+    """Mounts an image's filesystem alone, read-only. An overlay without a writable layer must have two at least."""
+    target.mkdir(parents=True, exist_ok=True)
+    names = [*lower, EMPTY_LAYER] if EMPTY_LAYER not in lower else [*lower]
+    os.chdir(layers)
+    try:
+        linux.mount("overlay", target, "overlay", linux.MS_RDONLY, f"lowerdir={':'.join(names)}")
+    finally:
+        os.chdir("/")
+
+
+def _set_root_attributes(source: Path, target: Path) -> None:
+    """The merged root directory has the attributes of the upper one."""
+    info = os.stat(source)
+    os.chmod(target, info.st_mode & 0o7777)
+    os.chown(target, info.st_uid, info.st_gid)
+
+
+def unmount(target: Path) -> None:
+    while linux.umount(target):
+        pass
+
+
+def make_directory(root: Path, path: str) -> None:
+    """mkdir -p inside the root filesystem; links cannot lead out of it. Raises OSError."""
+    fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        _make_below(fd, path.strip("/"))
+    finally:
+        os.close(fd)
+
+
+def _make_below(root: int, path: str) -> None:
+    try:
+        os.close(linux.openat2(root, path, os.O_PATH | os.O_DIRECTORY))
+        return
+    except FileNotFoundError:
+        pass
+    parent, _, name = path.rpartition("/")
+    _make_below(root, parent)
+    fd = linux.openat2(root, parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        os.mkdir(name, 0o755, dir_fd=fd)
+    finally:
+        os.close(fd)
