@@ -1,7 +1,7 @@
 """Does a body fit its type, and what of it would survive decoding into that type.
 
 Upstream decodes a body into Go structs: a field that the struct lacks is dropped (and, for fieldValidation, named), a
-null is as good as an absent field, an empty list or map of an optional field is not written back, times and quantities
+null is as good as an absent field, an optional field that is empty or zero is not written back, times and quantities
 come back in canonical form, and a value of another type refuses the body. Here one compiled closure a type says whether
 a value is already exactly what would be written back (nearly all are); only if not, a slower walk finds out what is
 wrong and where.
@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from podwright.api import quantity
+from podwright.api import quantity, zero_values
+from podwright.api.go_messages import Place, bad_base64_byte, bad_time, mismatch, struct_name
 from podwright.api.objects import Object
 from podwright.api.schema import ANY, ARRAY, INT_OR_STRING, MAP, OBJECT, QUANTITY, SCALAR, Schema
 
@@ -49,7 +50,7 @@ def check(schema: Schema, obj: Any) -> Checked:
     if conforms(schema)(obj):
         return Checked(obj)
     walk = _Walk()
-    return Checked(walk.visit(schema, obj, "", _Place()), walk.unknown, walk.errors)
+    return Checked(walk.visit(schema, obj, "", Place()), walk.unknown, walk.errors)
 
 
 def prune(schema: Schema, obj: Object) -> Object:
@@ -57,7 +58,7 @@ def prune(schema: Schema, obj: Object) -> Object:
     `obj` is not changed; the result may share parts with it, and is `obj` itself if there is nothing to do."""
     if conforms(schema)(obj):
         return obj
-    kept: Object = _Walk().visit(schema, obj, "", _Place())
+    kept: Object = _Walk().visit(schema, obj, "", Place())
     return kept
 
 
@@ -90,6 +91,7 @@ def _compile(schema: Schema) -> Conforms:
 
 def _object(schema: Schema) -> Conforms:
     fields: dict[str, Any] = {}
+    zeros: set[str] = set()
     properties = schema.properties
     custom, preserve = schema.custom, schema.preserve_unknown
 
@@ -102,7 +104,9 @@ def _object(schema: Schema) -> Conforms:
         made: Any
         if sub.kind == SCALAR and not sub.custom and not sub.format and sub.type in ("string", "boolean"):
             made = str if sub.type == "string" else bool
-        elif sub.kind in (ARRAY, MAP) and not sub.custom and name not in schema.required:
+            if not _vanishes(schema, name):
+                zeros.add(name)
+        elif not sub.custom and _may_vanish(schema, name, sub):
             made = _nonempty(conforms(sub))
         else:
             made = conforms(sub)
@@ -114,19 +118,25 @@ def _object(schema: Schema) -> Conforms:
             return custom and not isinstance(value, dict)
         for name, item in value.items():
             wanted = fields.get(name)
-            if wanted is item.__class__:
+            if wanted is item.__class__ and item:
                 continue
             if wanted is None:
                 wanted = link(name)
                 if wanted is None:
                     return False
-                if wanted is item.__class__:
-                    continue
-            if wanted is str or wanted is bool or not wanted(item):
+            if wanted is str or wanted is bool:
+                if wanted is not item.__class__ or not (item or name in zeros):
+                    return False
+            elif not wanted(item):
                 return False
         return True
 
     return is_object
+
+
+def _vanishes(schema: Schema, name: str) -> bool:
+    """Whether a scalar field is left out when it is zero."""
+    return name not in schema.required and zero_values.vanishes(schema.name, name)
 
 
 def _nonempty(inner: Conforms) -> Conforms:
@@ -282,20 +292,6 @@ def _micro_time_or_none(text: str) -> str | None:
     return None if at is None else f"{at.isoformat(timespec='microseconds')[:26]}Z"
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a value stands in Go's eyes: the innermost struct, and the field names from the root."""
-
-    struct: str = ""
-    fields: str = ""
-
-    def field(self, struct: str, name: str) -> _Place:
-        return _Place(struct, f"{self.fields}.{name}" if self.fields else name)
-
-
-_ABSENT = object()
-
-
 class _Walk:
     """The slow way: names each unknown field and each value of a wrong type, and builds what is kept."""
 
@@ -303,7 +299,7 @@ class _Walk:
         self.unknown: list[str] = []
         self.errors: list[str] = []
 
-    def visit(self, schema: Schema, value: Any, path: str, place: _Place) -> Any:
+    def visit(self, schema: Schema, value: Any, path: str, place: Place) -> Any:
         if value is None and not schema.custom:
             return _zero(schema)
         if schema.kind == OBJECT and isinstance(value, dict):
@@ -317,8 +313,8 @@ class _Walk:
             return value
         return self._leaf(schema, value, place)
 
-    def _object(self, schema: Schema, value: dict[str, Any], path: str, place: _Place) -> Object:
-        struct = _struct_name(schema)
+    def _object(self, schema: Schema, value: dict[str, Any], path: str, place: Place) -> Object:
+        struct = struct_name(schema)
         properties = schema.properties
         kept: Object = {}
         for name, item in value.items():
@@ -333,12 +329,12 @@ class _Walk:
             if item is None and not sub.custom:
                 continue
             result = self.visit(sub, item, where, place.field(struct, name))
-            if result in ([], {}) and sub.kind in (ARRAY, MAP) and not sub.custom and name not in schema.required:
+            if not result and not sub.custom and _may_vanish(schema, name, sub):
                 continue
             kept[name] = result
         return kept
 
-    def _leaf(self, schema: Schema, value: Any, place: _Place) -> Any:
+    def _leaf(self, schema: Schema, value: Any, place: Place) -> Any:
         if schema.kind == QUANTITY and isinstance(value, str | int | float) and not isinstance(value, bool):
             try:
                 return quantity.canonical(value)
@@ -349,7 +345,7 @@ class _Walk:
             text = self._text(schema, value)
             if text is not None:
                 return text
-        self.errors.append(_mismatch(schema, value, place))
+        self.errors.append(mismatch(schema, value, place))
         return value
 
     def _text(self, schema: Schema, value: str) -> str | None:
@@ -358,17 +354,23 @@ class _Walk:
             try:
                 return b64encode(b64decode(value.replace("\n", "").replace("\r", ""), validate=True)).decode("ascii")
             except ValueError:
-                self.errors.append(f"illegal base64 data at input byte {_bad_base64_byte(value)}")
+                self.errors.append(f"illegal base64 data at input byte {bad_base64_byte(value)}")
                 return value
         if schema.format in ("date-time", "micro-date-time"):
             micro = schema.format == "micro-date-time"
             text = _micro_time_or_none(value) if micro else _time_or_none(value)
             if text is None:
-                layout = "2006-01-02T15:04:05.000000Z07:00" if micro else "2006-01-02T15:04:05Z07:00"
-                self.errors.append(f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"')
+                self.errors.append(bad_time(value, micro=micro))
                 return value
             return text
         return None
+
+
+def _may_vanish(schema: Schema, name: str, sub: Schema) -> bool:
+    """Whether an empty or zero value of a field is not written back."""
+    if sub.kind in (ARRAY, MAP):
+        return name not in schema.required
+    return sub.kind == SCALAR and _vanishes(schema, name)
 
 
 _ZEROS: dict[str, Any] = {"string": "", "boolean": False, "integer": 0, "number": 0}
@@ -383,53 +385,3 @@ def _zero(schema: Schema) -> Any:
     if schema.kind == INT_OR_STRING:
         return 0
     return {} if schema.kind == OBJECT else None
-
-
-def _bad_base64_byte(value: str) -> int:
-    bad = re.search(r"[^A-Za-z0-9+/\r\n]", value)
-    return bad.start() if bad is not None and bad.group() != "=" else len(value) - len(value) % 4
-
-
-def _struct_name(schema: Schema) -> str:
-    return schema.name.rpartition(".")[2]
-
-
-def _go_type(schema: Schema) -> str:
-    if schema.kind == MAP:
-        return "v1.ResourceList" if schema.values.kind == QUANTITY else f"map[string]{_go_type(schema.values)}"
-    if schema.kind == ARRAY:
-        return f"[]{_go_type(schema.items)}"
-    if schema.kind == INT_OR_STRING:
-        return "int32"
-    if schema.kind == SCALAR and not schema.format.endswith("date-time"):
-        if schema.format == "byte":
-            return "[]uint8"
-        if schema.type == "integer":
-            return schema.format or "int64"
-        return {"boolean": "bool", "number": "float64"}.get(schema.type, "string")
-    if schema.kind == SCALAR:
-        return "string"
-    return ".".join(schema.name.rsplit(".", 2)[-2:])
-
-
-def _json_word(schema: Schema, value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, dict):
-        return "object"
-    if isinstance(value, list):
-        return "array"
-    if schema.kind == INT_OR_STRING or schema.type == "integer":
-        return f"number {value}"
-    return "number"
-
-
-def _mismatch(schema: Schema, value: Any, place: _Place) -> str:
-    word = _json_word(schema, value)
-    if not place.fields:
-        return f"json: cannot unmarshal {word} into Go value of type {_go_type(schema)}"
-    return (
-        f"json: cannot unmarshal {word} into Go struct field {place.struct}.{place.fields} of type {_go_type(schema)}"
-    )

@@ -41,6 +41,20 @@ def test_nulls_and_empties_vanish() -> None:
     assert typecheck.prune(POD, {**pod(), "spec": {"containers": []}})["spec"] == {"containers": []}
 
 
+def test_zeros_vanish_where_go_holds_them_by_value() -> None:
+    kept = typecheck.prune(POD, pod(nodeName="", hostNetwork=False, enableServiceLinks=False, priority=0,
+                                    runtimeClassName=""))
+    assert kept == pod(enableServiceLinks=False, priority=0, runtimeClassName="")
+    container = {"name": "", "image": "", "stdin": False, "ports": [{"containerPort": 0, "hostPort": 0}]}
+    assert typecheck.prune(POD, pod(containers=[container])) == pod(
+        containers=[{"name": "", "ports": [{"containerPort": 0}]}])
+    deployment = schema.for_resource(DEPLOYMENTS)
+    assert typecheck.prune(deployment, {"spec": {"replicas": 0, "paused": False}, "status": {"replicas": 0}}) == {
+        "spec": {"replicas": 0}, "status": {}}
+    checked = typecheck.check(POD, pod(hostNetwork=0, nodeName=False))
+    assert len(checked.errors) == 2
+
+
 def test_null_elements_become_zero_values() -> None:
     obj = pod()
     obj["spec"]["containers"] = [None]

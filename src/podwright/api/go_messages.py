@@ -1,0 +1,79 @@
+"""What Go's decoder says of a value that does not fit its type: clients and people know these sentences."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from podwright.api.schema import ARRAY, INT_OR_STRING, MAP, QUANTITY, SCALAR, Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands in Go's eyes: the innermost struct, and the field names from the root."""
+
+    struct: str = ""
+    fields: str = ""
+
+    def field(self, struct: str, name: str) -> Place:
+        return Place(struct, f"{self.fields}.{name}" if self.fields else name)
+
+
+def bad_base64_byte(value: str) -> int:
+    """The place that Go names in text that is no base64."""
+    bad = re.search(r"[^A-Za-z0-9+/\r\n]", value)
+    return bad.start() if bad is not None and bad.group() != "=" else len(value) - len(value) % 4
+
+
+def bad_time(value: str, *, micro: bool) -> str:
+    """The text is no RFC 3339 time (with exactly six decimals, if `micro`)."""
+    layout = "2006-01-02T15:04:05.000000Z07:00" if micro else "2006-01-02T15:04:05Z07:00"
+    return f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"'
+
+
+def struct_name(schema: Schema) -> str:
+    """The Go type's name without its package."""
+    return schema.name.rpartition(".")[2]
+
+
+def _go_type(schema: Schema) -> str:
+    if schema.kind == MAP:
+        return "v1.ResourceList" if schema.values.kind == QUANTITY else f"map[string]{_go_type(schema.values)}"
+    if schema.kind == ARRAY:
+        return f"[]{_go_type(schema.items)}"
+    if schema.kind == INT_OR_STRING:
+        return "int32"
+    if schema.kind == SCALAR and not schema.format.endswith("date-time"):
+        if schema.format == "byte":
+            return "[]uint8"
+        if schema.type == "integer":
+            return schema.format or "int64"
+        return {"boolean": "bool", "number": "float64"}.get(schema.type, "string")
+    if schema.kind == SCALAR:
+        return "string"
+    return ".".join(schema.name.rsplit(".", 2)[-2:])
+
+
+def _json_word(schema: Schema, value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, dict):
+        return "object"
+    if isinstance(value, list):
+        return "array"
+    if schema.kind == INT_OR_STRING or schema.type == "integer":
+        return f"number {value}"
+    return "number"
+
+
+def mismatch(schema: Schema, value: Any, place: Place) -> str:
+    """A JSON value of a wrong type at a place."""
+    word = _json_word(schema, value)
+    if not place.fields:
+        return f"json: cannot unmarshal {word} into Go value of type {_go_type(schema)}"
+    return (
+        f"json: cannot unmarshal {word} into Go struct field {place.struct}.{place.fields} of type {_go_type(schema)}"
+    )
