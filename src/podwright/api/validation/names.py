@@ -30,6 +30,7 @@ _CONFIG_KEY = "[-._a-zA-Z0-9]+"
 _ENV_NAME = "[-._a-zA-Z][-._a-zA-Z0-9]*"
 _HEADER = "[-A-Za-z0-9]+"
 _PERCENT = "[0-9]+%"
+_HTTP_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
 
 _label = re.compile(_LABEL).fullmatch
 _subdomain = re.compile(_SUBDOMAIN).fullmatch
@@ -43,6 +44,7 @@ _config_key = re.compile(_CONFIG_KEY).fullmatch
 _env_name = re.compile(_ENV_NAME).fullmatch
 _header = re.compile(_HEADER).fullmatch
 _percent = re.compile(_PERCENT).fullmatch
+_http_path = re.compile(_HTTP_PATH).fullmatch
 _port_characters = re.compile("[-a-z0-9]+").fullmatch
 _port_letter = re.compile("[a-z]").search
 
@@ -254,6 +256,10 @@ def http_header_name(value: str) -> Problems:
     return (_regex(said, _HEADER, "X-Header-Name"),)
 
 
+def http_path(value: str) -> Problems:
+    return () if _http_path(value) else (_regex("Invalid path", _HTTP_PATH),)
+
+
 def percent(value: str) -> Problems:
     if _percent(value):
         return ()
@@ -381,3 +387,14 @@ def fully_qualified_name(value: str) -> Problems:
     if len(value.split(".")) < 3:
         return ("should be a domain with at least three segments separated by dots",)
     return ()
+
+
+def fully_qualified_domain(value: str) -> Problems:
+    """A domain name of two labels or more; a trailing dot is allowed."""
+    value = value.removesuffix(".")
+    if errs := dns_subdomain(value):
+        return (",".join(errs),)
+    parts = value.split(".")
+    if len(parts) < 2:
+        return ("should be a domain with at least two segments separated by dots",)
+    return tuple(",".join(errs) for part in parts if (errs := dns_label(part)))

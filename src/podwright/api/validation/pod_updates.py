@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from podwright.api.objects import Object, deepcopy
+from podwright.api.pods import compute_qos_class, qos_class
 from podwright.api.status import FieldError
 from podwright.api.validation import scheduling
 from podwright.api.validation.field_errors import forbidden, in_range, invalid, required
@@ -181,11 +182,8 @@ def ephemeral_change(errs: list[FieldError], new: Object, old: Object) -> None:
 
 def resize_change(errs: list[FieldError], new: Object, old: Object) -> None:
     """KEP-1287: CPU, memory (and disk I/O) of a running Pod, of containers and sidecars or of the whole Pod."""
-    from podwright.api import pods as pod_facts
-
     spec, before = spec_of(new), spec_of(old)
-    old_class = (old.get("status") or {}).get("qosClass") or pod_facts.qos_class(old)
-    if old_class != pod_facts.qos_class(new):
+    if qos_class(old) != compute_qos_class(new):
         said = "Pod QOS Class may not change as a result of resizing"
         errs.append(invalid("spec", (new.get("status") or {}).get("qosClass") or "", said))
     running = next(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from podwright.api.objects import Object, deepcopy
+from podwright.api.pods import compute_qos_class
 from podwright.api.status import FieldError
 from podwright.api.validation import containers, names, pod_annotations, pod_status, pod_updates
 from podwright.api.validation.field_errors import forbidden, not_supported, required
@@ -86,10 +87,8 @@ def binding(errs: list[FieldError], obj: Object) -> None:
 
 
 def prepare_create(pod: Object) -> None:
-    from podwright.api import pods as pod_facts
-
     spec = pod.setdefault("spec", {})
-    status: Object = {"phase": "Pending", "qosClass": pod_facts.qos_class(pod)}
+    status: Object = {"phase": "Pending", "qosClass": compute_qos_class(pod)}
     if spec.get("schedulingGates"):
         condition = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": _GATED}
         status["conditions"] = [condition]

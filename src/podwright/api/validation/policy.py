@@ -1,7 +1,46 @@
-"""The rules of the policy kinds."""
+"""PodDisruptionBudgets."""
 
 from __future__ import annotations
 
-from podwright.api.validation.rules import Kinds
+from podwright.api.objects import Object
+from podwright.api.status import FieldError
+from podwright.api.validation import names
+from podwright.api.validation.field_errors import invalid, non_negative, not_supported
+from podwright.api.validation.label_selectors import label_selector
+from podwright.api.validation.rollouts import at_most_whole, positive_int_or_percent
+from podwright.api.validation.rules import Kinds, Rules, spec_of
 
-KINDS: Kinds = {}
+_POLICIES = ("AlwaysAllow", "IfHealthyBudget")
+_COUNTS = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
+
+
+def budget(errs: list[FieldError], obj: Object) -> None:
+    spec = spec_of(obj)
+    low, high = spec.get("minAvailable"), spec.get("maxUnavailable")
+    if low is not None and high is not None:
+        errs.append(invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set"))
+    for field, value in (("minAvailable", low), ("maxUnavailable", high)):
+        if value is not None:
+            positive_int_or_percent(errs, value, f"spec.{field}")
+            at_most_whole(errs, value, f"spec.{field}")
+    label_selector(errs, spec.get("selector"), "spec.selector")
+    policy = spec.get("unhealthyPodEvictionPolicy")
+    if policy is not None and policy not in _POLICIES:
+        errs.append(not_supported("spec.unhealthyPodEvictionPolicy", policy, _POLICIES))
+
+
+def _status(errs: list[FieldError], new: Object, old: Object) -> None:
+    status = new.get("status") or {}
+    for field in (*_COUNTS, "observedGeneration"):
+        non_negative(errs, status.get(field), f"status.{field}")
+
+
+KINDS: Kinds = {
+    ("policy", "PodDisruptionBudget"): Rules(
+        name=names.subdomain_name,
+        create=budget,
+        subresources={"status": _status},
+        generation=True,
+        initial_status=dict.fromkeys(_COUNTS, 0),
+    )
+}
