@@ -62,7 +62,7 @@ def container_config(inputs: ContainerInputs, config: KubeletConfig) -> Containe
     return ContainerConfig(
         name=ctr["name"],
         attempt=inputs.restarts,
-        image=ctr["image"] if not inputs.image.id else inputs.image.id,
+        image=ctr["image"],
         command=command,
         args=args,
         working_dir=ctr.get("workingDir") or "",

@@ -3,7 +3,7 @@ Nodes")."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from podwright.api.objects import Object
 
@@ -18,7 +18,8 @@ def matches_term(term: Object, labels: Mapping[str, str], node_name: str) -> boo
 
 
 def _matches(requirement: Object, labels: Mapping[str, str]) -> bool:
-    key, operator, values = requirement["key"], requirement["operator"], requirement.get("values") or ()
+    key, operator = requirement["key"], requirement["operator"]
+    values: Sequence[str] = requirement.get("values") or ()
     present = key in labels
     if operator == "Exists":
         return present

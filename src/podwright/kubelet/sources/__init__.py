@@ -1,0 +1,1 @@
+"""Where Pods come from: the API, a directory of manifests, a URL."""

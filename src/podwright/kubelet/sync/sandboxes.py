@@ -1,0 +1,121 @@
+"""Making and ending sandboxes of a Pod, and the files that all its containers share."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from podwright.api import objects
+from podwright.api.objects import Object
+from podwright.client.events import WARNING
+from podwright.kubelet import pods
+from podwright.kubelet.containers import hosts_file, resolv_conf
+from podwright.kubelet.containers.host_identity import hostname_and_domain
+from podwright.kubelet.containers.resources import pod_resources
+from podwright.kubelet.containers.sandbox_config import sandbox_config
+from podwright.kubelet.sync.uncancelled import uncancelled
+from podwright.kubelet.user_namespaces import NoIdsLeft
+from podwright.kubelet.worker_context import WorkerContext
+from podwright.runtime.protocol import RuntimeFailure, Sandbox, SandboxConfig, SandboxState
+
+
+class SandboxFailure(Exception):
+    """The sandbox could not be made; it is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodFiles:
+    """Host paths of the Pod's /etc/hosts and /etc/resolv.conf."""
+
+    hosts: Path
+    resolv: Path
+
+
+def files(context: WorkerContext, pod: Object) -> PodFiles:
+    directory = context.config.pod_dir(objects.uid(pod))
+    return PodFiles(directory / "etc-hosts", directory / "etc-resolv.conf")
+
+
+async def config_of(context: WorkerContext, pod: Object, attempt: int) -> SandboxConfig:
+    """RunPodSandbox's argument.
+
+    Raises:
+        SandboxFailure
+    """
+    try:
+        mapping = context.user_namespaces.allocate(objects.uid(pod)) if pod["spec"].get("hostUsers") is False else ()
+        name = pod["spec"].get("runtimeClassName") or ""
+        handler = await context.runtime_handler(name) if name else ""
+        return sandbox_config(
+            pod, context.config, attempt=attempt, runtime_handler=handler, user_namespace=mapping
+        )
+    except (ValueError, NoIdsLeft, LookupError) as wrong:
+        raise SandboxFailure(f"failed to generate sandbox config for pod: {wrong}") from wrong
+
+
+async def run(context: WorkerContext, pod: Object, attempt: int) -> Sandbox:
+    """Makes the sandbox with its cgroup limits and files.
+
+    Raises:
+        SandboxFailure: nothing of it is left.
+    """
+    config = await config_of(context, pod, attempt)
+    try:
+        await asyncio.to_thread(_prepare, context, pod, config)
+        sandbox = await uncancelled(context.runtime.run_pod_sandbox(config))
+        context.cache.put_sandbox(sandbox)
+        await context.runtime.update_pod_resources(sandbox.id, pod_resources(pod, context.node.policy))
+        write_hosts(context, pod, sandbox)
+    except (RuntimeFailure, OSError) as failed:
+        raise SandboxFailure(str(failed)) from failed
+    return sandbox
+
+
+def _prepare(context: WorkerContext, pod: Object, config: SandboxConfig) -> None:
+    config.log_directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+    dns, complaints = resolv_conf.dns_config(
+        pod, context.node.host_dns, context.config.cluster_dns, context.config.cluster_domain
+    )
+    for complaint in complaints:
+        reason = "MissingClusterDNS" if "ClusterDNS" in complaint else "DNSConfigForming"
+        context.recorder.event(pod, WARNING, reason, complaint)
+    hosts_file.write(files(context, pod).resolv, resolv_conf.content(dns))
+
+
+def write_hosts(context: WorkerContext, pod: Object, sandbox: Sandbox) -> None:
+    """Writes the Pod's /etc/hosts for the addresses that it has now."""
+    name, domain = hostname_and_domain(pod, context.config.cluster_domain)
+    text = hosts_file.content(pod, sandbox.ips, name, domain)
+    hosts_file.write(files(context, pod).hosts, text)
+
+
+async def stop(context: WorkerContext, uid: str, sandbox: Sandbox) -> None:
+    """Kills what still runs in it and gives back its network.
+
+    Raises:
+        RuntimeFailure
+    """
+    if sandbox.state is SandboxState.READY:
+        await uncancelled(context.runtime.stop_pod_sandbox(sandbox.id))
+        context.cache.sandbox_stopped(uid, sandbox.id)
+        for container in context.cache.pod(uid).alive():
+            if container.sandbox_id == sandbox.id:
+                await context.cache.refresh_container(uid, container.id)
+
+
+async def remove(context: WorkerContext, uid: str, sandbox: Sandbox) -> None:
+    """Removes it with its containers.
+
+    Raises:
+        RuntimeFailure
+    """
+    await uncancelled(context.runtime.remove_pod_sandbox(sandbox.id))
+    context.cache.drop_sandbox(uid, sandbox.id)
+
+
+def ips_of(context: WorkerContext, pod: Object, sandbox: Sandbox | None) -> list[str]:
+    """The addresses by which the Pod is reached."""
+    if pods.host_network(pod):
+        return list(context.node.host_ips)
+    return list(sandbox.ips) if sandbox is not None else []
