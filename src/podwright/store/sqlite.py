@@ -175,6 +175,7 @@ class SqliteStore:
 
     async def _write(self, verb: Verb, key: str, value: bytes, expected: int) -> object:
         self._check_open()
+        key.encode()  # here a key that is no Unicode text fails alone, in the transaction it would fail others
         future: asyncio.Future[object] = self._loop.create_future()
         self._writer.submit(Request(verb, key, value, expected, future))
         return await future

@@ -78,12 +78,16 @@ class Latest:
                 continue
             self._entries[key] = entry
             self._cached.append(entry)
-            self._cached_bytes += len(entry.value)
+            self._cached_bytes += _weight(entry)
         while self._cached_bytes > self._cache_bytes:
             oldest = self._cached.popleft()
-            self._cached_bytes -= len(oldest.value)
+            self._cached_bytes -= _weight(oldest)
             if self._entries.get(oldest.key) is oldest:
                 self._entries[oldest.key] = oldest.revision
+
+
+def _weight(entry: Entry) -> int:
+    return len(entry.value) + 200  # the objects around it
 
 
 class Group:

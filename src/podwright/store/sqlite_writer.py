@@ -11,6 +11,7 @@ to wait for the event loop to get it back.
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ from podwright.store.sqlite_checkpoints import Checkpoints
 from podwright.store.sqlite_file import unavailable
 from podwright.store.sqlite_group import Group, Latest, Request, Row, Verb
 from podwright.store.sqlite_upkeep import Upkeep
+
+_log = logging.getLogger(__name__)
 
 Outcome = tuple["asyncio.Future[object]", object]
 """A future and its result; an exception instance is for raising."""
@@ -124,7 +127,9 @@ class Writer:
                 _insert(self._connection, group.rows)
                 self._upkeep.step()
                 self._connection.execute("COMMIT")
-        except (apsw.Error, StoreUnavailable) as error:
+        except Exception as error:
+            if not isinstance(error, apsw.Error | StoreUnavailable):
+                _log.exception("store %s: the writer failed", self._path)
             self._fail(batch, error)
             return
         self._revision = group.revision
@@ -132,8 +137,11 @@ class Writer:
         outcomes += [(future, None) for future in self._upkeep.committed()]
         self._deliver(Committed(outcomes, group.changes, self._revision, self._upkeep.compacted))
 
-    def _fail(self, batch: Sequence[Request], error: apsw.Error | StoreUnavailable) -> None:
-        refusal = unavailable(self._path, error) if isinstance(error, apsw.Error) else error
+    def _fail(self, batch: Sequence[Request], error: Exception) -> None:
+        if isinstance(error, apsw.Error):
+            refusal = unavailable(self._path, error)
+        else:
+            refusal = StoreUnavailable(str(error))
         if isinstance(error, apsw.CorruptError | apsw.NotADBError):
             self._broken = refusal  # nothing that is written from here on could be trusted
         try:

@@ -26,9 +26,11 @@ def free_ports(count: int) -> list[int]:
 class EtcdMember:
     """One etcd process on loopback."""
 
-    def __init__(self, directory: Path, name: str, peers: dict[str, int], client_port: int, tls: Sequence[str]) -> None:
+    def __init__(
+        self, directory: Path, name: str, peers: dict[str, int], client_port: int, flags: Sequence[str]
+    ) -> None:
         self.port = client_port
-        scheme = "https" if tls else "http"
+        scheme = "https" if "--cert-file" in flags else "http"
         client_url = f"{scheme}://127.0.0.1:{client_port}"
         cluster = ",".join(f"{peer}=http://127.0.0.1:{port}" for peer, port in peers.items())
         peer_url = f"http://127.0.0.1:{peers[name]}"
@@ -40,7 +42,7 @@ class EtcdMember:
             *("--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url),
             *("--initial-cluster", cluster, "--initial-cluster-token", str(peers)),
             *("--heartbeat-interval", "20", "--election-timeout", "200"),
-            *tls,
+            *flags,
         ]
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -95,11 +97,11 @@ async def joined(members: Sequence[EtcdMember]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def etcd_cluster(directory: Path, size: int, tls: Sequence[str] = ()) -> AsyncIterator[list[EtcdMember]]:
+async def etcd_cluster(directory: Path, size: int, flags: Sequence[str] = ()) -> AsyncIterator[list[EtcdMember]]:
     """Members that are ready, killed at the end."""
     ports = free_ports(2 * size)
     peers = {f"member-{number}": ports[number] for number in range(size)}
-    members = [EtcdMember(directory, name, peers, ports[size + n], tls) for n, name in enumerate(peers)]
+    members = [EtcdMember(directory, name, peers, ports[size + n], flags) for n, name in enumerate(peers)]
     try:
         for member in members:
             member.start()

@@ -87,6 +87,16 @@ async def test_a_key_can_come_back(store: Store) -> None:
     assert await store.create("/r/a", b"2") == Entry("/r/a", b"2", 4)
 
 
+async def test_a_key_that_is_no_text_fails_alone(store: Store) -> None:
+    results = await asyncio.gather(
+        store.create("/r/a", b""), store.create("/r/\ud800", b""), store.create("/r/b", b""), return_exceptions=True
+    )
+    assert isinstance(results[1], ValueError)
+    assert keys((await store.list("/r/")).entries) == ["/r/a", "/r/b"]
+    with pytest.raises(ValueError):
+        await store.get("/r/\ud800")
+
+
 async def test_an_empty_value_is_a_value(store: Store) -> None:
     entry = await store.create("/r/a", b"")
     assert await store.get("/r/a") == entry

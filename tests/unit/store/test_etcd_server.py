@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tests.unit.store.certificates import Authority
 from tests.unit.store.etcd_server import EtcdMember, etcd_cluster, free_ports, joined
 
 from podwright.store.etcd import EtcdStore
+from podwright.store.etcd_messages import PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse
 from podwright.store.protocol import (
     Change,
     Compacted,
@@ -84,16 +84,13 @@ async def test_nobody_there_is_said_soon() -> None:
 async def test_keys_lie_as_kube_apiservers_do(fast_directory: Path) -> None:
     async with etcd_cluster(fast_directory, 1) as members:
         address = f"127.0.0.1:{members[0].port}"
-
-        def etcdctl(*arguments: str) -> str:
-            command = ["etcdctl", "--endpoints", address, *arguments]
-            return subprocess.run(command, check=True, capture_output=True, text=True, env={"ETCDCTL_API": "3"}).stdout
-
         plain = open_store(f"etcd://{address}")
         await plain.open()
         await plain.create("/registry/pods/default/a", b"{}")
-        if shutil.which("etcdctl"):
-            assert etcdctl("get", "/registry/pods/", "--prefix").split() == ["/registry/pods/default/a", "{}"]
+        raw = await plain._client.call(  # type: ignore[attr-defined]
+            "/etcdserverpb.KV/Range", RangeRequest(b"/registry/pods/default/a"), RangeResponse, repeatable=True
+        )
+        assert [(kv.key, kv.value) for kv in raw.kvs] == [(b"/registry/pods/default/a", b"{}")]
         moved = open_store(f"etcd://{address}?prefix=/other/place")
         await moved.open()
         watch = await moved.watch("/registry/pods/", after=1)
@@ -111,21 +108,12 @@ async def test_keys_lie_as_kube_apiservers_do(fast_directory: Path) -> None:
 
 
 async def test_writes_of_others_in_one_transaction_come_in_one_batch(fast_directory: Path) -> None:
-    if shutil.which("etcdctl") is None:
-        pytest.skip("etcdctl is not installed")
     async with etcd_cluster(fast_directory, 1) as members:
-        address = f"127.0.0.1:{members[0].port}"
-        store = open_store(f"etcd://{address}")
+        store = cluster_store(members)
         await store.open()
         watch = await store.watch("/r/", after=1)
-        await asyncio.to_thread(
-            subprocess.run,
-            ["etcdctl", "--endpoints", address, "txn"],
-            input=b"\nput /r/a 1\nput /r/b 2\n\n\n",
-            check=True,
-            capture_output=True,
-            env={"ETCDCTL_API": "3"},
-        )
+        puts = [RequestOp(put=PutRequest(b"/r/a", b"1")), RequestOp(put=PutRequest(b"/r/b", b"2"))]
+        await store._client.call("/etcdserverpb.KV/Txn", TxnRequest([], puts), TxnResponse, repeatable=False)
         batch = await asyncio.wait_for(anext(aiter(watch)), 10)
         assert [(change.key, change.revision) for change in batch] == [("/r/a", 2), ("/r/b", 2)]
         await store.close()
@@ -221,6 +209,28 @@ async def test_a_watch_that_compaction_overtook_while_it_was_cut_off(fast_direct
         await other.compact(entry.revision)
         with pytest.raises(Compacted):
             await follow(watch, 10)
+        await other.close()
+        await store.close()
+
+
+async def test_notices_of_progress_keep_a_watch_ahead_of_compaction(fast_directory: Path) -> None:
+    async with etcd_cluster(fast_directory, 1, ["--experimental-watch-progress-notify-interval", "50ms"]) as members:
+        store, other = cluster_store(members, patience=15.0), cluster_store(members, patience=15.0)
+        await store.open()
+        await other.open()
+        watch = await store.watch("/r/", after=1)
+        following = asyncio.ensure_future(follow(watch, 1))
+        entry = await other.create("/s/a", b"")
+        for _ in range(5):
+            entry = await other.update("/s/a", b"", expected=entry.revision)
+        async with asyncio.timeout(10):
+            while watch._given < entry.revision:  # type: ignore[attr-defined]
+                await asyncio.sleep(0.01)
+        members[0].kill()
+        members[0].start()
+        await other.compact(entry.revision)
+        await other.create("/r/a", b"")
+        assert [change.key for change in await following] == ["/r/a"]
         await other.close()
         await store.close()
 
