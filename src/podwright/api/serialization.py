@@ -8,6 +8,7 @@ does not (text that is no valid UTF-8) and for upstream's message. No body can m
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -127,7 +128,14 @@ def _check_depth(value: Any) -> None:
 
 
 def _number(text: str) -> int | float:
-    return int(text) if len(text) < 19 else float(text)
+    return int(text) if len(text) < 19 else _float(text)
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise DecodeError(f"json: cannot unmarshal number {text[:32]} into Go value of type float64")
+    return number
 
 
 def _no_constant(text: str) -> NoReturn:
@@ -138,7 +146,7 @@ def _lenient_json(body: bytes) -> Any:
     """What Go reads and orjson refuses: invalid UTF-8 and lone surrogates, which become U+FFFD."""
     text = body.decode("utf-8", "replace")
     try:
-        value = json.loads(text, parse_int=_number, parse_constant=_no_constant)
+        value = json.loads(text, parse_int=_number, parse_float=_float, parse_constant=_no_constant)
     except json.JSONDecodeError as e:
         raise DecodeError(_go_message(text, e)) from e
     except RecursionError as e:

@@ -45,11 +45,15 @@ class Checked:
     errors: list[str] = field(default_factory=list)
 
 
-def check(schema: Schema, obj: Any) -> Checked:
-    """Compares a value with its type. Never raises; `obj` is not changed."""
+def check(schema: Schema, obj: Any, *, as_sent: bool = False) -> Checked:
+    """Compares a value with its type. Never raises; `obj` is not changed.
+
+    With `as_sent`, nothing but unknown fields is dropped and nothing made canonical: what an apply patch states, it
+    states and owns, even if it is zero or empty.
+    """
     if conforms(schema)(obj):
         return Checked(obj)
-    walk = _Walk()
+    walk = _Walk(as_sent=as_sent)
     return Checked(walk.visit(schema, obj, "", Place()), walk.unknown, walk.errors)
 
 
@@ -194,7 +198,7 @@ def _not_none(value: Any) -> bool:
 
 
 def _is_dict(value: Any) -> bool:
-    return value.__class__ is dict
+    return isinstance(value, dict)
 
 
 def _is_string(value: Any) -> bool:
@@ -295,13 +299,14 @@ def _micro_time_or_none(text: str) -> str | None:
 class _Walk:
     """The slow way: names each unknown field and each value of a wrong type, and builds what is kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_sent: bool = False) -> None:
+        self.as_sent = as_sent
         self.unknown: list[str] = []
         self.errors: list[str] = []
 
     def visit(self, schema: Schema, value: Any, path: str, place: Place) -> Any:
         if value is None and not schema.custom:
-            return _zero(schema)
+            return None if self.as_sent else _zero(schema)
         if schema.kind == OBJECT and isinstance(value, dict):
             return self._object(schema, value, path, place)
         if schema.kind == MAP and isinstance(value, dict):
@@ -311,7 +316,8 @@ class _Walk:
             return [self.visit(schema.items, v, f"{path}[{i}]", place) for i, v in enumerate(value)]
         if schema.custom or conforms(schema)(value):
             return value
-        return self._leaf(schema, value, place)
+        kept = self._leaf(schema, value, place)
+        return value if self.as_sent else kept
 
     def _object(self, schema: Schema, value: dict[str, Any], path: str, place: Place) -> Object:
         struct = struct_name(schema)
@@ -327,9 +333,11 @@ class _Walk:
                     self.unknown.append(where)
                 continue
             if item is None and not sub.custom:
+                if self.as_sent:
+                    kept[name] = None
                 continue
             result = self.visit(sub, item, where, place.field(struct, name))
-            if not result and not sub.custom and _may_vanish(schema, name, sub):
+            if not result and not sub.custom and not self.as_sent and _may_vanish(schema, name, sub):
                 continue
             kept[name] = result
         return kept

@@ -290,6 +290,14 @@ def test_atomic_values_are_replaced_whole() -> None:
     assert forced["spec"]["selector"] == {"matchLabels": {"b": "1"}}
 
 
+def test_zeros_are_stated_too() -> None:
+    live = update(None, deployment(paused=True), "one", DEPLOYMENT)
+    assert conflict(apply, live, deployment(paused=False), "two", DEPLOYMENT)
+    result = apply(live, deployment(paused=False, minReadySeconds=None), "two", DEPLOYMENT, force=True)
+    assert "spec" not in bare(result) or bare(result)["spec"] == {}
+    assert owners(result) == {("two", "Apply"): {"f:spec": {"f:paused": {}, "f:minReadySeconds": {}}}}
+
+
 def test_sets() -> None:
     def pod(*finalizers: str) -> dict:
         return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "finalizers": list(finalizers)}}
@@ -395,7 +403,7 @@ def objects(draw: st.DrawFn) -> dict:
     if draw(st.booleans()):
         spec["replicas"] = draw(st.integers(1, 3))
     if draw(st.booleans()):
-        spec["selector"] = {"matchLabels": draw(VALUES)}
+        spec["selector"] = {"matchLabels": draw(VALUES.filter(bool))}
     template: dict = {}
     names = draw(st.lists(st.sampled_from("xyz"), unique=True, max_size=3))
     if names:

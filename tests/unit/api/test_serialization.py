@@ -37,6 +37,7 @@ def test_json() -> None:
         (b'{"a":NaN}', "invalid character 'N' looking for beginning of value"),
         (b"{} x", "invalid character 'x' after top-level value"),
         (b"[" * 5000, "exceeded max depth"),
+        (b'{"a":1e400}', "json: cannot unmarshal number 1e400 into Go value of type float64"),
     ],
 )
 def test_malformed_json(body: bytes, message: str) -> None:

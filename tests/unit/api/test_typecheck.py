@@ -55,6 +55,17 @@ def test_zeros_vanish_where_go_holds_them_by_value() -> None:
     assert len(checked.errors) == 2
 
 
+def test_what_is_applied_stays_as_sent() -> None:
+    obj = pod(hostNetwork=False, nodeName="", tolerations=[], priority=None, foo=1)
+    obj["spec"]["containers"][0]["resources"] = {"limits": {"cpu": 0.5}}
+    checked = typecheck.check(POD, obj, as_sent=True)
+    assert checked.unknown == ["spec.foo"]
+    assert not checked.errors
+    del obj["spec"]["foo"]
+    assert checked.value == obj
+    assert typecheck.check(POD, pod(hostNetwork="x"), as_sent=True).errors
+
+
 def test_null_elements_become_zero_values() -> None:
     obj = pod()
     obj["spec"]["containers"] = [None]

@@ -23,6 +23,7 @@ from podwright.api.apply.merge import merge, problems, remove
 from podwright.api.objects import Object, name, namespace, uid
 from podwright.api.schema import Schema
 from podwright.api.status import ApiError
+from podwright.api.typecheck import prune
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 BEFORE_FIRST_APPLY = "before-first-apply"
@@ -173,7 +174,8 @@ def apply_patch(
 ) -> Object:
     """The object after `manager` applied its configuration: what it states is set and owned, what it stated before and
     no longer does is removed unless others own it. The result carries its managedFields; if nothing changed it equals
-    `live` but for them.
+    `live` but for them. `applied` counts as sent: check its types with ``typecheck.check(..., as_sent=True)``, and do
+    not prune it, because a zero that is stated is owned too. The result is pruned.
 
     Raises:
         ApiError: 409 with causes FieldManagerConflict if the configuration changes fields of others and `force` is not
@@ -191,14 +193,16 @@ def apply_patch(
     known = _reconciled(kind, known)
     self_ = Manager(manager or "unknown", APPLY, api_version, subresource, {})
     try:
-        result, known, changed = _apply(kind, current, applied, known, self_, force, reset)
+        result, known = _apply(kind, current, applied, known, self_, force, reset)
     except _Conflicts as e:
         conflicts = e.conflicts
         if self_.name == "kubectl":
             conflicts = _without_last_applied(kind, current, api_version, conflicts)
         if conflicts:
             raise _conflict_error(conflicts) from None
-        result, known, changed = _apply(kind, current, applied, known, self_, True, reset)
+        result, known = _apply(kind, current, applied, known, self_, True, reset)
+    result = prune(schema, result)
+    changed = result != current
     mine = known.get(self_.identity)
     if mine is not None:
         fields = field_sets.difference(mine.fields, _STRIPPED)
@@ -246,8 +250,8 @@ class _Conflicts(Exception):
 
 def _apply(
     kind: FieldType, live: Object, applied: Object, known: Managers, self_: Manager, force: bool, reset: FieldSet
-) -> tuple[Object, Managers, bool]:
-    """The new object, its managers, and whether the object changed."""
+) -> tuple[Object, Managers]:
+    """The new object and its managers."""
     who = self_.identity
     last = known.get(who)
     stated = field_sets.recursive_difference(stated_fields(kind, applied), reset)
@@ -265,7 +269,7 @@ def _apply(
         ]
         if conflicts:
             raise _Conflicts(conflicts)
-    return merged, _disowned(known, difference, but=who), merged != live
+    return merged, _disowned(known, difference, but=who)
 
 
 def _pruned(kind: FieldType, merged: Object, known: Managers, last: FieldSet) -> Object:
