@@ -6,6 +6,7 @@ from typing import Protocol
 
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
+from podwright.apiserver.codecs.protobuf import ProtobufCodec
 
 
 class Codec(Protocol):
@@ -26,11 +27,7 @@ class Codec(Protocol):
         """One watch event, with its length prefix."""
 
 
-_codecs: dict[str, Codec] = {}
-
-
-def register(codec: Codec) -> None:
-    _codecs[codec.media_type] = codec
+_codecs: dict[str, Codec] = {codec.media_type: codec for codec in (ProtobufCodec(),)}
 
 
 def find(media_type: str) -> Codec | None:

@@ -1,0 +1,8 @@
+"""Kubernetes' protobuf form of API objects, ``application/vnd.kubernetes.protobuf``: plain dicts to bytes and back.
+
+Names, numbers and types of fields stand in ``fields.json``, which ``scripts/protobuf_fields.py`` reads off the public
+sources: message → [number, JSON name, kind, flags]. Kinds: s string, b bool, i integer, y bytes, d double, f float,
+m and a name a message, M and a kind a map from strings. Flags: r repeated, n inline in JSON, p pointer (a zero value
+means something), k a zero value is kept in JSON, z an empty message is left out, L the JSON of the message is the
+list in its only field.
+"""
