@@ -118,6 +118,8 @@ class Frontend:
         return await self._pipeline.authenticate(credentials, request.info.path)
 
     def _form(self, request: Request, accept: str) -> Form:
+        if not request.info.is_resource:
+            return Form(pretty=request.query.flag("pretty"))
         row = self._row_of(request) if "protobuf" in accept else None
         return negotiate(accept, request.user_agent, request.query.get("pretty"), row)
 

@@ -23,13 +23,13 @@ class NamespaceStrategy(Strategy):
         if FINALIZER not in finalizers:
             spec["finalizers"] = [*finalizers, FINALIZER]
         obj["status"] = {"phase": "Active"}
-        obj["metadata"].setdefault("labels", {})[NAME_LABEL] = obj["metadata"]["name"]
+        _label(obj["metadata"])
         return []
 
     async def begin_update(self, registry: Registry, obj: Object, old: Object, dry_run: bool) -> list[Undo]:
         spec = (old.get("spec") or {}).get("finalizers")
         obj["spec"] = {**(obj.get("spec") or {}), "finalizers": spec} if spec else {}
-        obj["metadata"].setdefault("labels", {})[NAME_LABEL] = obj["metadata"]["name"]
+        _label(obj["metadata"])
         return []
 
     def begin_delete(self, obj: Object, now: str) -> bool:
@@ -42,6 +42,11 @@ class NamespaceStrategy(Strategy):
 
     def may_go(self, obj: Object) -> bool:
         return not (obj.get("spec") or {}).get("finalizers")
+
+
+def _label(metadata: Object) -> None:
+    if metadata.get("name"):
+        metadata["labels"] = {**(metadata.get("labels") or {}), NAME_LABEL: metadata["name"]}
 
 
 async def finalize(registry: Registry, request: Request, row: Resource) -> One:

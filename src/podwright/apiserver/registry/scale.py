@@ -72,7 +72,9 @@ def scale_of(registry: Registry, row: Resource, obj: Object) -> Object:
 def _selector_text(row: Resource, selector: Object) -> str:
     if row.kind == "ReplicationController":
         return ",".join(f"{k}={v}" for k, v in sorted(selector.items()))
-    return str(labels.from_label_selector(selector))
+    plain = labels.from_map(selector.get("matchLabels"))
+    more = labels.from_label_selector({"matchExpressions": selector.get("matchExpressions") or []})
+    return str(labels.LabelSelector((*plain.requirements, *more.requirements)))
 
 
 async def get_scale(registry: Registry, request: Request, row: Resource) -> One:

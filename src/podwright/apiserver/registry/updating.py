@@ -189,6 +189,8 @@ def _check_version(registry: Registry, update: Update, current: Cached, metadata
             row.group, row.kind, update.name,
             [field_errors.invalid("metadata.resourceVersion", 0, "must be specified for an update")],
         )
+    else:
+        metadata["resourceVersion"] = str(current.revision)
     uid = metadata.get("uid") or ""
     if uid and uid != current.object["metadata"].get("uid"):
         raise status.conflict(

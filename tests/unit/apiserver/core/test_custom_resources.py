@@ -1,0 +1,144 @@
+"""Custom resources, from their definition to their deletion."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from .conftest import Api, take
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+TABS = "/apis/stable.example.com/v1/namespaces/default/crontabs"
+
+
+def definition(**names: Any) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": {
+            "spec": {
+                "type": "object",
+                "required": ["cron"],
+                "properties": {
+                    "cron": {"type": "string", "pattern": "^[0-9*]+$"},
+                    "image": {"type": "string", "default": "busybox"},
+                    "replicas": {"type": "integer", "minimum": 1},
+                    "mode": {"type": "string", "enum": ["a", "b"]},
+                },
+            },
+            "status": {"type": "object", "properties": {"replicas": {"type": "integer"}}},
+        },
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "crontabs.stable.example.com"},
+        "spec": {
+            "group": "stable.example.com", "scope": "Namespaced",
+            "names": {"plural": "crontabs", "kind": "CronTab", "shortNames": ["ct"], **names},
+            "versions": [
+                {
+                    "name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema},
+                    "subresources": {
+                        "status": {}, "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
+                    },
+                    "additionalPrinterColumns": [{"name": "Cron", "type": "string", "jsonPath": ".spec.cron"}],
+                },
+                {
+                    "name": "v2", "served": True, "storage": False,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+                },
+            ],
+        },
+    }
+
+
+def tab(name: str, **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": name}, "spec": spec}
+
+
+async def test_it_is_served_at_once(api: Api) -> None:
+    made = await api.post(CRDS, definition())
+    assert made.status == 201, made.text
+    conditions = {c["type"]: c["status"] for c in made.json["status"]["conditions"]}
+    assert conditions == {"NamesAccepted": "True", "Established": "True"}
+    began = time.monotonic()
+    created = await api.post(TABS, tab("a", cron="*", bogus=1))
+    assert created.status == 201 and time.monotonic() - began < 0.1
+    assert created.json["spec"] == {"cron": "*", "image": "busybox"}
+    assert created.headers["Warning"] == '299 - "unknown field \\"spec.bogus\\""'
+    assert created.json["metadata"]["generation"] == 1
+
+
+async def test_schema_errors(api: Api) -> None:
+    await api.post(CRDS, definition())
+    for spec, field in (
+        ({"cron": "x"}, "spec.cron"), ({}, "spec.cron"), ({"cron": "*", "replicas": 0}, "spec.replicas"),
+        ({"cron": "*", "mode": "c"}, "spec.mode"), ({"cron": 1}, "spec.cron"),
+    ):
+        refused = await api.post(TABS, tab("a", **spec))
+        assert refused.status == 422, refused.text
+        assert refused.json["details"]["causes"][0]["field"] == field
+
+
+async def test_versions_convert_by_name(api: Api) -> None:
+    await api.post(CRDS, definition())
+    await api.post(TABS, tab("a", cron="*"))
+    other = TABS.replace("/v1/", "/v2/")
+    assert (await api.get(f"{other}/a")).json["apiVersion"] == "stable.example.com/v2"
+    listed = (await api.get(other)).json
+    assert listed["items"][0]["apiVersion"] == "stable.example.com/v2"
+    written = await api.post(other, {**tab("b", cron="1", free="form"), "apiVersion": "stable.example.com/v2"})
+    assert written.status == 201, written.text
+    assert (await api.get(f"{TABS}/b")).json["apiVersion"] == "stable.example.com/v1"
+
+
+async def test_status_scale_and_columns(api: Api) -> None:
+    await api.post(CRDS, definition())
+    await api.post(TABS, tab("a", cron="*", replicas=2))
+    state = await api.patch(f"{TABS}/a/status", {"status": {"replicas": 1}, "spec": {"cron": "9"}})
+    assert state.json["status"] == {"replicas": 1} and state.json["spec"]["cron"] == "*"
+    scale = (await api.get(f"{TABS}/a/scale")).json
+    assert (scale["spec"]["replicas"], scale["status"]["replicas"]) == (2, 1)
+    await api.patch(f"{TABS}/a/scale", {"spec": {"replicas": 4}})
+    assert (await api.get(f"{TABS}/a")).json["spec"]["replicas"] == 4
+    table = await api.get(TABS, headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})
+    assert [c["name"] for c in table.json["columnDefinitions"]][:2] == ["Name", "Cron"]
+    assert table.json["rows"][0]["cells"][:2] == ["a", "*"]
+
+
+async def test_discovery_and_openapi_follow(api: Api) -> None:
+    await api.get("/openapi/v3")
+    await api.post(CRDS, definition())
+    groups = {g["name"] for g in (await api.get("/apis")).json["groups"]}
+    assert "stable.example.com" in groups
+    document = (await api.get("/openapi/v3/apis/stable.example.com/v1")).json
+    assert "com.example.stable.v1.CronTab" in document["components"]["schemas"]
+
+
+async def test_names_conflict(api: Api) -> None:
+    await api.post(CRDS, definition())
+    other = definition(plural="others")
+    other["metadata"]["name"] = "others.stable.example.com"
+    made = (await api.post(CRDS, other)).json
+    conditions = {c["type"]: c["status"] for c in made["status"]["conditions"]}
+    assert conditions["NamesAccepted"] == "False"
+    assert (await api.get("/apis/stable.example.com/v1/others")).status == 404
+    await api.delete(f"{CRDS}/crontabs.stable.example.com")
+    async with asyncio.timeout(5):
+        while (await api.get("/apis/stable.example.com/v1/others")).status != 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def test_objects_go_with_their_definition(api: Api) -> None:
+    await api.post(CRDS, definition())
+    await api.post(TABS, tab("a", cron="*"))
+    async with api.watch(f"{TABS}?watch=1") as events:
+        assert (await take(events, 1))[0]["type"] == "ADDED"
+        await api.delete(f"{CRDS}/crontabs.stable.example.com")
+        assert (await take(events, 1))[0]["type"] == "DELETED"
+    async with asyncio.timeout(5):
+        while (await api.get(f"{CRDS}/crontabs.stable.example.com")).status != 404:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert (await api.get(TABS)).status == 404
+    await api.post(CRDS, definition())
+    assert (await api.get(TABS)).json["items"] == []

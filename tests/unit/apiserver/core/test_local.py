@@ -1,0 +1,49 @@
+"""The in-process endpoint, by the client that the components use."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from podwright.api.resources import CONFIGMAPS
+from podwright.api.status import ApiError
+from podwright.client.client import Client
+from podwright.client.transport import Call, InProcessTransport
+
+from .conftest import Api, config_map
+
+PATH = "/api/v1/namespaces/default/configmaps"
+
+
+async def test_calls_and_watches(api: Api) -> None:
+    transport = InProcessTransport(api.server.local, "system:admin", ("system:masters",))
+    made = await transport.call(Call("POST", PATH, body=config_map("a", x="1")))
+    assert made["metadata"]["resourceVersion"]
+    listed = await transport.call(Call("GET", PATH))
+    assert [o["metadata"]["name"] for o in listed["items"]] == ["a"]
+    assert listed["items"][0]["kind"] == "ConfigMap"
+    version = listed["metadata"]["resourceVersion"]
+    async with aclosing(transport.watch(Call("GET", PATH, {"watch": "true", "resourceVersion": version}))) as events:
+        async def first() -> str:
+            return (await anext(events)).type
+
+        waiting = asyncio.ensure_future(first())
+        await asyncio.sleep(0)
+        await transport.call(Call("DELETE", f"{PATH}/a"))
+        async with asyncio.timeout(5):
+            assert await waiting == "DELETED"
+
+
+async def test_authorization_holds_in_process_too(api: Api) -> None:
+    transport = InProcessTransport(api.server.local, "nobody")
+    with pytest.raises(ApiError) as refused:
+        await transport.call(Call("GET", PATH))
+    assert refused.value.code == 403
+
+
+async def test_with_the_client(api: Api) -> None:
+    client = Client(InProcessTransport(api.server.local, "system:admin", ("system:masters",)))
+    made = await client.create(CONFIGMAPS, {**config_map("a"), "metadata": {"name": "a", "namespace": "default"}})
+    assert (await client.get(CONFIGMAPS, "a", namespace="default"))["metadata"]["uid"] == made["metadata"]["uid"]
