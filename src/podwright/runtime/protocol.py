@@ -497,3 +497,6 @@ class PodNetwork(Protocol):
 
     async def retain(self, sandbox_ids: Sequence[str]) -> None:
         """Gives back what belongs to any other sandbox (after a crash)."""
+
+    async def destroy(self) -> None:
+        """Gives back everything, also what belongs to no sandbox: the node is being taken down for good."""

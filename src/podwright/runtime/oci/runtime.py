@@ -123,6 +123,7 @@ class OciRuntime:
         for sandbox in list(self._sandboxes.records):
             await self.remove_pod_sandbox(sandbox)
         host = self.host
+        await self._network.destroy()
         await self.close()
         await asyncio.to_thread(engine.release, self._paths)
         await asyncio.to_thread(_remove_group, host.cgroups, self._cgroup_root)
