@@ -107,13 +107,14 @@ def _merge_lists(kind: FieldType, live: Any, applied: Any) -> Any:
     return out or _ABSENT
 
 
-def remove(kind: FieldType, value: Any, fields: FieldSet) -> Any:
-    """The value without the members of a set (and all that is in them)."""
-    left = _remove(kind, value, fields)
-    return {} if left is _ABSENT else left
+def remove(kind: FieldType, value: Any, fields: FieldSet, *, keep_emptied: bool = False) -> Any:
+    """The value without the members of a set (and all that is in them). An object of which nothing is left is gone, or
+    null with `keep_emptied`, so that it still shows that it was there."""
+    left = _remove(kind, value, fields, None if keep_emptied else _ABSENT)
+    return {} if left is _ABSENT or left is None else left
 
 
-def _remove(kind: FieldType, value: Any, fields: Node) -> Any:
+def _remove(kind: FieldType, value: Any, fields: Node, emptied: Any) -> Any:
     code = kind.kind
     if code == LEAF_TYPE:
         return value
@@ -126,10 +127,10 @@ def _remove(kind: FieldType, value: Any, fields: Node) -> Any:
             if node is None:
                 items.append(entry)
             elif not is_member(node):
-                left = _remove(kind.item, entry, node)
+                left = _remove(kind.item, entry, node, _ABSENT)
                 if left is not _ABSENT:
                     items.append(left)
-        return items or _ABSENT
+        return items or emptied
     if not isinstance(value, dict) or not value:
         return value
     out = {}
@@ -139,10 +140,10 @@ def _remove(kind: FieldType, value: Any, fields: Node) -> Any:
         if node is None:
             out[name] = entry
         elif not is_member(node):
-            left = _remove(sub, entry, node)
+            left = _remove(sub, entry, node, emptied)
             if left is not _ABSENT:
                 out[name] = left
-    return out or _ABSENT
+    return out or emptied
 
 
 def problems(kind: FieldType, value: Any) -> list[str]:

@@ -276,13 +276,13 @@ def _pruned(kind: FieldType, merged: Object, known: Managers, last: FieldSet) ->
     """Without what the manager stated the last time and states no more, but for what others own or what stands apart
     from it."""
     last = with_structs(kind, last)
-    pruned = remove(kind, merged, last)
+    pruned = remove(kind, merged, last, keep_emptied=True)
     owned: FieldSet = {}
     for entry in known.values():
         owned = field_sets.union(owned, entry.fields)
     there = with_structs(kind, stated_fields(kind, merged))
     kept = field_sets.union(with_structs(kind, stated_fields(kind, pruned)), with_structs(kind, owned))
-    pruned = remove(kind, merged, field_sets.difference(there, kept))
+    pruned = remove(kind, merged, field_sets.difference(there, kept), keep_emptied=True)
     left = with_structs(kind, stated_fields(kind, pruned))
     result: Object = remove(kind, merged, field_sets.intersection(field_sets.difference(there, left), last))
     return result
