@@ -19,6 +19,7 @@ from podwright.runtime.oci.records import ContainerRecord
 
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 _MAX_REPORT = 65536
+_NO_LOG = Path("/dev/null")
 
 
 class CannotLaunch(Exception):
@@ -42,7 +43,7 @@ def launch(engine: Engine, paths: Paths, record: ContainerRecord) -> None:
         "--exit-dir", str(paths.exits),
         "--persist-dir", str(paths.bundle(record.id) / "persist"),
         "--socket-dir-path", str(paths.attach),
-        "--log-path", f"k8s-file:{record.log_path}",
+        "--log-path", "none" if record.log_path == _NO_LOG else f"k8s-file:{record.log_path}",
         "--log-level", "error",
         # Its fsync of the log would only delay the news of the exit: a log outlives us either way.
         "--no-sync-log",

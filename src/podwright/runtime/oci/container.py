@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from podwright.runtime import linux
-from podwright.runtime.oci import conmon, preparation, records
+from podwright.runtime.oci import conmon, preparation, reaper, records
 from podwright.runtime.oci.host import Host, new_id
 from podwright.runtime.oci.launching import explain, start_created
 from podwright.runtime.oci.records import ContainerRecord, SandboxRecord
@@ -92,6 +92,13 @@ class Containers:
         self.add(record)
         self._emit(EventType.CREATED, record)
         return container_id
+
+    async def start_reaper(self, sandbox: SandboxRecord) -> None:
+        """Gives the sandbox the process that holds its shared PID namespace."""
+        record = await self._host.workers.run(reaper.prepare, self._host, sandbox)
+        self.add(record)
+        sandbox.init_container = record.id
+        await self.start(record.id)
 
     def add(self, record: ContainerRecord) -> None:
         self.records[record.id] = record
@@ -357,9 +364,14 @@ class Containers:
         await self.settle()
 
     def _emit(self, kind: EventType, record: ContainerRecord) -> None:
-        if record.hidden:
-            return
         sandbox = self._sandboxes.get(record.sandbox_id)
+        if record.hidden:
+            if kind == EventType.STOPPED and sandbox is not None and sandbox.ready:
+                sandbox.ready = False  # its PID namespace is gone, and with it every process
+                self._host.emit(
+                    ContainerEvent(kind, "", sandbox.id, sandbox.config.metadata.uid, record.finished_at)
+                )
+            return
         uid = sandbox.config.metadata.uid if sandbox is not None else ""
         at = {EventType.STARTED: record.started_at, EventType.STOPPED: record.finished_at}.get(kind, time.time())
         self._host.emit(ContainerEvent(kind, record.id, record.sandbox_id, uid, at))

@@ -134,7 +134,7 @@ class OciRuntime:
     # -- sandboxes
 
     async def run_pod_sandbox(self, config: SandboxConfig) -> Sandbox:
-        record = await self._sandboxes.run(config)
+        record = await self._sandboxes.run(config, self._containers)
         return record.public()
 
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Protocol
 
 from podwright.runtime import linux
 from podwright.runtime.oci import namespaces, records, rootfs
@@ -20,6 +21,14 @@ from podwright.runtime.protocol import (
 )
 
 _PINNED = ("net", "ipc", "uts")
+
+
+class Reapers(Protocol):
+    """Who can give a sandbox the process that holds its shared PID namespace, and take it away again."""
+
+    async def start_reaper(self, sandbox: SandboxRecord) -> None: ...
+
+    async def remove(self, container_id: str) -> None: ...
 
 
 class Sandboxes:
@@ -38,8 +47,9 @@ class Sandboxes:
             raise NoSuchThing(f'sandbox "{sandbox_id}" not found')
         return found
 
-    async def run(self, config: SandboxConfig) -> SandboxRecord:
-        """Raises RuntimeFailure; nothing is left then."""
+    async def run(self, config: SandboxConfig, reapers: Reapers) -> SandboxRecord:
+        """`reapers` is asked for one if the Pod's containers share their processes. Raises RuntimeFailure; nothing is
+        left then."""
         host = self._host
         if not config.cgroup_parent:
             raise RuntimeFailure("the sandbox has no cgroup parent")
@@ -53,8 +63,12 @@ class Sandboxes:
                 record.ips = tuple(
                     await host.network.setup(record.id, record.netns, config.metadata, config.port_mappings)
                 )
+            if config.namespaces.pid == NamespaceMode.POD:
+                await reapers.start_reaper(record)
             await host.workers.run(records.save, host.paths.sandbox_record(record.id), record)
         except BaseException as error:
+            if record.init_container:
+                await reapers.remove(record.init_container)
             if own_network:
                 await host.network.teardown(record.id, record.netns)
             await host.workers.run(self._unmake, record.id)
