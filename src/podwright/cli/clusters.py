@@ -39,7 +39,7 @@ def _failures() -> tuple[type[Exception], ...]:
 @click.option("--node-grace", type=float, default=50.0, hidden=True)
 @click.option("--toleration", type=int, default=300, hidden=True)
 @click.pass_context
-def up(ctx: click.Context, name: str, **parameters: Any) -> None:
+def up(ctx: click.Context, /, name: str, **parameters: Any) -> None:
     """Start a cluster in the background; returns when every node is Ready."""
     begin = time.monotonic()
     from podwright.cluster.up import OtherFlags, require_root

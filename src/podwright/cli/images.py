@@ -26,6 +26,11 @@ def _failures() -> tuple[type[Exception], ...]:
     return (RuntimeFailure, OSError, ValueError)
 
 
+def _load(store: Any, file: Path) -> list[str]:
+    loaded: list[str] = asyncio.run(store.load_archive(file))
+    return loaded
+
+
 @click.group()
 def image() -> None:
     """Images of a cluster: OCI and docker archives, or a registry's."""
@@ -38,7 +43,7 @@ def load(files: tuple[Path, ...], name: str) -> None:
     """Load images from archive files."""
     store = _store(name)
     for file in files:
-        for reference in tells_failures(*_failures())(store.load_archive)(file):
+        for reference in tells_failures(*_failures())(_load)(store, file):
             click.echo(f"loaded {reference}")
 
 

@@ -28,8 +28,10 @@ def tells_failures(*kinds: type[Exception]) -> Callable[[Callable[P, R]], Callab
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
                 return function(*args, **kwargs)
-            except (*kinds, PermissionError) as failed:
-                raise click.ClickException(str(failed)) from failed
+            except Exception as failed:
+                if isinstance(failed, (*kinds, PermissionError)):
+                    raise click.ClickException(str(failed)) from failed
+                raise
 
         return wrapped
 

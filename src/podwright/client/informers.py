@@ -103,7 +103,9 @@ class Informer:
             try:
                 if not self._resource_version:
                     await self._list()
-                await self._watch(backoff)
+                if not await self._watch(backoff):
+                    # A watch that ends at once (the server is stopping) must not be opened again in a tight loop.
+                    await self._clock.sleep(backoff.next())
             except ApiError as refused:
                 if refused.code == 410:
                     self._resource_version = ""
@@ -138,7 +140,9 @@ class Informer:
         self._resource_version = answer["metadata"]["resourceVersion"]
         self._synced.set()
 
-    async def _watch(self, backoff: Backoff) -> None:
+    async def _watch(self, backoff: Backoff) -> bool:
+        """Follows one watch to its end; whether it gave anything."""
+        alive = False
         watch = self._client.watch(
             self.resource,
             namespace=self._namespace,
@@ -149,10 +153,12 @@ class Informer:
         async with aclosing(watch) as events:  # type: ignore[type-var]
             async for kind, obj in events:
                 backoff.reset()
+                alive = True
                 if kind != "BOOKMARK":
                     known = with_type(self.resource, obj)
                     self._put(objects.key(known), None if kind == "DELETED" else known, last=known)
                 self._resource_version = obj["metadata"]["resourceVersion"]
+        return alive
 
     def _put(self, key: str, new: Object | None, last: Object | None = None) -> None:
         old = self._objects.get(key)

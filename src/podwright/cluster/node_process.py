@@ -11,9 +11,9 @@ from podwright.api import objects
 from podwright.api.resources import NODES
 from podwright.client.client import Client
 from podwright.client.https import HttpsTransport
-from podwright.cluster import loop
+from podwright.cluster import demo_images, loop
 from podwright.cluster.down import find_cluster
-from podwright.cluster.layout import ARCHIVES, IMAGES, Layout, node_name
+from podwright.cluster.layout import IMAGES, Layout, node_name
 from podwright.cluster.pki import Pki
 from podwright.cluster.processes import ReadyPipe, notify_systemd
 from podwright.cluster.registry import Ranges
@@ -21,7 +21,13 @@ from podwright.cluster.spec import ClusterSpec
 from podwright.cluster.up import node_names
 from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.kubelet import Kubelet
+from podwright.kubelet.server.node_pods import KubeletPods
+from podwright.kubelet.server.server import KubeletServer
+from podwright.network.dns import interface as dns_interface
+from podwright.network.dns.server import DnsServer, host_resolvers
+from podwright.network.node_routes import follow_nodes
 from podwright.network.routed import RoutedPodNetwork
+from podwright.network.services.proxy import ServiceProxy, remove_table
 from podwright.runtime.images.store import ImageStore
 from podwright.runtime.oci.runtime import OciRuntime
 
@@ -35,24 +41,31 @@ def image_store(layout: Layout) -> ImageStore:
     return ImageStore(IMAGES, layout.image_references)
 
 
+def pod_cidr(ranges: Ranges, node: str) -> str:
+    """Local nodes have their Pod range by their number."""
+    return str(list(ranges.pods.subnets(new_prefix=24))[_number(node)])
+
+
 def pod_network(spec: ClusterSpec, layout: Layout, ranges: Ranges, node: str) -> RoutedPodNetwork:
     return RoutedPodNetwork(
         cluster=spec.name,
         node=node,
-        pod_cidr=str(list(ranges.pods.subnets(new_prefix=24))[_number(node)]),
+        pod_cidr=pod_cidr(ranges, node),
         cluster_cidr=str(ranges.pods),
         state_dir=layout.node_data(node) / "network",
     )
 
 
-def container_runtime(spec: ClusterSpec, layout: Layout, ranges: Ranges, node: str) -> OciRuntime:
+def container_runtime(
+    spec: ClusterSpec, layout: Layout, node: str, images: ImageStore, network: RoutedPodNetwork
+) -> OciRuntime:
     return OciRuntime(
         cluster=spec.name,
         node=node,
         state_dir=layout.node_data(node) / "runtime",
         run_dir=layout.node_run(node),
-        images=image_store(layout),
-        network=pod_network(spec, layout, ranges, node),
+        images=images,
+        network=network,
         cgroup_root=layout.cgroup(node),
         runtime=spec.runtime,
     )
@@ -63,7 +76,7 @@ def _number(node: str) -> int:
 
 
 class LocalNode:
-    """One node of a local cluster."""
+    """One node of a local cluster: kubelet, its server, Service rules and DNS."""
 
     def __init__(
         self, spec: ClusterSpec, layout: Layout, ranges: Ranges, name: str, client: Client, *, address: str
@@ -71,8 +84,11 @@ class LocalNode:
         self.name = name
         self._client = client
         self._layout = layout
-        self._runtime = container_runtime(spec, layout, ranges, name)
-        pki = Pki(layout.pki)
+        self._spec = spec
+        self._ranges = ranges
+        self._images = image_store(layout)
+        self._network = pod_network(spec, layout, ranges, name)
+        runtime = container_runtime(spec, layout, name, self._images, self._network)
         # Only the first node is given the directory: a static Pod belongs to one node.
         static = Path(spec.static_pods) if spec.static_pods and name == node_name(1) else None
         config = KubeletConfig(
@@ -81,24 +97,50 @@ class LocalNode:
             cgroup_root=layout.cgroup(name),
             node_ips=(address,),
             port=spec.kubelet_port,
-            pod_cidr=str(list(ranges.pods.subnets(new_prefix=24))[_number(name)]),
+            pod_cidr=pod_cidr(ranges, name),
             cluster_dns=(ranges.cluster_dns,),
             static_pod_path=static,
             crash_loop_initial=spec.crash_loop_initial,
             crash_loop_maximum=spec.crash_loop_maximum,
             crash_loop_reset=spec.crash_loop_reset,
             lease_period=min(10.0, spec.node_grace / 4),
-            tls_certificate=pki.directory / f"kubelet-{name}.crt",
-            tls_key=pki.directory / f"kubelet-{name}.key",
+        )
+        self._kubelet = Kubelet(config, client, runtime, self._images)
+        pki = Pki(layout.pki)
+        self._server = KubeletServer(
+            KubeletPods(self._kubelet),
+            runtime,
+            host="0.0.0.0",
+            port=spec.kubelet_port,
+            certificate=pki.directory / f"kubelet-{name}.crt",
+            key=pki.directory / f"kubelet-{name}.key",
             client_ca=pki.ca.certificate,
         )
-        self._kubelet = Kubelet(config, client, self._runtime, self._runtime.images)
 
     async def start(self, group: asyncio.TaskGroup) -> None:
         self._layout.node_data(self.name).mkdir(parents=True, exist_ok=True)
         self._layout.node_run(self.name).mkdir(parents=True, exist_ok=True)
-        await asyncio.to_thread(load_demo_images, self._layout)
+        await demo_images.load(self._images)
+        await self._network.open()
+        await self._server.start()
+        group.create_task(self._stop_server_at_end(), name="kubelet server")
         group.create_task(self._kubelet.run(), name=f"kubelet {self.name}")
+        proxy = ServiceProxy(
+            self._client, node=self.name, table=services_table(self._spec, self.name), pod_cidr=str(self._ranges.pods)
+        )
+        group.create_task(proxy.run(), name="services")
+        await asyncio.to_thread(dns_interface.ensure, dns_link(self._ranges), self._ranges.cluster_dns)
+        dns = DnsServer(self._client, address=self._ranges.cluster_dns, upstreams=host_resolvers())
+        group.create_task(dns.run(), name="dns")
+        if self._spec.nodes > 1:
+            routes = follow_nodes(self._client, node=self.name, cluster_cidr=str(self._ranges.pods))
+            group.create_task(routes, name="routes")
+
+    async def _stop_server_at_end(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self._server.stop()
 
     async def ready(self) -> None:
         """Returns when the API says that the node is Ready. Raises TimeoutError."""
@@ -110,11 +152,14 @@ class LocalNode:
                         return
 
 
-def load_demo_images(layout: Layout) -> None:
-    """Makes the images that setup built known to the cluster; cheap if they are."""
-    store = image_store(layout)
-    for archive in sorted(ARCHIVES.glob("*.tar")):
-        store.ensure_archive(archive)
+def services_table(spec: ClusterSpec, node: str) -> str:
+    """The nftables table of a node's Service rules."""
+    return f"podwright-{spec.name}-{node}-services"
+
+
+def dns_link(ranges: Ranges) -> str:
+    """The interface that holds the cluster's DNS address on a node."""
+    return f"{ranges.bridge}dns"
 
 
 def run_node(name: str, node: str, *, ready_fd: int | None) -> None:
@@ -163,19 +208,22 @@ def clear_node(name: str, node: str, *, remove: bool) -> None:
 
 async def _clear(name: str, node: str, *, remove: bool) -> None:
     spec, layout, ranges = find_cluster(name)
-    runtime = container_runtime(spec, layout, ranges, node)
+    network = pod_network(spec, layout, ranges, node)
+    await network.open()
+    runtime = container_runtime(spec, layout, node, image_store(layout), network)
     await runtime.open()
     try:
-        sandboxes = await runtime.list_pod_sandboxes()
-        containers = await runtime.list_containers()
         async with asyncio.TaskGroup() as group:
-            for container in containers:
+            for container in await runtime.list_containers():
                 group.create_task(runtime.stop_container(container.id, _STOP_GRACE))
         async with asyncio.TaskGroup() as group:
-            for sandbox in sandboxes:
+            for sandbox in await runtime.list_pod_sandboxes():
                 group.create_task(_stop_sandbox(runtime, sandbox.id, remove=remove))
     finally:
         await runtime.close()
+    await network.destroy()
+    await asyncio.to_thread(dns_interface.remove, dns_link(ranges))
+    await remove_table(services_table(spec, node))
 
 
 _STOP_GRACE = 5.0

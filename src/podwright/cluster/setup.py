@@ -9,8 +9,6 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from podwright.cluster.layout import ARCHIVES
-
 PROGRAMS = {
     "conmon": "conmon",
     "crun": "crun",
@@ -52,10 +50,10 @@ def setup(progress: Progress, *, development: bool = False) -> None:
     if missing:
         progress(f"installing {', '.join(missing)}")
         _install(missing)
-    from podwright.runtime.images.builder import build_missing
+    from podwright.cluster.demo_images import build_missing
 
-    for archive in build_missing(ARCHIVES):
-        progress(f"built {archive.name}")
+    for reference in build_missing():
+        progress(f"building image {reference}")
 
 
 def _installed(program: str, package: str) -> bool:

@@ -37,6 +37,8 @@ class KubeletConfig:
     """More entries of status.addresses, beside the InternalIPs and the Hostname."""
     port: int = 10250
     provider_id: str = ""
+    pod_cidr: str = ""
+    """The node's Pod range, if it is decided already; "" leaves it to the controller that gives nodes theirs."""
 
     node_labels: Mapping[str, str] = field(default_factory=dict)
     node_annotations: Mapping[str, str] = field(default_factory=dict)

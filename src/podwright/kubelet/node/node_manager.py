@@ -115,6 +115,8 @@ class NodeManager:
         }
         if self._config.taints:
             node["spec"]["taints"] = list(self._config.taints)
+        if self._config.pod_cidr:
+            node["spec"].update(podCIDR=self._config.pod_cidr, podCIDRs=[self._config.pod_cidr])
         if self._config.provider_id:
             node["spec"]["providerID"] = self._config.provider_id
         return node

@@ -93,3 +93,8 @@ async def load_rules(rules: str) -> None:
         _, errors = await process.communicate(rules.encode())
     if process.returncode:
         raise RulesRefused(errors.decode(errors="replace").strip()[:2000])
+
+
+async def remove_table(table: str) -> None:
+    """Takes a node's Service rules out of the kernel. Idempotent."""
+    await load_rules(f"table ip {table} {{}}\ndelete table ip {table}\n")
