@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
+from podwright.apiserver.identity import new_uuid
 from podwright.apiserver.requests import ANONYMOUS, UserInfo
 from podwright.apiserver.routing import EMPTY_QUERY, Query, RequestInfo
 
@@ -50,7 +50,7 @@ class Request:
 
     def new_audit_id(self) -> str:
         given = self.headers.get("Audit-ID")
-        self.audit_id = given[:64] if given and given.isprintable() else str(uuid.uuid4())
+        self.audit_id = given[:64] if given and given.isprintable() else new_uuid()
         return self.audit_id
 
 

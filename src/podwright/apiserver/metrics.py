@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from podwright.apiserver.exchange import Request
+from podwright.apiserver.routing import RequestInfo
 
 _BUCKETS = (
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60,
@@ -39,10 +40,12 @@ class Metrics:
 
     def observe(self, request: Request, code: int, seconds: float, size: int) -> None:
         info = request.info
+        if code in (401, 403, 404, 405) or not info.is_resource:
+            info = _UNKNOWN
         key = (info.verb, info.group, info.version, info.resource, info.subresource, bool(info.name), bool(info.namespace), code)
         kept = self._kept.get(key)
         if kept is None:
-            labels = _labels(request)
+            labels = _labels(info)
             kept = (self._requests.labels(*labels, "apiserver", str(code)), self._seconds.labels(*labels, "apiserver"))
             if len(self._kept) < 4096:
                 self._kept[key] = kept
@@ -50,18 +53,21 @@ class Metrics:
         kept[1].observe(seconds)
 
     def watch_began(self, request: Request) -> None:
-        self._watches.labels(*_labels(request), "apiserver").inc()
+        self._watches.labels(*_labels(request.info), "apiserver").inc()
 
     def watch_ended(self, request: Request) -> None:
-        self._watches.labels(*_labels(request), "apiserver").dec()
+        self._watches.labels(*_labels(request.info), "apiserver").dec()
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
 
 
-def _labels(request: Request) -> tuple[str, str, str, str, str, str]:
-    info = request.info
+_UNKNOWN = RequestInfo("", "")
+"""Paths that nobody serves are counted as one: clients must not be able to make labels."""
+
+
+def _labels(info: RequestInfo) -> tuple[str, str, str, str, str, str]:
     if not info.is_resource:
-        return (info.verb.upper()[:16], "", "", "", "", "")
+        return ("", "", "", "", "", "")
     scope = "resource" if info.name else "namespace" if info.namespace else "cluster"
     return (info.verb.upper(), info.group[:64], info.version[:16], info.resource[:64], info.subresource[:32], scope)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from podwright.api.resources import (
     Resource,
     served,
 )
-from podwright.apiserver import admission, authentication, authorization, bootstrap
+from podwright.apiserver import admission, authentication, authorization, bootstrap, collector
 from podwright.apiserver.cache.entries import Event
 from podwright.apiserver.cache.feed import Feed
 from podwright.apiserver.config import ApiServerConfig
@@ -113,6 +112,7 @@ class ApiServer:
         self.local = LocalEndpoint(self.pipeline, self.encoder, self._stopping)
         self.port = config.port
         self._ready = False
+        self._collector: tuple[int, int, int] | None = None
         self._listener: asyncio.Server | None = None
         self._http: Server | None = None
         self._background: asyncio.Task[None] | None = None
@@ -157,6 +157,7 @@ class ApiServer:
             if self._background in done:
                 self._background.result()
             started.result()
+            self._collector = collector.tune()
         except BaseException:
             await self.stop()
             raise
@@ -196,6 +197,8 @@ class ApiServer:
                 started.set_exception(exc)
                 started.exception()
             raise
+        finally:
+            self._ready = False
 
     async def _bootstrap(self) -> None:
         await bootstrap.namespaces(self.writer, self.objects)
@@ -217,8 +220,18 @@ class ApiServer:
         self.port = self._listener.sockets[0].getsockname()[1]
         await bootstrap.kubernetes_service(self.writer, self.objects, config, self.port)
 
+    async def wait(self) -> None:
+        """Until the server is stopped. Raises what made it fail (a store that broke for good)."""
+        if self._background is not None:
+            await asyncio.wait((self._background,))
+            if self._background is not None and not self._background.cancelled():
+                self._background.result()
+
     async def stop(self) -> None:
         """Ends what runs. Calling it twice does no harm."""
+        if self._collector is not None:
+            collector.restore(self._collector)
+            self._collector = None
         self._ready = False
         self._stopping.set()
         self.local.stop()
@@ -235,8 +248,7 @@ class ApiServer:
         background, self._background = self._background, None
         if background is not None:
             background.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await background
+            await asyncio.wait((background,))
         await self.streaming.close()
         await self.store.close()
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
-import uuid
-
 from podwright.api import objects, status
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
 from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.exchange import One, Request
+from podwright.apiserver.identity import new_uuid, random_letters
 from podwright.apiserver.registry import managed_fields
 from podwright.apiserver.registry.bodies import body_object, checked
 from podwright.apiserver.registry.options import WriteOptions, write_options
@@ -25,7 +23,7 @@ _GENERATE_TRIES = 8
 
 def generated_name(base: str) -> str:
     """`base`, cut so that the whole stays a DNS label, and five random characters without vowels."""
-    return base[:_BASE_MAX] + "".join(secrets.choice(_ALPHABET) for _ in range(_SUFFIX))
+    return base[:_BASE_MAX] + random_letters(_ALPHABET, _SUFFIX)
 
 
 async def create(registry: Registry, request: Request, row: Resource) -> One:
@@ -94,7 +92,7 @@ async def create_object(
 
 
 def fill_system_fields(registry: Registry, metadata: Object) -> None:
-    metadata["uid"] = str(uuid.uuid4())
+    metadata["uid"] = new_uuid()
     metadata["creationTimestamp"] = objects.format_time(registry.now())
     for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"):
         metadata.pop(name, None)
