@@ -42,7 +42,10 @@ class Metrics:
         info = request.info
         if code in (401, 403, 404, 405) or not info.is_resource:
             info = _UNKNOWN
-        key = (info.verb, info.group, info.version, info.resource, info.subresource, bool(info.name), bool(info.namespace), code)
+        key = (
+            info.verb, info.group, info.version, info.resource, info.subresource, bool(info.name),
+            bool(info.namespace), code,
+        )
         kept = self._kept.get(key)
         if kept is None:
             labels = _labels(info)

@@ -23,6 +23,7 @@ from podwright.apiserver import admission, authentication, authorization, bootst
 from podwright.apiserver.cache.entries import Event
 from podwright.apiserver.cache.feed import Feed
 from podwright.apiserver.config import ApiServerConfig
+from podwright.apiserver.crd import expressions
 from podwright.apiserver.crd.establishing import DefinitionStrategy
 from podwright.apiserver.crd.serving import CustomResources
 from podwright.apiserver.discovery.pages import Discovery
@@ -106,7 +107,9 @@ class ApiServer:
         self.metrics = Metrics()
         self.health = Health()
         self.discovery = Discovery(self.registry, self.encoder, f"{config.advertise_address}:{config.port}")
-        self.custom = CustomResources(self.registry, self.printers, changed=self._rows_changed)
+        self.custom = CustomResources(
+            self.registry, self.printers, changed=self._rows_changed, expressions=expressions.compile_schema
+        )
         self.openapi = OpenAPI(self.registry, self.custom.openapi)
         self._stopping = asyncio.Event()
         self.local = LocalEndpoint(self.pipeline, self.encoder, self._stopping)

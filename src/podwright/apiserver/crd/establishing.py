@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from podwright.api import objects
+from podwright.api import objects, status
 from podwright.api.objects import Object
 from podwright.api.resources import CUSTOMRESOURCEDEFINITIONS
+from podwright.apiserver.crd import expressions
 from podwright.apiserver.crd.definitions import FINALIZER, storage_version
 from podwright.apiserver.registry.registry import Registry
 from podwright.apiserver.registry.strategies import Strategy, Undo
@@ -19,11 +20,13 @@ class DefinitionStrategy(Strategy):
         finalizers = obj["metadata"].setdefault("finalizers", [])
         if FINALIZER not in finalizers:
             finalizers.append(FINALIZER)
+        _check_expressions(obj)
         _fill_names(obj["spec"])
         obj["status"] = accepted_status(registry, obj, {})
         return []
 
     async def begin_update(self, registry: Registry, obj: Object, old: Object, dry_run: bool) -> list[Undo]:
+        _check_expressions(obj)
         _fill_names(obj["spec"])
         if not obj["metadata"].get("deletionTimestamp"):
             obj["status"] = accepted_status(registry, obj, old.get("status") or {})
@@ -37,6 +40,18 @@ class DefinitionStrategy(Strategy):
                 "CustomResource deletion is in progress", now,
             )
         return False
+
+
+def _check_expressions(crd: Object) -> None:
+    """Raises ApiError (422) for validation rules that do not compile."""
+    found = []
+    for i, version in enumerate(crd["spec"].get("versions") or []):
+        raw = (version.get("schema") or {}).get("openAPIV3Schema")
+        if isinstance(raw, dict):
+            found += expressions.errors_of(raw, f"spec.versions[{i}].schema.openAPIV3Schema")
+    if found:
+        row = CUSTOMRESOURCEDEFINITIONS
+        raise status.invalid(row.group, row.kind, objects.name(crd), found)
 
 
 def _fill_names(spec: Object) -> None:

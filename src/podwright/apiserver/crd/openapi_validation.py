@@ -158,7 +158,7 @@ def _array(schema: Object, value: list[Any], path: str) -> Iterator[FieldError]:
 def _pattern(text: str) -> Any:
     """Compiled by RE2 where it is installed (linear time), as upstream's patterns are RE2's."""
     try:
-        import re2  # type: ignore[import-not-found,unused-ignore]
+        import re2  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
         return re2.compile(text)
     except ImportError:
@@ -219,7 +219,8 @@ def _combined(schema: Object, value: Any, path: str) -> Iterator[FieldError]:
         if count == 0:
             yield _wrong(path, value, "must validate one and only one schema (oneOf). Found none valid")
         elif count > 1:
-            yield _wrong(path, value, f"must validate one and only one schema (oneOf). Found {count} valid alternatives")
+            text = "must validate one and only one schema (oneOf)."
+            yield _wrong(path, value, f"{text} Found {count} valid alternatives")
     negated = schema.get("not")
     if isinstance(negated, dict) and next(_check(negated, value, path), None) is None:
         yield _wrong(path, value, "must not validate the schema (not)")

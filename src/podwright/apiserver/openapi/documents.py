@@ -12,6 +12,11 @@ from podwright.apiserver.openapi import schemas
 from podwright.apiserver.openapi.paths import Operation, operations, query_type
 
 _INFO = {"title": "Kubernetes", "version": "v1.37.1"}
+_SECURITY = {
+    "BearerToken": {
+        "type": "apiKey", "in": "header", "name": "authorization", "description": "Bearer Token authentication",
+    }
+}
 _DESCRIPTIONS = {200: "OK", 201: "Created", 202: "Accepted"}
 _EXTENSION_ACTIONS = {"create": "post", "update": "put"}
 
@@ -44,7 +49,9 @@ def custom_definitions(row: Resource, custom: CustomSchemas, prefix: str) -> dic
     properties["kind"] = {"type": "string", "description": "The REST resource that this object represents."}
     about = "Standard object's metadata."
     ref: Object = {"$ref": f"{meta}ObjectMeta"}
-    properties["metadata"] = {**ref, "description": about} if prefix == schemas.V2 else {"allOf": [ref], "description": about}
+    is_v2 = prefix == schemas.V2
+    list_ref: Object = {"$ref": f"{meta}ListMeta"}
+    properties["metadata"] = {**(ref if is_v2 else {"allOf": [ref]}), "description": about}
     body["properties"] = properties
     body["x-kubernetes-group-version-kind"] = [{"group": row.group, "kind": row.kind, "version": row.version}]
     listed: Object = {
@@ -54,7 +61,7 @@ def custom_definitions(row: Resource, custom: CustomSchemas, prefix: str) -> dic
         "properties": {
             "apiVersion": properties["apiVersion"],
             "kind": properties["kind"],
-            "metadata": {"$ref": f"{meta}ListMeta"} if prefix == schemas.V2 else {"allOf": [{"$ref": f"{meta}ListMeta"}]},
+            "metadata": list_ref if is_v2 else {"allOf": [list_ref]},
             "items": {"type": "array", "items": {"$ref": prefix + name}},
         },
         "x-kubernetes-group-version-kind": [{"group": row.group, "kind": row.list_kind, "version": row.version}],
@@ -63,7 +70,11 @@ def custom_definitions(row: Resource, custom: CustomSchemas, prefix: str) -> dic
 
 
 def _definitions(
-    rows: Sequence[Resource], found: Sequence[Operation], custom: CustomSchemas, prefix: str, all_rows: Iterable[Resource]
+    rows: Sequence[Resource],
+    found: Sequence[Operation],
+    custom: CustomSchemas,
+    prefix: str,
+    all_rows: Iterable[Resource],
 ) -> dict[str, Object]:
     wanted = {op.body for op in found} | {op.answer for op in found} | {schemas.WATCH_EVENT, schemas.STATUS}
     wanted |= {"io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"}
@@ -93,9 +104,7 @@ def v3(rows: Sequence[Resource], custom: CustomSchemas, all_rows: Iterable[Resou
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": _definitions(rows, found, custom, schemas.V3, all_rows),
-            "securitySchemes": {
-                "BearerToken": {"type": "apiKey", "in": "header", "name": "authorization", "description": "Bearer Token authentication"}
-            },
+            "securitySchemes": _SECURITY,
         },
     }
 
@@ -132,7 +141,8 @@ def _operation_v3(op: Operation) -> Object:
     }
     if op.query:
         operation["parameters"] = [
-            {"name": name, "in": "query", "schema": {"type": query_type(name), "uniqueItems": True}} for name in op.query
+            {"name": name, "in": "query", "schema": {"type": query_type(name), "uniqueItems": True}}
+            for name in op.query
         ]
     if op.body:
         operation["requestBody"] = {
@@ -155,8 +165,8 @@ def v2(rows: Sequence[Resource], custom: CustomSchemas) -> Object:
             op.path,
             {
                 "parameters": [
-                    *({"name": n, "in": "path", "required": True, "type": "string", "uniqueItems": True} for n in op.path_parameters),
-                    {"name": "pretty", "in": "query", "type": "string", "uniqueItems": True},
+                    *(_parameter_v2(n, "path", required=True) for n in op.path_parameters),
+                    _parameter_v2("pretty", "query"),
                 ]
             },
         )
@@ -166,11 +176,13 @@ def v2(rows: Sequence[Resource], custom: CustomSchemas) -> Object:
         "info": _INFO,
         "paths": dict(sorted(paths.items())),
         "definitions": _definitions(rows, found, custom, schemas.V2, rows),
-        "securityDefinitions": {
-            "BearerToken": {"type": "apiKey", "in": "header", "name": "authorization", "description": "Bearer Token authentication"}
-        },
+        "securityDefinitions": _SECURITY,
         "security": [{"BearerToken": []}],
     }
+
+
+def _parameter_v2(name: str, place: str, **more: Any) -> Object:
+    return {"name": name, "in": place, "type": "string", "uniqueItems": True, **more}
 
 
 def _operation_v2(op: Operation) -> Object:

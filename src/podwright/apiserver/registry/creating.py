@@ -85,7 +85,8 @@ async def create_object(
     if generates:
         raise status.failure(
             409, "AlreadyExists",
-            f'{row.qualified} "{name}" already exists, the server was not able to generate a unique name for the object',
+            f'{row.qualified} "{name}" already exists, the server was not able to generate a unique name for the '
+            "object",
             {"name": name, "group": row.group, "kind": row.plural, "retryAfterSeconds": 1},
         )
     raise status.already_exists(row.group, row.plural, name)

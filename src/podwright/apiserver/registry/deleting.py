@@ -107,9 +107,7 @@ async def _once(
             metadata["deletionGracePeriodSeconds"] = 0
             if metadata.get("generation"):
                 metadata["generation"] += 1
-        elif not marked and grace is None:
-            metadata["deletionGracePeriodSeconds"] = 0
-        elif grace == 0 and not metadata.get("deletionGracePeriodSeconds"):
+        elif (not marked and grace is None) or (grace == 0 and not metadata.get("deletionGracePeriodSeconds")):
             metadata["deletionGracePeriodSeconds"] = 0
     elif not (metadata.get("deletionGracePeriodSeconds") and (marked or already)):
         return await _remove(registry, row, strategy, current, options)

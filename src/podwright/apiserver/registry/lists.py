@@ -12,6 +12,7 @@ from podwright.api import status
 from podwright.api.resources import PODS, Resource
 from podwright.api.selectors import fields, labels
 from podwright.api.status import ApiError, FieldError
+from podwright.api.validation import field_errors
 from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.cache.subscriptions import Filter
 from podwright.apiserver.exchange import Many, Request
@@ -95,7 +96,11 @@ def parse_version(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 19:
         raise status.invalid(
             "meta.k8s.io", "ListOptions", "",
-            [FieldError("resourceVersion", status.INVALID, f'Invalid value: "{text[:64]}": strconv.ParseUint: parsing "{text[:64]}": invalid syntax')],
+            [
+                field_errors.invalid(
+                    "resourceVersion", text[:64], f'strconv.ParseUint: parsing "{text[:64]}": invalid syntax'
+                )
+            ],
         )
     return int(text)
 
@@ -135,13 +140,13 @@ def _check_match(match: str, version: str, continue_: str) -> None:
     path = "resourceVersionMatch"
     if match:
         if not version:
-            errors.append(FieldError(path, status.FORBIDDEN, "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"))
+            errors.append(field_errors.forbidden(path, f"{path} is forbidden unless resourceVersion is provided"))
         if continue_:
-            errors.append(FieldError(path, status.FORBIDDEN, "Forbidden: resourceVersionMatch is forbidden when continue is provided"))
+            errors.append(field_errors.forbidden(path, f"{path} is forbidden when continue is provided"))
         if match not in (EXACT, NOT_OLDER_THAN):
-            errors.append(FieldError(path, status.NOT_SUPPORTED, f'Unsupported value: "{match[:64]}": supported values: "Exact", "NotOlderThan", ""'))
+            errors.append(field_errors.not_supported(path, match[:64], (EXACT, NOT_OLDER_THAN, "")))
         elif match == EXACT and version == "0":
-            errors.append(FieldError(path, status.FORBIDDEN, 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'))
+            errors.append(field_errors.forbidden(path, f'{path} "exact" is forbidden for resourceVersion "0"'))
     if errors:
         raise status.invalid("meta.k8s.io", "ListOptions", "", errors)
 
@@ -160,7 +165,7 @@ async def list_objects(registry: Registry, request: Request, row: Resource) -> M
     if query.flag("sendInitialEvents") or query.has("sendInitialEvents"):
         raise status.invalid(
             "meta.k8s.io", "ListOptions", "",
-            [FieldError("sendInitialEvents", status.FORBIDDEN, "Forbidden: sendInitialEvents is forbidden for list")],
+            [field_errors.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")],
         )
     cache = registry.cache(row)
     if token_text:

@@ -8,6 +8,7 @@ from typing import Any
 from podwright.api import status
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
+from podwright.api.validation import field_errors
 from podwright.apiserver.exchange import Request
 
 STRICT = "Strict"
@@ -60,7 +61,7 @@ def write_options(request: Request, kind: str, *, apply: bool = False) -> WriteO
         )
     elif not manager.isprintable():
         errors.append(
-            FieldError("fieldManager", status.INVALID, f'Invalid value: "{manager!a}": should only contain printable characters')
+            field_errors.invalid("fieldManager", manager, "should only contain printable characters")
         )
     force: bool | None = None
     if query.has("force"):
@@ -104,7 +105,9 @@ def delete_options(request: Request, body: Any) -> DeleteOptions:
         if not isinstance(body, dict):
             raise status.bad_request("the body is no DeleteOptions object")
         if body.get("kind") not in (None, "DeleteOptions", ""):
-            raise status.bad_request(f'the object provided is unrecognized (must be of type DeleteOptions): {body.get("kind")}')
+            raise status.bad_request(
+                f"the object provided is unrecognized (must be of type DeleteOptions): {body.get('kind')}"
+            )
         raw = body
     else:
         raw = _from_query(request)

@@ -88,8 +88,8 @@ async def patch(registry: Registry, request: Request, row: Resource) -> One:
 def _same_kind(obj: Object, row: Resource) -> None:
     if obj.get("apiVersion") != row.api_version or obj.get("kind") != row.kind:
         raise status.bad_request(
-            f"the API version or kind in the patched object ({obj.get('apiVersion')}, {obj.get('kind')}) does not match "
-            f"the expected one ({row.api_version}, {row.kind})"
+            f"the API version or kind in the patched object ({obj.get('apiVersion')}, {obj.get('kind')}) does not "
+            f"match the expected one ({row.api_version}, {row.kind})"
         )
 
 
@@ -161,8 +161,8 @@ async def _apply_new(
     metadata = applied["metadata"]
     if metadata.get("uid"):
         raise status.conflict(
-            row.group, row.plural, metadata["name"], f"uid mismatch: the provided object specified uid {metadata['uid']}, "
-            "and no existing object was found",
+            row.group, row.plural, metadata["name"],
+            f"uid mismatch: the provided object specified uid {metadata['uid']}, and no existing object was found",
         )
     if metadata.get("resourceVersion"):
         raise status.not_found(row.group, row.plural, metadata["name"])

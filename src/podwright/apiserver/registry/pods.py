@@ -43,7 +43,9 @@ async def bind(registry: Registry, request: Request, row: Resource) -> One:
     if metadata.get("name") and metadata["name"] != name:
         raise status.bad_request("name in URL does not match name in Binding object")
     if metadata.get("namespace") and metadata["namespace"] != info.namespace:
-        raise status.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        raise status.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
     target = binding.get("target") or {}
     errors = []
     if target.get("kind") not in (None, "", "Node"):
@@ -69,7 +71,9 @@ async def bind(registry: Registry, request: Request, row: Resource) -> One:
                 f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {meta.get('uid')}",
             )
         if meta.get("deletionTimestamp"):
-            raise status.conflict("", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
+            raise status.conflict(
+                "", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host"
+            )
         if spec.get("nodeName"):
             raise status.conflict(
                 "", "pods/binding", name, f'pod {name} is already assigned to node "{spec["nodeName"]}"'
@@ -185,7 +189,7 @@ def _unready_may_go(budget: Object, pod: Object) -> bool:
         return True
     state = budget.get("status") or {}
     desired = state.get("desiredHealthy") or 0
-    return (state.get("currentHealthy") or 0) >= desired and desired > 0
+    return (state.get("currentHealthy") or 0) >= desired > 0
 
 
 def _busy(name: str) -> status.ApiError:
@@ -233,8 +237,8 @@ def _refused(name: str, state: Object) -> status.ApiError:
         [
             {
                 "reason": _BUDGET_CAUSE,
-                "message": f"The disruption budget {name} needs {state.get('desiredHealthy') or 0} healthy pods and has "
-                f"{state.get('currentHealthy') or 0} currently",
+                "message": f"The disruption budget {name} needs {state.get('desiredHealthy') or 0} healthy pods "
+                f"and has {state.get('currentHealthy') or 0} currently",
             }
         ],
     )

@@ -8,7 +8,7 @@ from podwright.api import objects, schema, status
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
 from podwright.api.selectors import labels
-from podwright.api.status import FieldError
+from podwright.api.validation import field_errors
 from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.exchange import One, Request
 from podwright.apiserver.registry.bodies import body_media, body_object, checked
@@ -110,7 +110,7 @@ async def update_scale(registry: Registry, request: Request, row: Resource) -> O
         if replicas < 0:
             raise status.invalid(
                 "autoscaling", "Scale", info.name,
-                [FieldError("spec.replicas", status.INVALID, f"Invalid value: {replicas}: must be greater than or equal to 0")],
+                [field_errors.invalid("spec.replicas", replicas, field_errors.NEGATIVE)],
             )
         result = objects.deepcopy(live)
         _put(result, _paths(registry, row).spec, replicas)

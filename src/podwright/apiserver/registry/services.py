@@ -185,8 +185,8 @@ class ServiceStrategy(Strategy):
         if address not in self.network or not self.ips.contains(number):
             raise _invalid(
                 obj, "spec.clusterIPs",
-                f'Invalid value: ["{text}"]: failed to allocate IP {text}: the provided IP ({text}) is not in the valid '
-                f"range. The range of valid IPs is {self.network}",
+                f'Invalid value: ["{text}"]: failed to allocate IP {text}: the provided IP ({text}) is not in the '
+                f"valid range. The range of valid IPs is {self.network}",
             )
         if not self.ips.is_free(number):
             raise _invalid(
@@ -238,7 +238,8 @@ def _revert(undo: list[Undo]) -> None:
 
 
 def _invalid(obj: Object, path: str, message: str) -> status.ApiError:
-    return status.invalid("", "Service", str(obj["metadata"].get("name") or ""), [FieldError(path, status.INVALID, message)])
+    name = str(obj["metadata"].get("name") or "")
+    return status.invalid("", "Service", name, [FieldError(path, status.INVALID, message)])
 
 
 def _cluster_ips(service: Object) -> list[str]:
@@ -257,7 +258,7 @@ def _ports(service: Object) -> set[int]:
 def _keep_allocated(spec: Object, before: Object) -> None:
     """A client that sends a whole Service without what the server filled in keeps what was filled in."""
     kind, was = spec.get("type") or "ClusterIP", before.get("type") or "ClusterIP"
-    if kind == _EXTERNAL or was == _EXTERNAL:
+    if _EXTERNAL in (kind, was):
         return
     if not spec.get("clusterIP") and not spec.get("clusterIPs"):
         for field in ("clusterIP", "clusterIPs"):

@@ -39,7 +39,8 @@ def definition(**names: Any) -> dict[str, Any]:
                 {
                     "name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema},
                     "subresources": {
-                        "status": {}, "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
+                        "status": {},
+                        "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
                     },
                     "additionalPrinterColumns": [{"name": "Cron", "type": "string", "jsonPath": ".spec.cron"}],
                 },
@@ -125,7 +126,7 @@ async def test_names_conflict(api: Api) -> None:
     assert (await api.get("/apis/stable.example.com/v1/others")).status == 404
     await api.delete(f"{CRDS}/crontabs.stable.example.com")
     async with asyncio.timeout(5):
-        while (await api.get("/apis/stable.example.com/v1/others")).status != 200:  # noqa: ASYNC110
+        while (await api.get("/apis/stable.example.com/v1/others")).status != 200:
             await asyncio.sleep(0.02)
 
 
@@ -137,8 +138,35 @@ async def test_objects_go_with_their_definition(api: Api) -> None:
         await api.delete(f"{CRDS}/crontabs.stable.example.com")
         assert (await take(events, 1))[0]["type"] == "DELETED"
     async with asyncio.timeout(5):
-        while (await api.get(f"{CRDS}/crontabs.stable.example.com")).status != 404:  # noqa: ASYNC110
+        while (await api.get(f"{CRDS}/crontabs.stable.example.com")).status != 404:
             await asyncio.sleep(0.02)
     assert (await api.get(TABS)).status == 404
     await api.post(CRDS, definition())
     assert (await api.get(TABS)).json["items"] == []
+
+
+async def test_validation_rules(api: Api) -> None:
+    body = definition()
+    spec = body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["x-kubernetes-validations"] = [
+        {"rule": "!has(self.replicas) || self.replicas < 5", "message": "too many"},
+        {"rule": "self.cron == oldSelf.cron", "message": "cron is fixed", "fieldPath": ".cron"},
+    ]
+    assert (await api.post(CRDS, body)).status == 201
+    refused = await api.post(TABS, tab("a", cron="*", replicas=7))
+    assert refused.status == 422
+    assert refused.json["details"]["causes"] == [
+        {"reason": "FieldValueInvalid", "message": 'Invalid value: "object": too many', "field": "spec"}
+    ]
+    assert (await api.post(TABS, tab("a", cron="*"))).status == 201
+    changed = await api.patch(f"{TABS}/a", {"spec": {"cron": "9"}})
+    assert changed.status == 422 and changed.json["details"]["causes"][0]["field"] == "spec.cron"
+    assert (await api.patch(f"{TABS}/a", {"spec": {"replicas": 4}})).status == 200
+
+
+async def test_a_rule_that_does_not_compile_is_refused(api: Api) -> None:
+    body = definition()
+    schema = body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["x-kubernetes-validations"] = [{"rule": "self.spec +"}]
+    refused = await api.post(CRDS, body)
+    assert refused.status == 422 and "compilation failed" in refused.json["message"]

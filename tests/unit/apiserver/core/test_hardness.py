@@ -51,7 +51,7 @@ async def test_bad_bodies_are_the_clients_fault(api: Api, path: str) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "limit=x", "limit=-1", "continue=%00", "resourceVersion=-1", "resourceVersion=9" + "9" * 30, "labelSelector=,,,",
+        "limit=x", "limit=-1", "continue=%00", "resourceVersion=-1", "resourceVersion=" + "9" * 30, "labelSelector=,,,",
         "fieldSelector=%ff", "watch=1&resourceVersion=x", "watch=1&timeoutSeconds=x", "resourceVersionMatch=Bogus",
         "watch=1&timeoutSeconds=1&labelSelector=a%20in%20(", "pretty=x", "limit=99999999999999999999999",
     ],
@@ -75,7 +75,9 @@ async def test_too_large(api: Api) -> None:
 async def raw(api: Api, text: bytes, pki: Pki, seconds: float = 5.0) -> bytes:
     """What the server sends back until it closes the connection."""
     context = ssl.create_default_context(cafile=str(pki.path("ca.crt")))
-    reader, writer = await asyncio.open_connection("127.0.0.1", api.server.port, ssl=context, server_hostname="localhost")
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", api.server.port, ssl=context, server_hostname="localhost"
+    )
     try:
         writer.write(text)
         async with asyncio.timeout(seconds):

@@ -94,7 +94,9 @@ async def test_eviction_respects_the_budget(api: Api) -> None:
         "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "p"}}},
     }
     assert (await api.post(budgets, budget)).status == 201
-    state = {"disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1, "observedGeneration": 1}
+    state = {
+        "disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1, "observedGeneration": 1,
+    }
     assert (await api.patch(f"{budgets}/b/status", {"status": state})).status == 200
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
     refused = await api.post(f"{PODS}/p/eviction", eviction)

@@ -168,7 +168,8 @@ async def test_the_unauthorized_and_the_forbidden(api: Api) -> None:
     refused = await api.get(CONFIG_MAPS, token=BOB)
     assert refused.status == 403
     assert refused.json["message"] == (
-        'configmaps is forbidden: User "bob" cannot list resource "configmaps" in API group "" in the namespace "default"'
+        'configmaps is forbidden: User "bob" cannot list resource "configmaps" in API group "" '
+        'in the namespace "default"'
     )
 
 
