@@ -1,0 +1,33 @@
+"""What goes wrong with an expression: when it is compiled, and when it is evaluated."""
+
+from __future__ import annotations
+
+
+class CompileError(ValueError):
+    """An expression that cannot be. The message shows the place, as cel-go's does."""
+
+    def __init__(self, source: str, at: int, why: str) -> None:
+        line_start = source.rfind("\n", 0, at) + 1
+        line_number = source.count("\n", 0, at) + 1
+        line_end = source.find("\n", at)
+        line = source[line_start : line_end if line_end >= 0 else len(source)]
+        column = at - line_start
+        super().__init__(
+            f"ERROR: <input>:{line_number}:{column + 1}: {why}\n | {line}\n | {'.' * column}^"
+        )
+        self.why = why
+
+
+class EvaluationError(Exception):
+    """An expression that has no value for these variables: a missing key, a wrong type, a division by zero."""
+
+
+class BudgetExceeded(EvaluationError):
+    """The expression does more than it may."""
+
+    def __init__(self) -> None:
+        super().__init__("operation cancelled: actual cost limit exceeded")
+
+
+def no_such_overload(function: str) -> EvaluationError:
+    return EvaluationError(f"no such overload: {function}")
