@@ -11,11 +11,15 @@ _PATIENCE = 2.0
 
 
 def children(pid: int) -> list[int]:
+    """Of all its threads."""
+    found: list[int] = []
     try:
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            return [int(child) for child in file.read().split()]
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children") as file:
+                found += [int(child) for child in file.read().split()]
     except (FileNotFoundError, ProcessLookupError):
-        return []
+        pass
+    return found
 
 
 def _session(pid: int) -> int:
@@ -36,16 +40,17 @@ def _tree(roots: Iterable[int]) -> list[int]:
     return found
 
 
-def kill_session(parent: int, candidates: Callable[[], list[int]]) -> None:
-    """SIGKILL to every descendant of `parent`, and to every one of `candidates()` in the sessions that they lead:
-    a child that was orphaned is no descendant any more, but still of the session. Repeats until none is left. Blocks.
-    """
-    sessions = set(children(parent))
+def kill_session(leader: int, candidates: Callable[[], list[int]]) -> None:
+    """SIGKILL to every descendant of `leader`, and to every one of `candidates()` (the processes of its control
+    group) in a session that a descendant is in: a child that was orphaned is no descendant any more, but still of the
+    session. Repeats until none is left. Blocks."""
+    sessions: set[int] = set()
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
-        doomed = set(_tree(children(parent)))
-        if sessions:
-            doomed.update(pid for pid in candidates() if _session(pid) in sessions)
+        members = set(candidates())
+        doomed = set(_tree(children(leader)))
+        sessions.update(_session(pid) for pid in doomed & members)
+        doomed.update(pid for pid in members if _session(pid) in sessions)
         if not doomed:
             return
         for sign in (signal.SIGSTOP, signal.SIGKILL):

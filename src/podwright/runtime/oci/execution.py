@@ -120,6 +120,7 @@ def _spawn(
             stderr=subprocess.PIPE,
             bufsize=0,
             cwd="/",
+            start_new_session=True,
         )  # fmt: skip
     except BaseException:
         os.close(complaint)

@@ -13,7 +13,7 @@ from podwright.runtime.oci.records import ContainerRecord
 _TIMEOUT = 30.0
 _NOT_FOUND = re.compile(r"executable file `?\"?(?P<name>[^`\"]*)`?\"? not found|exec: \"(?P<quoted>[^\"]*)\"")
 _MESSAGES = (
-    ("not found in $PATH", "executable file not found in $PATH"),
+    ("not found in $path", "executable file not found in $PATH"),
     ("permission denied", "permission denied"),
     ("is a directory", "is a directory"),
     ("exec format error", "exec format error"),
@@ -45,11 +45,14 @@ def explain(complaint: str, record: ContainerRecord) -> tuple[str, str]:
     if found:
         command = found["name"] or found["quoted"] or command
     for needle, words in _MESSAGES:
-        if needle.lower() in lower and ("exec" in lower or "open executable" in lower or needle == "not found in $PATH"):
-            path = f'"{command}": ' if words != "no such file or directory" or "/" not in command else f'"{command}": stat {command}: '
-            return (
-                "RunContainerError",
-                "OCI runtime create failed: "
-                f"unable to start container process: exec: {path}{words}",
-            )
+        if needle not in lower or not ("exec" in lower or "open executable" in lower):
+            continue
+        if "not found" in words and "/" in command:
+            words = "no such file or directory"
+        if words == "no such file or directory":
+            words = f"stat {command}: {words}"
+        return (
+            "RunContainerError",
+            f'OCI runtime create failed: unable to start container process: exec: "{command}": {words}',
+        )
     return "RunContainerError", f"OCI runtime create failed: {complaint}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,8 @@ class OciRuntime:
 
 def _remove_group(groups: cgroups.Cgroups, path: str) -> None:
     """With those above it that are empty then: the cluster's, ours."""
-    groups.remove(path)
+    deadline = time.monotonic() + 2.0
+    while not groups.remove(path) and time.monotonic() < deadline:
+        time.sleep(0.002)  # the last conmon is on its way out
     while (path := path.rpartition("/")[0]).strip("/"):
         groups.remove(path, below=False)
