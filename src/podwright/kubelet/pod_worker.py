@@ -59,7 +59,7 @@ class PodWorker:
         self._current: asyncio.Task[float] | None = None
         self._work: ContainerWork | None = None
         self._stale_volumes = False
-        self._failures: list[tuple[str, ProbeKind]] = []
+        self._orphan = False
         self._backoff = Backoff(first=context.config.retry_initial, maximum=context.config.retry_maximum)
         self.resizer = Resizer(context, self.uid)
         self._status = StatusMaker(
@@ -86,8 +86,10 @@ class PodWorker:
             self._end()
         self.wake()
 
-    def source_removed(self) -> None:
-        """The Pod is gone from where it came from: nothing of it is to stay."""
+    def source_removed(self, *, orphan: bool = False) -> None:
+        """The Pod is gone from where it came from: nothing of it is to stay. `orphan`: it went while the kubelet was
+        away."""
+        self._orphan = orphan
         self._deleted.set()
         self._shorter.set()
         self._end()
@@ -318,6 +320,9 @@ class PodWorker:
 
     def _grace(self) -> float | None:
         """Seconds that override the Pod's own grace period."""
+        if self._deleted.is_set() and not pods.is_static(self.pod) and not self._orphan:
+            # Its object was taken away by force: someone may count on its being gone.
+            return 1.0
         if self._status.verdict is not None and not objects.is_deleting(self.pod):
             return self._status.verdict.grace
         return None

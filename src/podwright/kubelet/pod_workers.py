@@ -122,7 +122,7 @@ class PodWorkers:
                 }
             log.info("clearing away orphaned Pod %s", pods.describe(pod))
             worker = self._new(pod)
-            worker.source_removed()
+            worker.source_removed(orphan=True)
             self._start(worker)
 
     def evict(self, uid: str, verdict: Verdict) -> asyncio.Event | None:

@@ -19,6 +19,7 @@ from podwright.kubelet.containers.env import EnvSources, environment
 from podwright.kubelet.containers.failures import ContainerFailure
 from podwright.kubelet.events import container_field_path
 from podwright.kubelet.hooks import HookFailed
+from podwright.kubelet.images import BACK_OFF, ERR_NEVER, ERR_PULL
 from podwright.kubelet.sync import sandboxes
 from podwright.kubelet.sync.backoff import go_duration
 from podwright.kubelet.sync.uncancelled import uncancelled
@@ -66,9 +67,13 @@ class ContainerStarter:
         try:
             image = await self._image()
         except ContainerFailure as failed:
-            wait = self._context.images.retry_after(self._pod, self._ctr.get("image") or "")
-            self._failed_event(failed, once=failed.reason != "ImagePullBackOff")
-            raise RetryLater(failed, max(wait, retry)) from failed
+            self._failed_event(failed)
+            # A failed pull shows as such, soon after as backing off, until the delay is over.
+            if failed.reason == BACK_OFF:
+                retry = self._context.images.retry_after(self._pod, self._ctr.get("image") or "")
+            elif failed.reason != ERR_PULL:
+                retry = self._retry_delay(failed)
+            raise RetryLater(failed, retry) from failed
         sandbox = await asyncio.shield(prepared)
         try:
             return await self._run(sandbox, image, last)
@@ -77,7 +82,7 @@ class ContainerStarter:
             raise RetryLater(failed, self._retry_delay(failed)) from failed
 
     def _retry_delay(self, failed: ContainerFailure) -> float:
-        if failed.reason == failures.CONFIG_ERROR:
+        if failed.reason in (failures.CONFIG_ERROR, ERR_NEVER):
             # What is missing is followed where that is possible; this is for what is not.
             return min(10.0, self._context.config.sync_period)
         return self._context.config.retry_initial
@@ -97,9 +102,9 @@ class ContainerStarter:
     def _event(self, kind: str, reason: str, message: str) -> None:
         self._context.recorder.event(self._pod, kind, reason, message, field_path=self._where)
 
-    def _failed_event(self, failed: ContainerFailure, *, once: bool = True) -> None:
-        text = failed.reason if failed.reason in ("ErrImagePull", "ImagePullBackOff") else str(failed)
-        self._event(WARNING if once else NORMAL, "Failed" if once else "BackOff", f"Error: {text}")
+    def _failed_event(self, failed: ContainerFailure) -> None:
+        text = failed.reason if failed.reason in (ERR_PULL, ERR_NEVER, BACK_OFF) else str(failed)
+        self._event(WARNING, "Failed", f"Error: {text}")
 
     async def _image(self) -> Image:
         return await self._context.images.ensure(
