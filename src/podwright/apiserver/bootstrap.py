@@ -19,6 +19,7 @@ from podwright.api.resources import (
     Resource,
 )
 from podwright.api.status import ApiError
+from podwright.apiserver import flowcontrol
 from podwright.apiserver.authorization import bootstrap_policy
 from podwright.apiserver.config import ApiServerConfig
 from podwright.apiserver.requests import Objects, Writer
@@ -39,6 +40,12 @@ async def policy(writer: Writer, objects: Objects) -> None:
     written = await bootstrap_policy.ensure(writer, objects)
     if written:
         _log.info("wrote %d default roles and bindings", written)
+
+
+async def flow_control(writer: Writer, objects: Objects) -> None:
+    for row, obj in flowcontrol.default_objects():
+        if objects.get(row, "", obj["metadata"]["name"]) is None:
+            await _create(writer, row, obj)
 
 
 def service_ip(cidr: str) -> str:

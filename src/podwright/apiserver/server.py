@@ -29,6 +29,7 @@ from podwright.apiserver.crd.serving import CustomResources
 from podwright.apiserver.discovery.pages import Discovery
 from podwright.apiserver.encoding import Encoder
 from podwright.apiserver.exchange import Request
+from podwright.apiserver.flowcontrol import Classifier
 from podwright.apiserver.handlers import Handlers
 from podwright.apiserver.health import Health
 from podwright.apiserver.http.connections import Server
@@ -105,6 +106,7 @@ class ApiServer:
             self.handlers,
         )
         self.metrics = Metrics()
+        self.flows = Classifier(self.objects)
         self.health = Health()
         self.discovery = Discovery(self.registry, self.encoder, f"{config.advertise_address}:{config.port}")
         self.custom = CustomResources(
@@ -205,13 +207,15 @@ class ApiServer:
 
     async def _bootstrap(self) -> None:
         await bootstrap.namespaces(self.writer, self.objects)
-        await bootstrap.policy(self.writer, self.objects)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(bootstrap.policy(self.writer, self.objects))
+            tasks.create_task(bootstrap.flow_control(self.writer, self.objects))
         await bootstrap.client_authentication(self.writer, self.objects, self.config)
 
     async def _listen(self) -> None:
         config = self.config
         frontend = Frontend(
-            self.pipeline, self.encoder, self.metrics, now=self.now, max_body=config.max_body, flow=_flow,
+            self.pipeline, self.encoder, self.metrics, now=self.now, max_body=config.max_body, flow=self.flows.of,
             stopping=self._stopping, row_of=self.handlers.row,
         )
         self._http = Server(frontend, max_body=config.max_body + 1)
@@ -254,7 +258,3 @@ class ApiServer:
             await asyncio.wait((background,))
         await self.streaming.close()
         await self.store.close()
-
-
-def _flow(request: Request) -> tuple[str, str]:
-    return ("", "")

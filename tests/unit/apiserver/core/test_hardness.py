@@ -141,3 +141,27 @@ def test_administrators_and_watches_are_exempt() -> None:
     assert inflight.pool("watch", UserInfo("a"), "") is None
     assert inflight.pool("list", UserInfo("a"), "") is inflight.reads
     assert inflight.pool("create", UserInfo("a"), "") is inflight.writes
+
+
+async def test_answers_name_their_flow(api: Api) -> None:
+    schemas = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas"
+    uids = {o["metadata"]["uid"]: o["metadata"]["name"] for o in (await api.get(schemas)).json["items"]}
+    assert uids[(await api.get("/api")).headers["X-Kubernetes-PF-FlowSchema-UID"]] == "exempt"
+    refused = await api.get("/api", headers={"Impersonate-User": "someone"})
+    assert uids[refused.headers["X-Kubernetes-PF-FlowSchema-UID"]] == "global-default"
+    own = {
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": {"name": "own"},
+        "spec": {
+            "matchingPrecedence": 1000, "priorityLevelConfiguration": {"name": "workload-low"},
+            "rules": [
+                {
+                    "subjects": [{"kind": "User", "user": {"name": "someone"}}],
+                    "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+                }
+            ],
+        },
+    }
+    made = await api.post(schemas, own)
+    assert made.status == 201, made.text
+    again = await api.get("/api", headers={"Impersonate-User": "someone"})
+    assert again.headers["X-Kubernetes-PF-FlowSchema-UID"] == made.json["metadata"]["uid"]

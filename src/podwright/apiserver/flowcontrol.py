@@ -1,0 +1,207 @@
+"""API priority and fairness: the default flow schemas and priority levels, and which of them a request belongs to
+(Kubernetes documentation, "API Priority and Fairness")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from podwright.api.objects import Object
+from podwright.api.resources import BUILTIN, Resource
+from podwright.apiserver.exchange import Request
+from podwright.apiserver.requests import Objects, UserInfo
+
+_GROUP = "flowcontrol.apiserver.k8s.io"
+AUTOUPDATE = "apf.kubernetes.io/autoupdate-spec"
+_FALLBACK = ("", "")
+
+
+def _row(plural: str) -> Resource:
+    row = BUILTIN.by_path(_GROUP, "v1", plural)
+    assert row is not None
+    return row
+
+
+FLOW_SCHEMAS = _row("flowschemas")
+PRIORITY_LEVELS = _row("prioritylevelconfigurations")
+
+_LEVELS: tuple[tuple[str, int, int, tuple[int, int, int] | None], ...] = (
+    ("system", 30, 33, (64, 6, 50)),
+    ("node-high", 40, 25, (64, 6, 50)),
+    ("leader-election", 10, 0, (16, 4, 50)),
+    ("workload-high", 40, 50, (128, 6, 50)),
+    ("workload-low", 100, 90, (128, 6, 50)),
+    ("global-default", 20, 50, (128, 6, 50)),
+    ("catch-all", 5, 0, None),
+)
+"""Name, nominal shares, lendable percent, and queues, hand size and queue length (None: reject)."""
+
+_ALL_RESOURCES: Object = {
+    "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"], "clusterScope": True,
+}
+_ALL_URLS: Object = {"verbs": ["*"], "nonResourceURLs": ["*"]}
+_LEASES: Object = {
+    "verbs": ["get", "create", "update"], "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+    "namespaces": ["kube-system"],
+}
+
+
+def _user(name: str) -> Object:
+    return {"kind": "User", "user": {"name": name}}
+
+
+def _group(name: str) -> Object:
+    return {"kind": "Group", "group": {"name": name}}
+
+
+def _account(name: str) -> Object:
+    return {"kind": "ServiceAccount", "serviceAccount": {"namespace": "kube-system", "name": name}}
+
+
+_BOTH = (_group("system:unauthenticated"), _group("system:authenticated"))
+_PROBES: Object = {"verbs": ["get"], "nonResourceURLs": ["/healthz", "/readyz", "/livez"]}
+_NODE_HIGH: tuple[Object, ...] = (
+    {"verbs": ["*"], "apiGroups": [""], "resources": ["nodes", "nodes/status"], "namespaces": ["*"],
+     "clusterScope": True},
+    {"verbs": ["*"], "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "namespaces": ["*"]},
+)
+
+_SCHEMAS: tuple[tuple[str, str, int, str, tuple[Object, ...], tuple[Object, ...], tuple[Object, ...]], ...] = (
+    ("exempt", "exempt", 1, "", (_group("system:masters"),), (_ALL_RESOURCES,), (_ALL_URLS,)),
+    ("probes", "exempt", 2, "", _BOTH, (), (_PROBES,)),
+    ("system-leader-election", "leader-election", 100, "ByUser",
+     (_user("system:kube-controller-manager"), _user("system:kube-scheduler"), _account("*")), (_LEASES,), ()),
+    ("system-node-high", "node-high", 400, "ByUser", (_group("system:nodes"),), _NODE_HIGH, ()),
+    ("system-nodes", "system", 500, "ByUser", (_group("system:nodes"),), (_ALL_RESOURCES,), (_ALL_URLS,)),
+    ("kube-controller-manager", "workload-high", 800, "ByNamespace", (_user("system:kube-controller-manager"),),
+     (_ALL_RESOURCES,), (_ALL_URLS,)),
+    ("kube-scheduler", "workload-high", 800, "ByNamespace", (_user("system:kube-scheduler"),), (_ALL_RESOURCES,),
+     (_ALL_URLS,)),
+    ("kube-system-service-accounts", "workload-high", 900, "ByNamespace", (_account("*"),), (_ALL_RESOURCES,),
+     (_ALL_URLS,)),
+    ("service-accounts", "workload-low", 9000, "ByUser", (_group("system:serviceaccounts"),), (_ALL_RESOURCES,),
+     (_ALL_URLS,)),
+    ("global-default", "global-default", 9900, "ByUser", _BOTH, (_ALL_RESOURCES,), (_ALL_URLS,)),
+    ("catch-all", "catch-all", 10000, "ByUser", _BOTH, (_ALL_RESOURCES,), (_ALL_URLS,)),
+)
+
+
+def _metadata(name: str) -> Object:
+    return {"name": name, "annotations": {AUTOUPDATE: "true"}}
+
+
+def default_objects() -> Iterable[tuple[Resource, Object]]:
+    """The mandatory and suggested configuration, as upstream makes it at start."""
+    yield PRIORITY_LEVELS, {
+        "metadata": _metadata("exempt"),
+        "spec": {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}},
+    }
+    for name, shares, lendable, queuing in _LEVELS:
+        response: Object = {"type": "Reject"}
+        if queuing is not None:
+            queues, hand, length = queuing
+            limits = {"queues": queues, "handSize": hand, "queueLengthLimit": length}
+            response = {"type": "Queue", "queuing": limits}
+        limited = {"nominalConcurrencyShares": shares, "lendablePercent": lendable, "limitResponse": response}
+        yield PRIORITY_LEVELS, {"metadata": _metadata(name), "spec": {"type": "Limited", "limited": limited}}
+    for name, level, precedence, distinguisher, subjects, resources, urls in _SCHEMAS:
+        rule: Object = {"subjects": list(subjects)}
+        if resources:
+            rule["resourceRules"] = list(resources)
+        if urls:
+            rule["nonResourceRules"] = list(urls)
+        spec: Object = {
+            "priorityLevelConfiguration": {"name": level}, "matchingPrecedence": precedence, "rules": [rule],
+        }
+        if distinguisher:
+            spec["distinguisherMethod"] = {"type": distinguisher}
+        yield FLOW_SCHEMAS, {"metadata": _metadata(name), "spec": spec}
+
+
+class Classifier:
+    """Finds the flow schema of a request: the first match by precedence, then by name. Answers are kept by user and
+    kind of request until the configuration changes."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._schemas: list[tuple[Object, tuple[str, str]]] | None = None
+        self._answers: dict[tuple[Any, ...], tuple[str, str]] = {}
+        for row in (FLOW_SCHEMAS, PRIORITY_LEVELS):
+            objects.subscribe(row, self._changed)
+
+    def _changed(self, old: Object | None, new: Object | None) -> None:
+        self._schemas = None
+        self._answers.clear()
+
+    def of(self, request: Request) -> tuple[str, str]:
+        """The UIDs of the flow schema and of its priority level, as the X-Kubernetes-PF-* headers say them."""
+        info, user = request.info, request.user
+        key = (
+            user.name, tuple(user.groups), info.verb, info.group, info.resource, info.subresource, info.namespace,
+            "" if info.is_resource else info.path,
+        )
+        answer = self._answers.get(key)
+        if answer is None:
+            if len(self._answers) >= 8192:
+                self._answers.clear()
+            answer = self._answers[key] = self._find(request)
+        return answer
+
+    def _find(self, request: Request) -> tuple[str, str]:
+        if self._schemas is None:
+            self._schemas = self._read()
+        for schema, uids in self._schemas:
+            if any(_matches(rule, request) for rule in schema["spec"].get("rules") or []):
+                return uids
+        return _FALLBACK
+
+    def _read(self) -> list[tuple[Object, tuple[str, str]]]:
+        levels = {o["metadata"]["name"]: o["metadata"]["uid"] for o in self._objects.list(PRIORITY_LEVELS)}
+        found = []
+        for schema in self._objects.list(FLOW_SCHEMAS):
+            level = ((schema.get("spec") or {}).get("priorityLevelConfiguration") or {}).get("name")
+            if level in levels:
+                found.append((schema, (str(schema["metadata"]["uid"]), str(levels[level]))))
+        found.sort(key=lambda s: (s[0]["spec"].get("matchingPrecedence") or 0, s[0]["metadata"]["name"]))
+        return found
+
+
+def _matches(rule: Object, request: Request) -> bool:
+    if not any(_is_subject(subject, request.user) for subject in rule.get("subjects") or []):
+        return False
+    info = request.info
+    if not info.is_resource:
+        return any(
+            _in(info.verb, url.get("verbs")) and any(_is_path(p, info.path) for p in url.get("nonResourceURLs") or [])
+            for url in rule.get("nonResourceRules") or []
+        )
+    resource = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
+    return any(
+        _in(info.verb, entry.get("verbs"))
+        and _in(info.group, entry.get("apiGroups"))
+        and _in(resource, entry.get("resources"))
+        and (_in(info.namespace, entry.get("namespaces")) if info.namespace else bool(entry.get("clusterScope")))
+        for entry in rule.get("resourceRules") or []
+    )
+
+
+def _in(value: str, among: list[str] | None) -> bool:
+    return among is not None and ("*" in among or value in among)
+
+
+def _is_path(pattern: str, path: str) -> bool:
+    return pattern in ("*", path) or (pattern.endswith("/*") and path.startswith(pattern[:-1]))
+
+
+def _is_subject(subject: Object, user: UserInfo) -> bool:
+    kind = subject.get("kind")
+    if kind == "User":
+        return (subject.get("user") or {}).get("name") in ("*", user.name)
+    if kind == "Group":
+        name = (subject.get("group") or {}).get("name")
+        return name == "*" or name in user.groups
+    account = subject.get("serviceAccount") or {}
+    prefix = f"system:serviceaccount:{account.get('namespace')}:"
+    return user.name == prefix + str(account.get("name")) or (
+        account.get("name") == "*" and user.name.startswith(prefix)
+    )
