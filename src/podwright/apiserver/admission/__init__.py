@@ -6,6 +6,7 @@ and :func:`undo` if the write fails after that.
 
 from __future__ import annotations
 
+from podwright.api.resources import ResourceTable
 from podwright.apiserver.admission.certificates import (
     CertificateApproval,
     CertificateSigning,
@@ -16,6 +17,7 @@ from podwright.apiserver.admission.chain import Chain, Plugin, undo
 from podwright.apiserver.admission.default_ingress_class import DefaultIngressClass
 from podwright.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
 from podwright.apiserver.admission.limit_ranger import LimitRanger
+from podwright.apiserver.admission.mutating_policies import MutatingAdmissionPolicy
 from podwright.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from podwright.apiserver.admission.node_restriction import NodeRestriction
 from podwright.apiserver.admission.pod_security import PodSecurity
@@ -29,6 +31,8 @@ from podwright.apiserver.admission.storage import (
     StorageObjectInUseProtection,
 )
 from podwright.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
+from podwright.apiserver.admission.validating_policies import ValidatingAdmissionPolicy
+from podwright.apiserver.admission.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 from podwright.apiserver.authorization import Union
 from podwright.apiserver.authorization.escalation import RBACEscalation
 from podwright.apiserver.config import ApiServerConfig
@@ -37,8 +41,15 @@ from podwright.apiserver.requests import AdmissionPlugin, Objects, Writer
 __all__ = ["Chain", "Plugin", "build", "undo"]
 
 
-def build(config: ApiServerConfig, objects: Objects, writer: Writer, authorizer: Union) -> Chain:
-    """The default plugins, less those the configuration disables."""
+def build(
+    config: ApiServerConfig,
+    objects: Objects,
+    writer: Writer,
+    authorizer: Union,
+    table: ResourceTable | None = None,
+) -> Chain:
+    """The default plugins, less those the configuration disables. `table` knows custom resources, which may be
+    parameters of policies."""
     plugins: list[AdmissionPlugin] = [
         NamespaceLifecycle(objects),
         LimitRanger(objects),
@@ -57,6 +68,10 @@ def build(config: ApiServerConfig, objects: Objects, writer: Writer, authorizer:
         ClusterTrustBundleAttest(authorizer),
         CertificateSubjectRestriction(),
         DefaultIngressClass(objects),
+        MutatingAdmissionPolicy(objects, authorizer, table),
+        MutatingAdmissionWebhook(objects, authorizer),
+        ValidatingAdmissionPolicy(objects, authorizer, table),
+        ValidatingAdmissionWebhook(objects, authorizer),
         ResourceQuota(objects, writer),
     ]
     known = {plugin.name for plugin in plugins}

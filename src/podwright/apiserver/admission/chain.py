@@ -3,11 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
 from podwright.apiserver.requests import AdmissionPlugin, AdmissionRequest
 
 Step = Callable[[AdmissionRequest], Awaitable[None]]
 _Key = tuple[str, str, str, str]
+
+
+@dataclass(slots=True)
+class Reinvocation:
+    """The second round of the mutating plugins. ``wanted``: an out-of-tree step changed the object; ``again``: this is
+    the second round; ``before``: the steps that ran and ask to run again (by an identity of their own), ``required``
+    those of them that must, because something after them changed the object."""
+
+    wanted: bool = False
+    again: bool = False
+    before: list[object] = field(default_factory=list)
+    required: set[object] = field(default_factory=set)
+
+    @staticmethod
+    def of(request: AdmissionRequest) -> Reinvocation:
+        if request.reinvocation is None:
+            request.reinvocation = Reinvocation()
+        found: Reinvocation = request.reinvocation
+        return found
+
+    def skips(self, step: object) -> bool:
+        return self.again and step not in self.required
+
+    def ran(self, step: object, *, changed: bool, if_needed: bool) -> None:
+        if changed:
+            self.required.update(self.before)
+            self.wanted = True
+        if if_needed:
+            self.before.append(step)
 
 
 class Chain:
@@ -29,6 +59,12 @@ class Chain:
         try:
             for step in steps:
                 await step(request)
+            round_ = request.reinvocation
+            if round_ is not None and round_.wanted:
+                # What webhooks and policies changed is seen by every plugin once more, and only once.
+                round_.again = True
+                for step in steps:
+                    await step(request)
         except BaseException:
             undo(request)
             raise
@@ -47,6 +83,13 @@ class Chain:
         except BaseException:
             undo(request)
             raise
+
+    async def close(self) -> None:
+        """Closes what plugins hold open (connections to webhooks)."""
+        for plugin in self.plugins:
+            close = getattr(plugin, "close", None)
+            if close is not None:
+                await close()
 
     def _steps(self, request: AdmissionRequest, method: str) -> tuple[Step, ...]:
         return tuple(

@@ -271,7 +271,7 @@ def _string_of(value: Any) -> str:
 
 
 def _canonical(text: Any) -> bool:
-    return str(_ip(text)) == text
+    return bool(str(_ip(text)) == text)
 
 
 def _find_query(value: URL) -> dict[str, list[str]]:

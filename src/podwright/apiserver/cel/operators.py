@@ -167,6 +167,9 @@ def select(value: Any, field: str) -> Any:
         if "__" in field and (plain := unescaped(field)) in value:
             return value[plain]
         raise EvaluationError(f"no such key: {field}")
+    own = getattr(value, "cel_fields", {}).get(field)
+    if own is not None:
+        return own(value)
     raise no_such_overload(f"{type_name(value)}.{field}")
 
 

@@ -82,13 +82,13 @@ def quote(text: str) -> str:
     return '"' + "".join(_QUOTED.get(c, c) for c in text) + '"'
 
 
-def _formatted(value: Any) -> str:
+def formatted(value: Any) -> str:
     """%s of any value."""
     if isinstance(value, Constructed | dict):
-        inner = sorted(f"{_formatted(k)}: {_formatted(v)}" for k, v in value.items())
+        inner = sorted(f"{formatted(k)}: {formatted(v)}" for k, v in value.items())
         return "{" + ", ".join(inner) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_formatted(v) for v in value) + "]"
+        return "[" + ", ".join(formatted(v) for v in value) + "]"
     if value is None:
         return "null"
     if isinstance(value, Type):
@@ -102,7 +102,7 @@ def _formatted(value: Any) -> str:
 
 def _clause(verb: str, precision: int, value: Any) -> str:
     if verb == "s":
-        return _formatted(value)
+        return formatted(value)
     if verb == "d" and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if verb == "d" and isinstance(value, float):

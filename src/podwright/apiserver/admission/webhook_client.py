@@ -1,0 +1,193 @@
+"""Calls of admission webhooks: AdmissionReview v1 over HTTPS to a URL or a Service."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import uuid
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from podwright.api.objects import Object, labels
+from podwright.api.resources import ENDPOINTSLICES, SERVICES
+from podwright.api.status import ApiError, failure
+from podwright.apiserver.admission.expressions import request_object
+from podwright.apiserver.requests import AdmissionRequest, Objects
+
+DEFAULT_TIMEOUT = 10
+MAX_ANSWER = 3 * 1024 * 1024
+SERVICE_NAME = "kubernetes.io/service-name"
+
+
+class CallFailed(Exception):
+    """The webhook could not be asked, or its answer is none. Whether that refuses the request is failurePolicy's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`url` is what messages name, `connect` where the connection goes, `server_name` whose certificate is wanted."""
+
+    url: str
+    connect: str
+    server_name: str
+
+
+def target_of(objects: Objects, config: Object, timeout: int) -> Target:
+    """Where a webhook's clientConfig points. Raises CallFailed if its Service cannot be reached."""
+    if config.get("url"):
+        url = str(config["url"])
+        separator = "&" if "?" in url else "?"
+        url = f"{url}{separator}timeout={timeout}s"
+        return Target(url, url, urlsplit(url).hostname or "")
+    reference = config.get("service") or {}
+    ns, name = str(reference.get("namespace") or ""), str(reference.get("name") or "")
+    port, path = int(reference.get("port") or 443), str(reference.get("path") or "").lstrip("/")
+    rest = f"/{path}?timeout={timeout}s"
+    server_name = f"{name}.{ns}.svc"
+    url = f"https://{server_name}:{port}{rest}"
+    host, number = _endpoint(objects, url, ns, name, port)
+    host = f"[{host}]" if ":" in host else host
+    return Target(url, f"https://{host}:{number}{rest}", server_name)
+
+
+def _endpoint(objects: Objects, url: str, ns: str, name: str, port: int) -> tuple[str, int]:
+    service = objects.get(SERVICES, ns, name)
+    if service is None:
+        raise CallFailed(f'failed to call webhook: Post "{url}": service "{name}" not found')
+    spec = service.get("spec") or {}
+    chosen = next((p for p in spec.get("ports") or () if p.get("port") == port), None)
+    if chosen is None:
+        raise CallFailed(f'failed to call webhook: Post "{url}": no service port {port} found for service "{name}"')
+    if spec.get("type") == "ExternalName":
+        return str(spec.get("externalName") or ""), port
+    for endpoint_slice in objects.list(ENDPOINTSLICES, ns):
+        if labels(endpoint_slice).get(SERVICE_NAME) != name:
+            continue
+        ports = endpoint_slice.get("ports") or ()
+        found = next((p for p in ports if (p.get("name") or "") == (chosen.get("name") or "")), None)
+        for endpoint in endpoint_slice.get("endpoints") or () if found else ():
+            if (endpoint.get("conditions") or {}).get("ready") is not False and endpoint.get("addresses"):
+                return str(endpoint["addresses"][0]), int((found or {})["port"])
+    raise CallFailed(f'failed to call webhook: Post "{url}": no endpoints available for service "{name}"')
+
+
+def rejected(name: str, result: Object | None) -> ApiError:
+    """The webhook's no, in upstream's words."""
+    result = dict(result or {})
+    code = int(result.get("code") or 0)
+    text = result.get("message") or result.get("reason")
+    denied = f'admission webhook "{name}" denied the request'
+    message = f"{denied}: {text}" if text else f"{denied} without explanation"
+    error = failure(code if code >= 400 else 400, str(result.get("reason") or ""), message)
+    if result.get("details"):
+        error.status["details"] = result["details"]
+    return error
+
+
+class WebhookClient:
+    """Connections are kept between calls; :meth:`close` ends them."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._session: aiohttp.ClientSession | None = None
+        self._tls: dict[str, ssl.SSLContext] = {}
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def call(self, webhook: Object, request: AdmissionRequest) -> Object:
+        """The ``response`` of the webhook's AdmissionReview; warnings and audit annotations are taken over into the
+        request. Raises CallFailed."""
+        timeout = int(webhook.get("timeoutSeconds") or DEFAULT_TIMEOUT)
+        config = webhook.get("clientConfig") or {}
+        target = target_of(self._objects, config, timeout)
+        identifier = str(uuid.uuid4())
+        body = {
+            "kind": "AdmissionReview",
+            "apiVersion": "admission.k8s.io/v1",
+            "request": {
+                "uid": identifier,
+                **request_object(request),
+                "object": request.object if request.operation != "DELETE" else None,
+                "oldObject": request.old_object,
+            },
+        }
+        answer = await self._post(target, config, orjson.dumps(body), timeout)
+        response = _verified(answer, identifier)
+        name = str(webhook.get("name") or "")
+        for key, value in (response.get("auditAnnotations") or {}).items():
+            request.audit[f"{name}/{key}"] = str(value)
+        request.warnings.extend(str(warning) for warning in response.get("warnings") or ())
+        return response
+
+    async def _post(self, target: Target, config: Object, body: bytes, timeout: int) -> Any:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if urlsplit(target.connect).scheme != "https":
+            raise CallFailed(f'failed to call webhook: Post "{target.url}": webhooks are called over https only')
+        try:
+            async with self._session.post(
+                URL(target.connect, encoded=True),
+                data=body,
+                headers=headers,
+                ssl=self._context(str(config.get("caBundle") or "")),
+                server_hostname=target.server_name,
+                timeout=aiohttp.ClientTimeout(total=timeout),
+                allow_redirects=False,
+            ) as response:
+                content = await response.content.read(MAX_ANSWER + 1)
+                if len(content) > MAX_ANSWER:
+                    raise CallFailed("failed to call webhook: the answer is too large")
+                if response.status != 200:
+                    raise CallFailed(
+                        f"failed to call webhook: the server responded with the status code {response.status} but did"
+                        " not return more information"
+                    )
+                return orjson.loads(content)
+        except TimeoutError:
+            raise CallFailed(f'failed to call webhook: Post "{target.url}": context deadline exceeded') from None
+        except aiohttp.ClientError as error:
+            raise CallFailed(f'failed to call webhook: Post "{target.url}": {error}') from None
+        except ValueError as error:
+            raise CallFailed(f"failed to call webhook: couldn't decode the answer: {error}") from None
+
+    def _context(self, bundle: str) -> ssl.SSLContext:
+        known = self._tls.get(bundle)
+        if known is None:
+            try:
+                authority = base64.b64decode(bundle).decode() if bundle else None
+                known = ssl.create_default_context(cadata=authority)
+            except (ValueError, ssl.SSLError) as error:
+                raise CallFailed(f"failed to call webhook: unable to load root certificates: {error}") from None
+            if len(self._tls) > 256:
+                self._tls.clear()
+            self._tls[bundle] = known
+        return known
+
+
+def _verified(answer: Any, identifier: str) -> Object:
+    if not isinstance(answer, dict):
+        raise CallFailed("received invalid webhook response: not an object")
+    wanted = ("admission.k8s.io/v1", "AdmissionReview")
+    got = (answer.get("apiVersion"), answer.get("kind"))
+    if got != wanted:
+        raise CallFailed(
+            "received invalid webhook response: expected webhook response of admission.k8s.io/v1,"
+            f" Kind=AdmissionReview, got {got[0]}, Kind={got[1]}"
+        )
+    response = answer.get("response")
+    if not isinstance(response, dict):
+        raise CallFailed("received invalid webhook response: webhook response was absent")
+    if response.get("uid") != identifier:
+        raise CallFailed(
+            f'received invalid webhook response: expected response.uid="{identifier}", got "{response.get("uid")}"'
+        )
+    return response
