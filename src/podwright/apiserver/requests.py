@@ -91,6 +91,8 @@ class AdmissionRequest:
     audit: dict[str, str] = field(default_factory=dict)
     undo: list[Any] = field(default_factory=list)
     """Callables that a plugin leaves to be called if the write fails after all (ResourceQuota's reservation)."""
+    reinvocation: Any = None
+    """What the admission chain remembers between its two rounds of mutating plugins; nobody else's."""
 
 
 class AdmissionPlugin(Protocol):
