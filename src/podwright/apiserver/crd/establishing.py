@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from podwright.api import objects, status
 from podwright.api.objects import Object
 from podwright.api.resources import CUSTOMRESOURCEDEFINITIONS
+from podwright.api.status import FieldError
+from podwright.api.validation import field_errors
 from podwright.apiserver.crd import expressions
 from podwright.apiserver.crd.definitions import FINALIZER, storage_version
 from podwright.apiserver.registry.registry import Registry
@@ -20,13 +22,13 @@ class DefinitionStrategy(Strategy):
         finalizers = obj["metadata"].setdefault("finalizers", [])
         if FINALIZER not in finalizers:
             finalizers.append(FINALIZER)
-        _check_expressions(obj)
+        _check(obj)
         _fill_names(obj["spec"])
         obj["status"] = accepted_status(registry, obj, {})
         return []
 
     async def begin_update(self, registry: Registry, obj: Object, old: Object, dry_run: bool) -> list[Undo]:
-        _check_expressions(obj)
+        _check(obj)
         _fill_names(obj["spec"])
         if not obj["metadata"].get("deletionTimestamp"):
             obj["status"] = accepted_status(registry, obj, old.get("status") or {})
@@ -42,9 +44,35 @@ class DefinitionStrategy(Strategy):
         return False
 
 
-def _check_expressions(crd: Object) -> None:
-    """Raises ApiError (422) for validation rules that do not compile."""
-    found = []
+def _check_shape(crd: Object) -> list[FieldError]:
+    """What must hold for names and versions to be read at all."""
+    spec = crd.get("spec") or {}
+    names = spec.get("names") or {}
+    found = [field_errors.required("spec.group")] if not spec.get("group") else []
+    found += [field_errors.required(f"spec.names.{f}") for f in ("plural", "kind") if not names.get(f)]
+    if spec.get("scope") not in ("Cluster", "Namespaced"):
+        found.append(field_errors.not_supported("spec.scope", spec.get("scope") or "", ("Cluster", "Namespaced")))
+    versions = spec.get("versions") or []
+    if not versions:
+        found.append(field_errors.required("spec.versions", "must have at least one version"))
+    found += [field_errors.required(f"spec.versions[{i}].name") for i, v in enumerate(versions) if not v.get("name")]
+    if sum(1 for v in versions if v.get("storage")) != 1:
+        found.append(
+            field_errors.invalid("spec.versions", versions, "must have exactly one version marked as storage version")
+        )
+    wanted = f"{names.get('plural')}.{spec.get('group')}"
+    if not found and objects.name(crd) != wanted:
+        detail = 'must be spec.names.plural+"."+spec.group'
+        found.append(field_errors.invalid("metadata.name", objects.name(crd), detail))
+    return found
+
+
+def _check(crd: Object) -> None:
+    """Raises ApiError (422) for a definition that cannot be read, or whose validation rules do not compile."""
+    found = _check_shape(crd)
+    if found:
+        row = CUSTOMRESOURCEDEFINITIONS
+        raise status.invalid(row.group, row.kind, objects.name(crd), found)
     for i, version in enumerate(crd["spec"].get("versions") or []):
         raw = (version.get("schema") or {}).get("openAPIV3Schema")
         if isinstance(raw, dict):

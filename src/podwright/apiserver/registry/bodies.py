@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from podwright.api import objects, serialization, status, typecheck
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
-from podwright.api.schema import Schema
+from podwright.api.schema import OBJECT, Schema
 from podwright.apiserver import codecs
 from podwright.apiserver.exchange import Request
 from podwright.apiserver.negotiation import JSON, PROTOBUF, YAML
@@ -107,4 +106,9 @@ def checked(
     return value
 
 
-Checker = Callable[[Object], Object]
+def complete(schema: Schema, obj: Object) -> None:
+    """An absent spec is an empty one: a struct that Go holds by value."""
+    if not schema.custom and "spec" not in obj:
+        spec = schema.properties.get("spec")
+        if spec is not None and spec.kind == OBJECT:
+            obj["spec"] = {}

@@ -9,7 +9,7 @@ from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.exchange import One, Request
 from podwright.apiserver.identity import new_uuid, random_letters
 from podwright.apiserver.registry import managed_fields
-from podwright.apiserver.registry.bodies import body_object, checked
+from podwright.apiserver.registry.bodies import body_object, checked, complete
 from podwright.apiserver.registry.options import WriteOptions, write_options
 from podwright.apiserver.registry.registry import KeyExists, Registry
 from podwright.apiserver.registry.strategies import Undo
@@ -63,6 +63,7 @@ async def create_object(
         raise status.bad_request("namespace may not be set on a cluster-scoped object")
     if metadata.get("resourceVersion") not in (None, "", "0"):
         raise status.bad_request("resourceVersion should not be set on objects to be created")
+    complete(registry.schema(row), obj)
     registry.rules.default(row, obj)
     generate = metadata.get("generateName") or ""
     generates = bool(generate) and not metadata.get("name")

@@ -12,7 +12,7 @@ from podwright.api.resources import Resource
 from podwright.api.schema import Schema
 from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.exchange import One, Request
-from podwright.apiserver.registry.bodies import body_media, body_value, checked
+from podwright.apiserver.registry.bodies import body_media, body_value, checked, complete
 from podwright.apiserver.registry.creating import create_object
 from podwright.apiserver.registry.options import WriteOptions, write_options
 from podwright.apiserver.registry.registry import Registry
@@ -75,6 +75,7 @@ async def patch(registry: Registry, request: Request, row: Resource) -> One:
         _same_kind(result, row)
         result = checked(schema, request, row.kind, row.version, result, options)
         expect_name(result, row, info.namespace, info.name)
+        complete(schema, result)
         registry.rules.default(row, result)
         return registry.convert(row, stored, result)
 
@@ -123,6 +124,7 @@ async def _apply(registry: Registry, request: Request, row: Resource) -> One:
     def change(live: Object) -> Object:
         served = registry.convert(stored, row, live)
         result = _merge(registry, row, schema, served, applied, options, info.subresource)
+        complete(schema, result)
         registry.rules.default(row, result)
         return registry.convert(row, stored, result)
 

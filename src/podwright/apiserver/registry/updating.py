@@ -12,7 +12,7 @@ from podwright.api.validation import field_errors
 from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.exchange import One, Request
 from podwright.apiserver.registry import managed_fields
-from podwright.apiserver.registry.bodies import body_object, checked
+from podwright.apiserver.registry.bodies import body_object, checked, complete
 from podwright.apiserver.registry.creating import create_object
 from podwright.apiserver.registry.options import WriteOptions, write_options
 from podwright.apiserver.registry.registry import Conflict, Missing, Registry
@@ -53,6 +53,7 @@ async def update(registry: Registry, request: Request, row: Resource) -> One:
     wanted = checked(registry.schema(row), request, row.kind, row.version, wanted, options)
     metadata = wanted["metadata"]
     expect_name(wanted, row, info.namespace, info.name)
+    complete(registry.schema(row), wanted)
     registry.rules.default(row, wanted)
     _, stored = registry.storage(row)
     wanted = registry.convert(row, stored, wanted)
