@@ -8,6 +8,7 @@ from podwright.api.validation import metadata, pod_annotations
 from podwright.api.validation.field_errors import forbidden, immutable, invalid, non_negative, not_supported, required
 from podwright.api.validation.label_selectors import is_empty, label_selector, matches
 from podwright.api.validation.pod_spec import pod_template
+from podwright.api.validation.pod_warnings import of_template
 from podwright.api.validation.replication import NO_MATCH, always_running, replicas_status, template_labels
 from podwright.api.validation.rollouts import at_most_whole, is_zero, positive_int_or_percent
 from podwright.api.validation.rules import Kinds, Rules, spec_of
@@ -308,6 +309,7 @@ _DAEMON_STATUS = {
 KINDS: Kinds = {
     ("apps", "ControllerRevision"): Rules(create=revision, update=_revision_update),
     ("apps", "DaemonSet"): Rules(
+        warnings=of_template,
         create=daemon_set,
         update=_daemon_set_update,
         subresources={"status": _daemon_status},
@@ -315,6 +317,7 @@ KINDS: Kinds = {
         initial_status=_DAEMON_STATUS,
     ),
     ("apps", "Deployment"): Rules(
+        warnings=of_template,
         create=deployment,
         update=_deployment_update,
         subresources={"status": _deployment_status},
@@ -322,6 +325,7 @@ KINDS: Kinds = {
         generation=True,
     ),
     ("apps", "ReplicaSet"): Rules(
+        warnings=of_template,
         create=replica_set,
         update=_replica_set_update,
         subresources={"status": replicas_status},
@@ -329,6 +333,7 @@ KINDS: Kinds = {
         initial_status={"replicas": 0},
     ),
     ("apps", "StatefulSet"): Rules(
+        warnings=of_template,
         create=stateful_set,
         update=_stateful_set_update,
         subresources={"status": _stateful_status},

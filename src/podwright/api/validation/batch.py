@@ -8,6 +8,7 @@ from podwright.api.validation import schedules
 from podwright.api.validation.field_errors import invalid, non_negative, not_supported, required
 from podwright.api.validation.jobs import JOB, job_spec
 from podwright.api.validation.names import max_length
+from podwright.api.validation.pod_warnings import of_job_template
 from podwright.api.validation.rules import Kinds, Rules, spec_of
 
 _CONCURRENCY = ("Allow", "Forbid", "Replace")
@@ -60,6 +61,6 @@ def _update(errs: list[FieldError], new: Object, old: Object) -> None:
 
 
 KINDS: Kinds = {
-    ("batch", "CronJob"): Rules(create=_create, update=_update, generation=True),
+    ("batch", "CronJob"): Rules(create=_create, update=_update, warnings=of_job_template, generation=True),
     ("batch", "Job"): JOB,
 }

@@ -18,6 +18,7 @@ from podwright.api.validation.field_errors import (
 from podwright.api.validation.job_indexes import IndexesError, count_indexes, indexes
 from podwright.api.validation.label_selectors import label_selector, matches
 from podwright.api.validation.pod_spec import pod_template
+from podwright.api.validation.pod_warnings import of_template
 from podwright.api.validation.replication import NO_MATCH, template_labels
 from podwright.api.validation.rules import Rules, spec_of
 
@@ -417,6 +418,7 @@ def _prepare(obj: Object) -> None:
 
 JOB = Rules(
     create=job,
+    warnings=of_template,
     update=job_update,
     subresources={"status": job_status},
     prepare_create=_prepare,

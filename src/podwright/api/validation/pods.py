@@ -5,7 +5,7 @@ from __future__ import annotations
 from podwright.api.objects import Object, deepcopy
 from podwright.api.pods import compute_qos_class
 from podwright.api.status import FieldError
-from podwright.api.validation import containers, names, pod_annotations, pod_status, pod_updates
+from podwright.api.validation import containers, names, pod_annotations, pod_status, pod_updates, pod_warnings
 from podwright.api.validation.field_errors import forbidden, not_supported, required
 from podwright.api.validation.pod_spec import pod_spec
 from podwright.api.validation.rules import Rules, spec_of
@@ -196,6 +196,7 @@ POD = Rules(
     },
     prepare_create=prepare_create,
     prepare_update=prepare_update,
+    warnings=pod_warnings.of_pod,
     generation=True,
 )
 BINDING = Rules(name=names.subdomain_name, create=binding)

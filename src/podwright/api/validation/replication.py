@@ -6,6 +6,7 @@ from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation.field_errors import forbidden, invalid, non_negative, not_supported, required
 from podwright.api.validation.pod_spec import pod_template
+from podwright.api.validation.pod_warnings import of_template
 from podwright.api.validation.rules import Rules, spec_of
 
 NO_MATCH = "`selector` does not match template `labels`"
@@ -65,6 +66,7 @@ def _pod_template(errs: list[FieldError], obj: Object) -> None:
 
 REPLICATION_CONTROLLER = Rules(
     create=controller,
+    warnings=of_template,
     subresources={"status": replicas_status},
     generation=True,
     initial_status={"replicas": 0},

@@ -385,6 +385,25 @@ def _drop_node_ports(spec: Object, before: Object) -> None:
             port.pop("nodePort", None)
 
 
+def _warnings(new: Object, _old: Object | None) -> list[str]:
+    spec, said = spec_of(new), []
+    if _HINTS in ((new.get("metadata") or {}).get("annotations") or ()):
+        said.append(f"annotation {_HINTS} is deprecated, please use {_MODE} instead")
+    kind = spec.get("type")
+    if kind == "ClusterIP" and spec.get("clusterIP") == "None":
+        if spec.get("loadBalancerIP"):
+            said.append("spec.loadBalancerIP is ignored for headless services")
+        if spec.get("externalIPs"):
+            said.append("spec.externalIPs is ignored for headless services")
+        if spec.get("sessionAffinity") not in (None, "", "None"):
+            said.append("spec.SessionAffinity is ignored for headless services")
+    if kind == "ExternalName" and spec.get("externalIPs"):
+        said.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
+    if kind != "ExternalName" and spec.get("externalName"):
+        said.append('spec.externalName is ignored when spec.type is not "ExternalName"')
+    return said
+
+
 SERVICE = Rules(
     name=names.label_name,
     create=service,
@@ -392,5 +411,6 @@ SERVICE = Rules(
     subresources={"status": _status},
     prepare_create=_prepare,
     prepare_update=_prepare_update,
+    warnings=_warnings,
     initial_status={"loadBalancer": {}},
 )
