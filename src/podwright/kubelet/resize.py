@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from podwright.api import quantity
@@ -183,11 +184,11 @@ class Resizer:
                     message = f"Container {ctr['name']} resize requires restart"
                     work.kill(Kill(container.id, ctr["name"], message, start_again=True))
                     continue
-                resources = container_resources(pod, ctr, self._context.node.policy)
+                resources = container_resources(pod, ctr, self._context.node.policy, lift=True)
                 await self._context.runtime.update_container_resources(container.id, resources)
                 self._applied[container.id] = ctr.get("resources") or {}
             await self._context.runtime.update_pod_resources(
-                found.sandbox.id, pod_resources(pod, self._context.node.policy)
+                found.sandbox.id, pod_resources(pod, self._context.node.policy, lift=True)
             )
             self._in_progress = False
         except RuntimeFailure as failed:
@@ -196,8 +197,6 @@ class Resizer:
 
     async def _grow_pod(self, pod: Object, sandbox_id: str) -> None:
         """Lifts the Pod's limits while its containers change."""
-        from dataclasses import replace
-
         lifted = replace(pod_resources(pod, self._context.node.policy), memory_limit=-1, cpu_quota=-1)
         await self._context.runtime.update_pod_resources(sandbox_id, lifted)
 

@@ -50,7 +50,10 @@ def test_static_pod_is_named_for_its_node() -> None:
         ("kind: ConfigMap\napiVersion: v1", "kind must be Pod"),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: []}", "spec.containers"),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: 5}", "invalid pod"),
-        ("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: b, nonsense: 1}]}", "nonsense"),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: b, nonsense: 1}]}",
+            "nonsense",
+        ),
         (
             "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: b}],"
             " volumes: [{name: v, secret: {secretName: s}}]}",

@@ -4,7 +4,7 @@ Containers"); ``podwright.io/disk-*`` limits throttle disk I/O."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from podwright.api import quantity
 from podwright.api.objects import Object
@@ -65,8 +65,9 @@ def _hugepages(limits: Mapping[str, str]) -> dict[str, int]:
     return found
 
 
-def container_resources(pod: Object, ctr: Object, policy: CgroupPolicy) -> Resources:
-    """Of one container. Without a limit of its own it may use the Pod-level one."""
+def container_resources(pod: Object, ctr: Object, policy: CgroupPolicy, *, lift: bool = False) -> Resources:
+    """Of one container. Without a limit of its own it may use the Pod-level one. `lift`: what is not limited now may
+    have been before, so the limit is taken away."""
     resources = ctr.get("resources") or {}
     requests, limits = resources.get("requests") or {}, dict(resources.get("limits") or {})
     for name, amount in ((pod["spec"].get("resources") or {}).get("limits") or {}).items():
@@ -76,11 +77,13 @@ def container_resources(pod: Object, ctr: Object, policy: CgroupPolicy) -> Resou
     cpu = quantity.milli(requests["cpu"]) if "cpu" in requests else quantity.milli(
         (resources.get("limits") or {}).get("cpu", "0")
     )  # fmt: skip
-    memory = quantity.value(limits.get("memory", "0"))
+    unlimited = -1 if lift else 0
+    memory = quantity.value(limits.get("memory", "0")) or unlimited
+    limited = policy.cpu_quota and (cpu_limit > 0 or lift)
     return Resources(
         cpu_shares=shares(cpu),
-        cpu_quota=quota(cpu_limit, policy.cpu_period) if policy.cpu_quota else 0,
-        cpu_period=policy.cpu_period if policy.cpu_quota else 0,
+        cpu_quota=quota(cpu_limit, policy.cpu_period) if limited else 0,
+        cpu_period=policy.cpu_period if limited else 0,
         memory_limit=memory,
         memory_swap_limit=memory,
         oom_score_adj=qos.oom_score_adj(pod, ctr, policy.memory_capacity),
@@ -132,22 +135,21 @@ def _aggregate(pod: Object, which: str, *, need_all: bool) -> dict[str, str]:
     return total
 
 
-def pod_resources(pod: Object, policy: CgroupPolicy) -> Resources:
-    """Of the Pod's own cgroup, in which its containers' lie."""
+def pod_resources(pod: Object, policy: CgroupPolicy, *, lift: bool = False) -> Resources:
+    """Of the Pod's own cgroup, in which its containers' lie. `lift` as for a container."""
     requests, limits = pod_requests_limits(pod)
     level_disk = (pod["spec"].get("resources") or {}).get("limits") or {}
-    memory = quantity.value(limits.get("memory", "0"))
+    memory = quantity.value(limits.get("memory", "0")) or (-1 if lift else 0)
     cpu = quantity.milli(limits.get("cpu", "0"))
-    return replace(
-        Resources(
-            cpu_shares=shares(quantity.milli(requests.get("cpu", "0"))),
-            memory_limit=memory,
-            pids_limit=policy.pod_pids_limit,
-            hugepage_limits=_hugepages(limits),
-            disk=_disk({k: v for k, v in level_disk.items() if k.startswith(DISK_PREFIX)}, {}),
-        ),
-        cpu_quota=quota(cpu, policy.cpu_period) if policy.cpu_quota and cpu else -1,
-        cpu_period=policy.cpu_period,
+    limited = policy.cpu_quota and (cpu > 0 or lift)
+    return Resources(
+        cpu_shares=shares(quantity.milli(requests.get("cpu", "0"))),
+        memory_limit=memory,
+        pids_limit=max(0, policy.pod_pids_limit),
+        hugepage_limits=_hugepages(limits),
+        disk=_disk({k: v for k, v in level_disk.items() if k.startswith(DISK_PREFIX)}, {}),
+        cpu_quota=quota(cpu, policy.cpu_period) if limited else 0,
+        cpu_period=policy.cpu_period if limited else 0,
     )
 
 

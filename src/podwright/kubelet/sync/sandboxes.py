@@ -12,7 +12,7 @@ from podwright.client.events import WARNING
 from podwright.kubelet import pods
 from podwright.kubelet.containers import hosts_file, resolv_conf
 from podwright.kubelet.containers.host_identity import hostname_and_domain
-from podwright.kubelet.containers.resources import pod_resources
+from podwright.kubelet.containers.resources import pod_requests_limits, pod_resources
 from podwright.kubelet.containers.sandbox_config import sandbox_config
 from podwright.kubelet.sync.uncancelled import uncancelled
 from podwright.kubelet.user_namespaces import NoIdsLeft
@@ -65,7 +65,8 @@ async def run(context: WorkerContext, pod: Object, attempt: int) -> Sandbox:
         await asyncio.to_thread(_prepare, context, pod, config)
         sandbox = await uncancelled(context.runtime.run_pod_sandbox(config))
         context.cache.put_sandbox(sandbox)
-        await context.runtime.update_pod_resources(sandbox.id, pod_resources(pod, context.node.policy))
+        if any(pod_requests_limits(pod)) or context.node.policy.pod_pids_limit > 0:
+            await context.runtime.update_pod_resources(sandbox.id, pod_resources(pod, context.node.policy))
         write_hosts(context, pod, sandbox)
     except (RuntimeFailure, OSError) as failed:
         raise SandboxFailure(str(failed)) from failed
