@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import AsyncIterator, Sequence
 
 import orjson
 
 from podwright.api import status
+from podwright.api.calls import Call, WatchEvent
 from podwright.api.objects import Object
 from podwright.apiserver.cache.entries import Cached, Event
 from podwright.apiserver.encoding import Encoder, list_kind
@@ -24,28 +24,6 @@ from podwright.apiserver.routing import EMPTY_QUERY, Query, resolve
 
 _BACKLOG = 65536
 _BOOKMARK_SECONDS = 60.0
-
-
-class Call(Protocol):
-    """See client.transport.Call."""
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def query(self) -> Mapping[str, str]: ...
-    @property
-    def body(self) -> Any: ...
-    @property
-    def content_type(self) -> str: ...
-
-
-class WatchEvent(NamedTuple):
-    """The same as client.transport.WatchEvent."""
-
-    type: str
-    object: Object
 
 
 class _QueueSink:
@@ -104,6 +82,9 @@ class LocalEndpoint:
 
     async def call(self, call: Call, user: str, groups: Sequence[str]) -> Object:
         """Raises ApiError."""
+        if self._stopping.is_set():
+            await asyncio.sleep(0)
+            raise status.unavailable("the server is shutting down")
         reply = await self._pipeline.serve(self._request(call, user, groups))
         if isinstance(reply, One):
             return self._encoder.object_of(reply)
@@ -122,6 +103,10 @@ class LocalEndpoint:
 
     async def watch(self, call: Call, user: str, groups: Sequence[str]) -> AsyncIterator[WatchEvent]:
         """(type, object) pairs, compatible with client.transport.WatchEvent. Raises ApiError."""
+        if self._stopping.is_set():
+            # Who opens a watch again and again until it is cancelled must come to a point where it can be.
+            await asyncio.sleep(0)
+            raise status.unavailable("the server is shutting down")
         request = self._request(call, user, groups)
         if request.info.verb == "list":
             request.info.verb = "watch"

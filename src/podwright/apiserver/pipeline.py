@@ -114,12 +114,22 @@ def attributes(request: Request) -> Attributes:
         info.resource,
         info.subresource,
         info.namespace,
-        info.name,
+        info.name or _selected_name(request),
         info.path,
         True,
         request.query.get("labelSelector"),
         request.query.get("fieldSelector"),
     )
+
+
+def _selected_name(request: Request) -> str:
+    """A list or watch that a field selector narrows to one name asks for that object: who may only read it by name may
+    also watch it so."""
+    for term in request.query.get("fieldSelector").split(","):
+        field, _, value = term.replace("==", "=").partition("=")
+        if field == "metadata.name" and value and "!" not in field:
+            return value
+    return ""
 
 
 def _refusal(request: Request, decision: Decision) -> status.ApiError:

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
+from podwright.api.calls import (
+    APPLY_PATCH,
+    JSON,
+    JSON_PATCH,
+    MERGE_PATCH,
+    STRATEGIC_MERGE_PATCH,
+    Call,
+    WatchEvent,
+)
 from podwright.api.objects import Object
 
-JSON = "application/json"
-JSON_PATCH = "application/json-patch+json"
-MERGE_PATCH = "application/merge-patch+json"
-STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
-APPLY_PATCH = "application/apply-patch+yaml"
-
+__all__ = [
+    "APPLY_PATCH", "JSON", "JSON_PATCH", "MERGE_PATCH", "STRATEGIC_MERGE_PATCH",
+    "Call", "Handler", "InProcessTransport", "ServerUnreachable", "Transport", "WatchEvent",
+]  # fmt: skip
 
 class ServerUnreachable(Exception):
     """No API server answered. It is not known whether a write took effect."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One API call. `body` is the object (or list of JSON patch operations) itself, not its bytes."""
-
-    method: str
-    path: str
-    query: Mapping[str, str] = field(default_factory=dict)
-    body: Any = None
-    content_type: str = JSON
-
-
-class WatchEvent(NamedTuple):
-    """`type` is ADDED, MODIFIED, DELETED or BOOKMARK. The object is shared: never change it."""
-
-    type: str
-    object: Object
 
 
 class Transport(Protocol):

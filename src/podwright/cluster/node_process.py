@@ -79,10 +79,19 @@ class LocalNode:
     """One node of a local cluster: kubelet, its server, Service rules and DNS."""
 
     def __init__(
-        self, spec: ClusterSpec, layout: Layout, ranges: Ranges, name: str, client: Client, *, address: str
+        self,
+        spec: ClusterSpec,
+        layout: Layout,
+        ranges: Ranges,
+        name: str,
+        client: Client,
+        *,
+        network_client: Client,
+        address: str,
     ) -> None:
         self.name = name
         self._client = client
+        self._network_client = network_client
         self._layout = layout
         self._spec = spec
         self._ranges = ranges
@@ -126,14 +135,17 @@ class LocalNode:
         group.create_task(self._stop_server_at_end(), name="kubelet server")
         group.create_task(self._kubelet.run(), name=f"kubelet {self.name}")
         proxy = ServiceProxy(
-            self._client, node=self.name, table=services_table(self._spec, self.name), pod_cidr=str(self._ranges.pods)
+            self._network_client,
+            node=self.name,
+            table=services_table(self._spec, self.name),
+            pod_cidr=str(self._ranges.pods),
         )
         group.create_task(proxy.run(), name="services")
         await asyncio.to_thread(dns_interface.ensure, dns_link(self._ranges), self._ranges.cluster_dns)
-        dns = DnsServer(self._client, address=self._ranges.cluster_dns, upstreams=host_resolvers())
+        dns = DnsServer(self._network_client, address=self._ranges.cluster_dns, upstreams=host_resolvers())
         group.create_task(dns.run(), name="dns")
         if self._spec.nodes > 1:
-            routes = follow_nodes(self._client, node=self.name, cluster_cidr=str(self._ranges.pods))
+            routes = follow_nodes(self._network_client, node=self.name, cluster_cidr=str(self._ranges.pods))
             group.create_task(routes, name="routes")
 
     async def _stop_server_at_end(self) -> None:
@@ -177,18 +189,23 @@ async def _node(name: str, node: str, pipe: ReadyPipe, stop: asyncio.Event) -> N
     spec, layout, ranges = find_cluster(name)
     if node not in node_names(spec):
         raise ValueError(f"cluster {name} has no node {node!r}")
-    pki = Pki(layout.pki)
-    client = Client(
-        HttpsTransport(
-            [f"https://{ranges.bridge_address}:{spec.port}"],
-            ca_file=pki.ca.certificate,
-            certificate=(pki.directory / f"node-{node}.crt", pki.directory / f"node-{node}.key"),
-            user_agent=f"podwright kubelet {node}",
+
+    def client(certificate: str) -> Client:
+        pki = Pki(layout.pki)
+        return Client(
+            HttpsTransport(
+                [f"https://{ranges.bridge_address}:{spec.port}"],
+                ca_file=pki.ca.certificate,
+                certificate=(pki.directory / f"{certificate}.crt", pki.directory / f"{certificate}.key"),
+                user_agent=f"podwright {certificate}",
+            )
         )
-    )
+
+    own, network = client(f"node-{node}"), client("node-network")
     try:
         async with asyncio.TaskGroup() as group:
-            local = LocalNode(spec, layout, ranges, node, client, address=ranges.node_address(_number(node)))
+            address = ranges.node_address(_number(node))
+            local = LocalNode(spec, layout, ranges, node, own, network_client=network, address=address)
             await local.start(group)
             pipe.progress(f"{node} runs")
             await local.ready()
@@ -197,7 +214,8 @@ async def _node(name: str, node: str, pipe: ReadyPipe, stop: asyncio.Event) -> N
     except* loop.Stopped:
         log.info("asked to end: Pods keep running")
     finally:
-        await client.aclose()
+        await own.aclose()
+        await network.aclose()
     notify_systemd("STOPPING=1")
 
 

@@ -12,7 +12,7 @@ from podwright.apiserver.server import ApiServer
 from podwright.client.client import Client
 from podwright.client.https import HttpsTransport
 from podwright.client.transport import InProcessTransport
-from podwright.cluster import host, loop
+from podwright.cluster import host, loop, roles
 from podwright.cluster.down import find_cluster
 from podwright.cluster.layout import Layout
 from podwright.cluster.pki import Pki
@@ -72,6 +72,7 @@ class ServerProcess:
         self._pipe.progress("certificates are there")
         server = ApiServer(api_server_config(self._spec, self._layout, self._ranges))
         await server.start()
+        await roles.ensure(server)
         group.create_task(self._close_at_end(server), name="api server")
         self._pipe.progress(f"API server serves on port {self._spec.port}")
         return lambda user, groups: Client(InProcessTransport(server.local, user, groups))
@@ -79,7 +80,7 @@ class ServerProcess:
     @staticmethod
     async def _close_at_end(server: ApiServer) -> None:
         try:
-            await asyncio.Event().wait()
+            await server.wait()
         finally:
             await server.stop()
 
@@ -107,8 +108,15 @@ class ServerProcess:
     async def _start_node(self, group: asyncio.TaskGroup, clients: ClientFor) -> None:
         from podwright.cluster.node_process import LocalNode
 
-        client = clients(f"system:node:{self._node}", ("system:nodes",))
-        node = LocalNode(self._spec, self._layout, self._ranges, self._node, client, address=host.primary_address())
+        node = LocalNode(
+            self._spec,
+            self._layout,
+            self._ranges,
+            self._node,
+            clients(f"system:node:{self._node}", ("system:nodes",)),
+            network_client=clients(roles.NODE_NETWORK_USER, ()),
+            address=host.primary_address(),
+        )
         await node.start(group)
         self._pipe.progress(f"{self._node} runs")
         await node.ready()
@@ -132,6 +140,7 @@ def make_certificates(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> None
         pki.server(f"kubelet-{node}", f"system:node:{node}", [node, address, "127.0.0.1"], ["system:nodes"])
         if spec.nodes > 1:
             pki.client(f"node-{node}", f"system:node:{node}", ["system:nodes"])
+    pki.client("node-network", roles.NODE_NETWORK_USER)
 
 
 def api_server_config(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> ApiServerConfig:

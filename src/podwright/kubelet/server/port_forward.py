@@ -11,7 +11,14 @@ from typing import Any
 from aiohttp import web
 
 from podwright.kubelet.server.spdy.connection import ByteChannel, Connection, Stream
-from podwright.kubelet.server.upgrade import RawChannel, Upgraded, WebSocketChannel, asked_protocols, is_websocket
+from podwright.kubelet.server.upgrade import (
+    UPGRADED,
+    RawChannel,
+    Upgraded,
+    WebSocketChannel,
+    asked_protocols,
+    is_websocket,
+)
 from podwright.runtime.protocol import RuntimeFailure
 
 log = logging.getLogger(__name__)
@@ -32,6 +39,7 @@ async def serve(request: web.Request, dial: Dial) -> web.StreamResponse:
             return web.Response(status=400, text=f"the WebSocket must speak {TUNNEL_PROTOCOL}")
         websocket = web.WebSocketResponse(protocols=(TUNNEL_PROTOCOL,), max_msg_size=16 << 20, compress=False)
         await websocket.prepare(request)
+        request[UPGRADED] = True
         channel = WebSocketChannel(websocket)
         response: web.StreamResponse = websocket
     else:

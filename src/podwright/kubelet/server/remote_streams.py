@@ -10,7 +10,7 @@ from aiohttp import WSMsgType, web
 
 from podwright.api.objects import Object
 from podwright.kubelet.server.spdy.connection import Connection, Stream
-from podwright.kubelet.server.upgrade import RawChannel, Upgraded, asked_protocols, is_websocket
+from podwright.kubelet.server.upgrade import UPGRADED, RawChannel, Upgraded, asked_protocols, is_websocket
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
 _CLOSE = 255
@@ -63,6 +63,7 @@ async def open_streams(
             protocols=(chosen,) if chosen else (), heartbeat=None, max_msg_size=16 << 20, compress=False
         )
         await websocket.prepare(request)
+        request[UPGRADED] = True
         return WebSocketStreams(websocket, chosen or "channel.k8s.io", stdin=stdin)
     asked = asked_protocols(request, _SPDY_VERSION_HEADER)
     chosen = next((p for p in SPDY_PROTOCOLS if p in asked), None)

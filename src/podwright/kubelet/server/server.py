@@ -18,6 +18,7 @@ from podwright.api.objects import Object
 from podwright.kubelet.runtime_cache import PodRuntime
 from podwright.kubelet.server import access, port_forward, remote_command
 from podwright.kubelet.server.logs import LogOptions, read_log
+from podwright.kubelet.server.upgrade import UPGRADED, Upgraded
 from podwright.runtime.protocol import Container, ContainerRuntime, ContainerState, ExecSession, RuntimeFailure
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,11 @@ class KubeletServer:
             return web.Response(status=499)
         except Exception as failed:
             log.exception("%s %s", request.method, request.path)
+            if request.get(UPGRADED):
+                # The connection speaks no HTTP any more: all that is left to say is that it is over.
+                if request.transport is not None:
+                    request.transport.close()
+                return Upgraded()
             return web.Response(status=500, text=str(failed))
 
     async def _route(self, request: web.Request) -> web.StreamResponse:

@@ -11,6 +11,9 @@ from aiohttp import WSMsgType, web
 
 _HIGH_WATER = 1 << 20
 
+UPGRADED = "podwright.upgraded"
+"""Set on a request once its connection has switched protocols."""
+
 
 class RawChannel(asyncio.Protocol):
     """The connection of `request`, taken over from the HTTP server after 101 Switching Protocols was sent."""
@@ -19,6 +22,7 @@ class RawChannel(asyncio.Protocol):
         transport: Any = request.transport
         if transport is None:
             raise ConnectionResetError("the client is gone")
+        self._request = request
         self._transport = transport
         self._server_protocol = request.protocol
         self._received: deque[bytes] = deque()
@@ -31,6 +35,7 @@ class RawChannel(asyncio.Protocol):
     def start(self, headers: Mapping[str, str]) -> None:
         """Switches protocols, with these response headers."""
         lines = ["HTTP/1.1 101 Switching Protocols", *(f"{name}: {value}" for name, value in headers.items())]
+        self._request[UPGRADED] = True
         early = getattr(self._server_protocol, "_message_tail", b"")
         if early:
             self.data_received(early)

@@ -1,5 +1,5 @@
-"""The interface that holds the cluster's DNS address on a node: a dummy, so that the address is the node's own and
-goes with the interface."""
+"""The interface that holds the cluster's DNS address on a node: a bridge without ports (kernels without the dummy driver
+have that too), so that the address is the node's own and goes with the interface."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 def ensure(interface: str, address: str) -> None:
     """Makes the interface with the address if it is not there. Raises OSError."""
     if not Path(f"/sys/class/net/{interface}").exists():
-        _batch(f"link add {interface} type dummy", f"addr add {address}/32 dev {interface}", f"link set {interface} up")
+        _batch(f"link add {interface} type bridge", f"addr add {address}/32 dev {interface}", f"link set {interface} up")
 
 
 def remove(interface: str) -> None:

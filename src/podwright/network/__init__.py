@@ -1,0 +1,1 @@
+"""Networking between Pods: routes, Services, DNS and network policy of one node."""
