@@ -21,7 +21,8 @@ from leaks import none_left
 
 from podwright.api import defaulting, objects
 from podwright.api.objects import Object
-from podwright.api.resources import CONFIGMAPS, PODS
+from podwright.api.resources import CONFIGMAPS, EVENTS, PODS
+from podwright.client.client import Client
 from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.kubelet import Kubelet
 from podwright.network.routed import RoutedPodNetwork
@@ -79,12 +80,13 @@ class _Runtime(OciRuntime):
 class KubeletNode:
     """`kill` and `start` are what a restart of our process is."""
 
-    def __init__(self, mark: str, images: ImageStore, **config: Any) -> None:
+    def __init__(self, mark: str, images: ImageStore, api: Any = None, **config: Any) -> None:
         self.mark = mark
         self.images = images
         self.state = Path("/var/lib/podwright") / mark / "nodes" / NODE
         self.run = Path("/run/podwright") / mark / NODE
-        self.api = FakeApi()
+        self.api: Any = api or FakeApi()
+        self.user: Client = getattr(self.api, "admin", self.api.client)
         defaults: dict[str, Any] = {
             "node_ips": ("10.213.8.1",),
             "crash_loop_initial": 0.2,
@@ -137,9 +139,11 @@ class KubeletNode:
         await self.start()
 
     async def destroy(self) -> None:
-        for key in [k for k in self.api.objects if k[0] == "pods"]:
+        for pod in await self.user.items(PODS):
             with contextlib.suppress(Exception):
-                await self.api.client.delete(PODS, key[2], namespace=key[1], grace_period_seconds=1)
+                await self.user.delete(
+                    PODS, objects.name(pod), namespace=objects.namespace(pod), grace_period_seconds=1
+                )
         if self._task is not None:
             with contextlib.suppress(AssertionError):
                 await self.until(lambda: not any(self.config.pods_dir.iterdir()), 15)
@@ -149,11 +153,11 @@ class KubeletNode:
         await self.runtime.destroy()
 
     async def create(self, pod: Object) -> Object:
-        return await self.api.client.create(PODS, pod)
+        return await self.user.create(PODS, pod)
 
     async def config_map(self, name: str, **data: str) -> None:
         obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": data}
-        await self.api.client.create(CONFIGMAPS, obj)
+        await self.user.create(CONFIGMAPS, obj)
 
     def pod(self, name: str = "web") -> Object | None:
         return self.api.find(PODS, name)
@@ -167,8 +171,8 @@ class KubeletNode:
                     await asyncio.sleep(0.005)
                 return found
         except TimeoutError:
-            known = [o for k, o in self.api.objects.items() if k[0] == "pods"]
-            events = [(o["reason"], o["message"]) for k, o in self.api.objects.items() if k[0] == "events"]
+            known = await self.user.items(PODS)
+            events = [(o["reason"], o["message"]) for o in await self.user.items(EVENTS)]
             raise AssertionError(f"not in time; Pods: {known}; events: {events}") from None
 
     async def until_pod(self, condition: Callable[[Object], Any], name: str = "web", seconds: float = 10.0) -> Object:

@@ -20,7 +20,7 @@ async def test_life_and_death(node: KubeletNode) -> None:
     hostname = await node.sh("hostname; cat /etc/hosts; hostname -i", name="a")
     assert hostname.startswith("web\n") and f"{pod['status']['podIP']}\tweb" in hostname
     began = time.monotonic()
-    await node.api.client.delete(PODS, "web", namespace="default")
+    await node.user.delete(PODS, "web", namespace="default")
     await node.until(lambda: node.pod() is None)
     print("gone after", time.monotonic() - began)
 
@@ -54,12 +54,12 @@ async def test_environment(node: KubeletNode) -> None:
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hidden", "namespace": "default"},
         "data": {"word": "c2VzYW1l"},
     }  # fmt: skip
-    await node.api.client.create(SECRETS, secret)
+    await node.user.create(SECRETS, secret)
     service = {
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "data-base", "namespace": "default"},
         "spec": {"clusterIP": "10.96.0.5", "ports": [{"port": 5432, "protocol": "TCP"}]},
     }  # fmt: skip
-    await node.api.client.create(SERVICES, service)
+    await node.user.create(SERVICES, service)
     env = [
         {"name": "PLAIN", "value": "p"},
         {"name": "JOINED", "value": "$(PLAIN)-$(DATA_BASE_SERVICE_HOST)-$(NONE)-$$(PLAIN)"},
@@ -240,6 +240,6 @@ async def test_hooks_and_order_of_the_end(node: KubeletNode) -> None:
     pod = await node.until_ready()
     assert objects.condition_is_true(pod, "Initialized")
     assert (shared / "begun").read_text() == "begun\n"
-    await node.api.client.delete(PODS, "web", namespace="default", grace_period_seconds=5)
+    await node.user.delete(PODS, "web", namespace="default", grace_period_seconds=5)
     await node.until(lambda: node.pod() is None)
     assert (shared / "order").read_text() == "stopping\nmain\nside\n"
