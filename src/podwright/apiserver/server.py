@@ -19,7 +19,9 @@ from podwright.api.resources import (
     Resource,
     served,
 )
-from podwright.apiserver import admission, authentication, authorization, bootstrap, collector
+from podwright.apiserver import admission, authentication, authorization, bootstrap, collector, encryption
+from podwright.apiserver.admission import priority
+from podwright.apiserver.audit import Auditor, LogFile, Policy
 from podwright.apiserver.cache.entries import Event
 from podwright.apiserver.cache.feed import Feed
 from podwright.apiserver.config import ApiServerConfig
@@ -28,6 +30,7 @@ from podwright.apiserver.crd.establishing import DefinitionStrategy
 from podwright.apiserver.crd.serving import CustomResources
 from podwright.apiserver.discovery.pages import Discovery
 from podwright.apiserver.encoding import Encoder
+from podwright.apiserver.encryption import EncryptedStore
 from podwright.apiserver.exchange import Request
 from podwright.apiserver.flowcontrol import Classifier
 from podwright.apiserver.handlers import Handlers
@@ -77,8 +80,10 @@ class ApiServer:
     ) -> None:
         self.config = config
         self.now = now
-        self.store = store if store is not None else open_store(config.store_url)
         self.table = served(legacy=config.legacy_versions)
+        self.store: Store = store if store is not None else open_store(config.store_url)
+        if config.encryption_config is not None:
+            self.store = EncryptedStore(self.store, encryption.rules_of(config.encryption_config), self.table)
         paths = [self.table.storage_row(row).storage_path for row in self.table if "list" in row.verbs]
         self.feed = Feed(self.store, now, dict.fromkeys(paths))
         self.registry = Registry(
@@ -93,7 +98,8 @@ class ApiServer:
         self.writer = SystemWriter(self.registry)
         configured_authorizer = authorization.build(config, self.objects)
         configured_authenticator = authentication.build(config, self.objects)
-        self.registry.admission = admission.build(config, self.objects, self.writer, configured_authorizer)
+        self.admission = admission.build(config, self.objects, self.writer, configured_authorizer, self.table)
+        self.registry.admission = self.admission
         self.printers = Printers(now)
         self.encoder = Encoder(self.registry, self.printers)
         self.streaming = Streaming(config, self.objects, self.registry.admission)
@@ -210,13 +216,14 @@ class ApiServer:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(bootstrap.policy(self.writer, self.objects))
             tasks.create_task(bootstrap.flow_control(self.writer, self.objects))
+            tasks.create_task(priority.ensure_classes(self.writer, self.objects))
         await bootstrap.client_authentication(self.writer, self.objects, self.config)
 
     async def _listen(self) -> None:
         config = self.config
         frontend = Frontend(
             self.pipeline, self.encoder, self.metrics, now=self.now, max_body=config.max_body, flow=self.flows.of,
-            stopping=self._stopping, row_of=self.handlers.row,
+            stopping=self._stopping, row_of=self.handlers.row, audited=self._auditor(),
         )
         self._http = Server(frontend, max_body=config.max_body + 1)
         loop = asyncio.get_running_loop()
@@ -226,6 +233,12 @@ class ApiServer:
         )
         self.port = self._listener.sockets[0].getsockname()[1]
         await bootstrap.kubernetes_service(self.writer, self.objects, config, self.port)
+
+    def _auditor(self) -> Auditor | None:
+        config = self.config
+        if config.audit_policy is None or config.audit_log is None:
+            return None
+        return Auditor(Policy.from_file(config.audit_policy), LogFile(config.audit_log), clock=self.now)
 
     async def wait(self) -> None:
         """Until the server is stopped. Raises what made it fail (a store that broke for good)."""
@@ -257,4 +270,5 @@ class ApiServer:
             background.cancel()
             await asyncio.wait((background,))
         await self.streaming.close()
+        await self.admission.close()
         await self.store.close()
