@@ -272,8 +272,8 @@ def _stored(errs: list[FieldError], stored: list[str], versions: list[Object]) -
         if name not in known:
             said = (
                 f"missing from spec.versions; {name} was previously a storage version, and must remain in "
-                f"spec.versions until a storage migration ensures no data remains persisted in {name} and removes {name} from "
-                "status.storedVersions"
+                f"spec.versions until a storage migration ensures no data remains persisted in {name} and removes "
+                f"{name} from status.storedVersions"
             )
             errs.append(invalid(f"{field}[{i}]", name, said))
 
