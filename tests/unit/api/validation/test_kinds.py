@@ -694,7 +694,7 @@ def test_a_job_selects_its_own_pods() -> None:
 
 
 def test_string_data_joins_data() -> None:
-    obj = new("v1/Secret", **{"stringData": {"s": "x"}})
+    obj = new("v1/Secret", stringData={"s": "x"})
     validation.prepare_for_create(row("v1/Secret"), obj)
     assert obj["data"] == {"k": "dg==", "s": "eA=="}
     assert "stringData" not in obj

@@ -23,12 +23,14 @@ from podwright.api.validation.field_errors import (
 
 PORTS = "must be between 1 and 65535, inclusive"
 LABEL = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an "
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
+    "with an "
     "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
 SUBDOMAIN = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+    "and end "
     "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
@@ -374,7 +376,9 @@ CASES: dict[str, tuple[Object, FieldError]] = {
     "apparmor": (
         ctr(securityContext={"appArmorProfile": {"type": "RuntimeDefault", "localhostProfile": "x"}}),
         invalid(
-            f"{C}.securityContext.appArmorProfile.localhostProfile", "x", "can only be set when AppArmor type is Localhost"
+            f"{C}.securityContext.appArmorProfile.localhostProfile",
+            "x",
+            "can only be set when AppArmor type is Localhost",
         ),
     ),
     "sysctl name": (
@@ -580,7 +584,8 @@ CASES: dict[str, tuple[Object, FieldError]] = {
         invalid(
             "spec.nodeSelector",
             "a b",
-            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start "
+            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
+            "must start "
             "and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
             "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
         ),
@@ -822,7 +827,10 @@ def test_nothing_else_may_change() -> None:
 
 
 def test_containers_may_not_be_added() -> None:
-    _, errs = changed(stored(pod()), lambda o: o["spec"]["containers"].append({**o["spec"]["containers"][0], "name": "d"}))
+    def append(o: Object) -> None:
+        o["spec"]["containers"].append({**o["spec"]["containers"][0], "name": "d"})
+
+    _, errs = changed(stored(pod()), append)
     assert errs == [forbidden("spec.containers", "pod updates may not add or remove containers")]
 
 
@@ -954,7 +962,8 @@ def test_a_whole_pod_may_be_resized() -> None:
 def test_static_pods_are_left_alone() -> None:
     old = stored(pod({"nodeName": "n"}, annotations={MIRROR: "x"}))
     assert changed(old, lambda o: None, "resize")[1] == [forbidden("", "static pods cannot be resized")]
-    expected = forbidden("metadata.annotations[kubernetes.io/config.mirror]", "may not remove or update mirror pod annotation")
+    path = "metadata.annotations[kubernetes.io/config.mirror]"
+    expected = forbidden(path, "may not remove or update mirror pod annotation")
     assert expected in changed(old, lambda o: o["metadata"].pop("annotations"))[1]
 
 
@@ -1001,7 +1010,8 @@ WARNINGS: dict[str, tuple[Object, str]] = {
     ),
     "annotation": (
         pod(annotations={"security.alpha.kubernetes.io/sysctls": "x"}),
-        "metadata.annotations[security.alpha.kubernetes.io/sysctls]: non-functional in v1.11+; use the \"sysctls\" field "
+        "metadata.annotations[security.alpha.kubernetes.io/sysctls]: non-functional in v1.11+; use the "
+        "\"sysctls\" field "
         "instead",
     ),
     "volume": (
@@ -1024,7 +1034,10 @@ WARNINGS: dict[str, tuple[Object, str]] = {
         ctr(ports=[{"containerPort": 1, "protocol": "TCP"}, {"containerPort": 1, "protocol": "TCP"}]),
         "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
     ),
-    "selector": (spread(), "spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod"),
+    "selector": (
+        spread(),
+        "spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod",
+    ),
 }
 
 
