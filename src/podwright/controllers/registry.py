@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from podwright.controllers.cronjob import CronJobController
+from podwright.controllers.daemonset import DaemonSetController
 from podwright.controllers.deployment import DeploymentController
 from podwright.controllers.endpoints import (
     EndpointsController,
@@ -10,6 +12,7 @@ from podwright.controllers.endpoints import (
 )
 from podwright.controllers.frame import Controller
 from podwright.controllers.garbage_collector import GarbageCollector
+from podwright.controllers.job import JobController
 from podwright.controllers.namespaces import NamespaceController
 from podwright.controllers.node_ipam import NodeIpamController
 from podwright.controllers.node_lifecycle import NodeLifecycleController
@@ -17,7 +20,9 @@ from podwright.controllers.pod_gc import PodGarbageCollector
 from podwright.controllers.replicaset import ReplicaSetController, ReplicationController
 from podwright.controllers.root_ca_publisher import RootCAPublisher
 from podwright.controllers.service_accounts import ServiceAccountController
+from podwright.controllers.statefulset import StatefulSetController
 from podwright.controllers.taint_eviction import TaintEvictionController
+from podwright.controllers.ttl_after_finished import TTLAfterFinishedController
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     ServiceAccountController,
@@ -26,6 +31,11 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ReplicaSetController,
     ReplicationController,
     DeploymentController,
+    DaemonSetController,
+    StatefulSetController,
+    JobController,
+    CronJobController,
+    TTLAfterFinishedController,
     EndpointsController,
     EndpointSliceController,
     EndpointSliceMirroringController,

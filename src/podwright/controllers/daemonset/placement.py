@@ -1,0 +1,124 @@
+"""On which nodes a DaemonSet's Pods belong, and how a Pod is tied to its node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from podwright.api import objects
+from podwright.api.objects import Object, deepcopy
+from podwright.controllers import pods, taints
+
+_DEFAULTS: tuple[tuple[str, str], ...] = (
+    (taints.NOT_READY, taints.NO_EXECUTE),
+    (taints.UNREACHABLE, taints.NO_EXECUTE),
+    (taints.DISK_PRESSURE, taints.NO_SCHEDULE),
+    (taints.MEMORY_PRESSURE, taints.NO_SCHEDULE),
+    (taints.PID_PRESSURE, taints.NO_SCHEDULE),
+    (taints.UNSCHEDULABLE, taints.NO_SCHEDULE),
+)
+
+
+def tolerations(spec: Object) -> list[Object]:
+    """The template's, and those every daemon has: it serves its node in whatever state that is."""
+    wanted = list(_DEFAULTS)
+    if spec.get("hostNetwork"):
+        wanted.append((taints.NETWORK_UNAVAILABLE, taints.NO_SCHEDULE))
+    found = list(spec.get("tolerations") or ())
+    for key, effect in wanted:
+        toleration = {"key": key, "operator": "Exists", "effect": effect}
+        if toleration not in found:
+            found.append(toleration)
+    return found
+
+
+def judge(template: Object, node: Object) -> tuple[bool, bool]:
+    """(a Pod should run on the node, one that runs there may go on)."""
+    spec = template.get("spec") or {}
+    if spec.get("nodeName") and spec["nodeName"] != objects.name(node):
+        return False, False
+    if not fits_affinity(spec, node):
+        return False, False
+    tolerated = tolerations(spec)
+    hard = [t for t in taints.of(node) if t.get("effect") in (taints.NO_SCHEDULE, taints.NO_EXECUTE)]
+    if taints.untolerated(hard, tolerated) is None:
+        return True, True
+    evicting = taints.untolerated(taints.no_execute(node), tolerated) is not None
+    return False, not evicting
+
+
+def fits_affinity(spec: Object, node: Object) -> bool:
+    """nodeSelector and required node affinity."""
+    labels = objects.labels(node)
+    if any(labels.get(k) != v for k, v in (spec.get("nodeSelector") or {}).items()):
+        return False
+    affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    )
+    if affinity is None:
+        return True
+    return matches_terms(affinity.get("nodeSelectorTerms") or (), node)
+
+
+def matches_terms(terms: Any, node: Object) -> bool:
+    """Any of a NodeSelector's terms; a term without requirements matches nothing."""
+    labels, fields = objects.labels(node), {"metadata.name": objects.name(node)}
+    for term in terms:
+        expressions, on_fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
+        if not expressions and not on_fields:
+            continue
+        if all(_holds(e, labels) for e in expressions) and all(_holds(e, fields) for e in on_fields):
+            return True
+    return False
+
+
+def _holds(requirement: Object, values: dict[str, str]) -> bool:
+    key: str = requirement.get("key", "")
+    wanted: list[str] = requirement.get("values") or []
+    present = key in values
+    tests: dict[str, Callable[[], bool]] = {
+        "In": lambda: present and values[key] in wanted,
+        "NotIn": lambda: not present or values[key] not in wanted,
+        "Exists": lambda: present,
+        "DoesNotExist": lambda: not present,
+        "Gt": lambda: present and bool(wanted) and _greater(values[key], wanted[0]),
+        "Lt": lambda: present and bool(wanted) and _greater(wanted[0], values[key]),
+    }
+    test = tests.get(requirement.get("operator", ""))
+    return test is not None and test()
+
+
+def _greater(first: str, second: str) -> bool:
+    try:
+        return int(first) > int(second)
+    except ValueError:
+        return False
+
+
+def tie(pod: Object, node: str) -> Object:
+    """The Pod with its node in a required node affinity (the scheduler binds it there) and a daemon's tolerations."""
+    tied = deepcopy(pod)
+    spec = tied["spec"]
+    spec["tolerations"] = tolerations(spec)
+    affinity = spec.setdefault("affinity", {}).setdefault("nodeAffinity", {})
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    fields = [{"key": "metadata.name", "operator": "In", "values": [node]}]
+    terms = [{**term, "matchFields": fields} for term in required.get("nodeSelectorTerms") or ()]
+    affinity["requiredDuringSchedulingIgnoredDuringExecution"] = {
+        "nodeSelectorTerms": terms or [{"matchFields": fields}]
+    }
+    return tied
+
+
+def node_of(pod: Object) -> str:
+    """The node that the Pod is on, or is tied to."""
+    bound = pods.node_name(pod)
+    if bound:
+        return bound
+    affinity = ((pod.get("spec") or {}).get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    for term in required.get("nodeSelectorTerms") or ():
+        for field in term.get("matchFields") or ():
+            if field.get("key") == "metadata.name" and field.get("operator") == "In" and len(field["values"]) == 1:
+                return str(field["values"][0])
+    return ""
