@@ -82,14 +82,22 @@ def expect_kind(obj: Object, kind: str, api_version: str) -> None:
 
 
 def checked(
-    schema: Schema, request: Request, kind: str, version: str, obj: Object, options: WriteOptions
+    schema: Schema,
+    request: Request,
+    kind: str,
+    version: str,
+    obj: Object,
+    options: WriteOptions,
+    *,
+    as_sent: bool = False,
 ) -> Object:
-    """Types and unknown fields, by the fieldValidation level; gives the object as decoding keeps it.
+    """Types and unknown fields, by the fieldValidation level; gives the object as decoding keeps it, or with `as_sent`
+    with the zeros that it states (an apply owns those too).
 
     Raises:
         ApiError: 400 for a wrong type, and with Strict for unknown or doubled fields.
     """
-    found = typecheck.check(schema, obj)
+    found = typecheck.check(schema, obj, as_sent=as_sent)
     prefix = f'{kind} in version "{version}" cannot be handled as a {kind}: '
     if found.errors:
         raise status.bad_request(prefix + found.errors[0])
