@@ -8,10 +8,10 @@ from decimal import Decimal
 
 from podwright.api import quantity
 from podwright.api.objects import Object
+from podwright.api.pod_totals import total
 from podwright.api.quantity import parse
 from podwright.api.resources import LIMITRANGES
 from podwright.apiserver.admission.chain import Plugin
-from podwright.apiserver.admission.pod_resources import total
 from podwright.apiserver.admission.refusals import aggregated, forbidden
 from podwright.apiserver.requests import AdmissionRequest, Objects
 

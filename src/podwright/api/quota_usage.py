@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from podwright.api.objects import Object, parse_time
+from podwright.api.pod_totals import Amounts, total
 from podwright.api.quantity import parse
 from podwright.api.resources import Resource
-from podwright.apiserver.admission.pod_resources import Amounts, total
 
 ONE = Decimal(1)
 COMPUTE = frozenset({"cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"})
