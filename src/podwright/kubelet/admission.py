@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from podwright.api import quantity
+from podwright.api import node_affinity, quantity, taints
 from podwright.api.objects import Object
-from podwright.kubelet import pods, qos
-from podwright.kubelet.containers.resources import pod_requests_limits
-from podwright.kubelet.containers.sandbox_config import port_mappings
+from podwright.api.pods import BEST_EFFORT, host_ports, qos_class, requests
+from podwright.kubelet import pods
 from podwright.kubelet.containers.security import apparmor_required
-from podwright.kubelet.node.affinity import node_matches, tolerates
 
 _SAFE_SYSCTLS = frozenset(
     (
@@ -75,10 +73,10 @@ def _pressure(pod: Object, node: NodeView) -> Refusal | None:
     if not node.pressure or pods.is_critical(pod):
         return None
     if node.pressure == {"MemoryPressure"}:
-        if qos.qos_class(pod) != qos.BEST_EFFORT:
+        if qos_class(pod) != BEST_EFFORT:
             return None
-        pressure: Object = {"key": "node.kubernetes.io/memory-pressure", "effect": "NoSchedule"}
-        if tolerates(pod["spec"].get("tolerations"), pressure):
+        pressure: Object = {"key": taints.MEMORY_PRESSURE, "effect": "NoSchedule"}
+        if taints.is_tolerated(pressure, pod["spec"].get("tolerations") or ()):
             return None
     names = " ".join(sorted(node.pressure))
     return Refusal("Evicted", f"The node had condition: [{names}]. ")
@@ -118,45 +116,41 @@ def _apparmor(pod: Object, node: NodeView) -> Refusal | None:
 
 
 def _predicates(pod: Object, node: NodeView) -> Refusal | None:
-    if not node_matches(pod, node.labels, node.name):
+    if not node_affinity.required(pod).matches_labels(node.labels, node.name):
         return Refusal("NodeAffinity", "Predicate NodeAffinity failed")
-    if not pods.is_static(pod):
-        for taint in node.taints:
-            if taint.get("effect") == "NoExecute" and not tolerates(pod["spec"].get("tolerations"), taint):
-                return Refusal("TaintToleration", "Predicate TaintToleration failed")
+    tolerations = pod["spec"].get("tolerations") or ()
+    if not pods.is_static(pod) and taints.untolerated(node.taints, tolerations, ("NoExecute",)) is not None:
+        return Refusal("TaintToleration", "Predicate TaintToleration failed")
     return None
 
 
 def _ports(pod: Object, others: Sequence[Object]) -> Refusal | None:
-    taken = {(p.protocol, p.host_port, p.host_ip) for other in others for p in port_mappings(other)}
-    for port in port_mappings(pod):
-        for protocol, number, ip in taken:
-            same_address = ip == port.host_ip or ip in ("", "0.0.0.0") or port.host_ip in ("", "0.0.0.0")
-            if (protocol, number) == (port.protocol, port.host_port) and same_address:
+    taken = {port for other in others for port in host_ports(other)}
+    for protocol, ip, number in host_ports(pod):
+        for known_protocol, known_ip, known_number in taken:
+            same_address = ip == known_ip or "0.0.0.0" in (ip, known_ip)
+            if (protocol, number) == (known_protocol, known_number) and same_address:
                 return Refusal("NodePorts", "Predicate NodePorts failed")
     return None
 
 
 def _resources(pod: Object, others: Sequence[Object], node: NodeView) -> Refusal | None:
     """By what fits the node. Critical Pods are refused too: making room for them is eviction's work."""
-    count = len(others)
-    if count + 1 > int(node.allocatable.get("pods", "110")):
-        return _out_of("pods", 1, count, int(node.allocatable.get("pods", "110")))
-    wanted, _ = pod_requests_limits(pod)
-    used: dict[str, str] = {}
+    limit = int(node.allocatable.get("pods", "110"))
+    if len(others) + 1 > limit:
+        return _out_of("pods", 1, len(others), limit)
+    used: dict[str, int] = {}
     for other in others:
-        for name, amount in pod_requests_limits(other)[0].items():
-            used[name] = quantity.add(used[name], amount) if name in used else amount
-    for name, amount in wanted.items():
+        for name, amount in requests(other, for_scheduling=False).items():
+            used[name] = used.get(name, 0) + amount
+    for name, amount in requests(pod, for_scheduling=False).items():
         if name not in node.allocatable and name not in _HOST_RESOURCES:
             # Not known to this node: whoever advertised it counts it.
             continue
-        have = node.allocatable.get(name, "0")
-        if quantity.parse(amount) == 0:
-            continue
-        if quantity.parse(amount) + quantity.parse(used.get(name, "0")) > quantity.parse(have):
-            scale = quantity.milli if name == "cpu" else quantity.value
-            return _out_of(name, scale(amount), scale(used.get(name, "0")), scale(have))
+        scale = quantity.milli if name == "cpu" else quantity.value
+        have = scale(node.allocatable.get(name, "0"))
+        if amount > 0 and amount + used.get(name, 0) > have:
+            return _out_of(name, amount, used.get(name, 0), have)
     return None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from podwright.api import objects
 from podwright.api.objects import Object
-from podwright.kubelet import qos
+from podwright.api.pods import qos_class
 from podwright.kubelet.containers import termination_message
 from podwright.kubelet.runtime_cache import PodRuntime
 from podwright.kubelet.status.container_statuses import ContainerFacts
@@ -59,7 +59,7 @@ class StatusMaker:
             "phase": "Failed",
             "reason": self.verdict.reason,
             "message": f"Pod was rejected: {self.verdict.message}",
-            "qosClass": qos.qos_class(pod),
+            "qosClass": qos_class(pod),
             "startTime": previous.get("startTime") or objects.format_time(self.context.clock.now()),
             "conditions": previous.get("conditions") or [],
         }

@@ -1,57 +1,17 @@
-"""Quality of service: the class of a Pod, and what the kernel's OOM killer is told of it.
+"""What the kernel's OOM killer is told of a Pod, by its quality of service.
 
 The rules are those of the documentation pages "Pod Quality of Service Classes" and "Node-pressure Eviction".
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from podwright.api import quantity
 from podwright.api.objects import Object
+from podwright.api.pods import BEST_EFFORT, GUARANTEED, qos_class
 from podwright.kubelet import pods
 
-GUARANTEED = "Guaranteed"
-BURSTABLE = "Burstable"
-BEST_EFFORT = "BestEffort"
-
-_COUNTED = ("cpu", "memory")
 _GUARANTEED_OOM = -997
 _BEST_EFFORT_OOM = 1000
-
-
-def qos_class(pod: Object) -> str:
-    """The class by requests and limits for CPU and memory; once written in the status it never changes."""
-    written = (pod.get("status") or {}).get("qosClass")
-    return str(written) if written else computed_class(pod)
-
-
-def computed_class(pod: Object) -> str:
-    level = pod["spec"].get("resources")
-    if level and any(level.get(which) for which in ("requests", "limits")):
-        return _class([level])
-    return _class([c.get("resources") or {} for c in (*pods.containers(pod), *pods.init_containers(pod))])
-
-
-def _class(sets: list[Object]) -> str:
-    requests: dict[str, Decimal] = {}
-    limits: dict[str, Decimal] = {}
-    guaranteed = True
-    for resources in sets:
-        for name, text in (resources.get("requests") or {}).items():
-            if name in _COUNTED and quantity.parse(text) > 0:
-                requests[name] = requests.get(name, Decimal(0)) + quantity.parse(text)
-        limited = set()
-        for name, text in (resources.get("limits") or {}).items():
-            if name in _COUNTED and quantity.parse(text) > 0:
-                limited.add(name)
-                limits[name] = limits.get(name, Decimal(0)) + quantity.parse(text)
-        guaranteed = guaranteed and len(limited) == len(_COUNTED)
-    if not requests and not limits:
-        return BEST_EFFORT
-    if guaranteed and requests == limits:
-        return GUARANTEED
-    return BURSTABLE
 
 
 def oom_score_adj(pod: Object, ctr: Object, memory_capacity: int) -> int:

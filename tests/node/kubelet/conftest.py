@@ -156,7 +156,8 @@ class KubeletNode:
         return await self.user.create(PODS, pod)
 
     async def config_map(self, name: str, **data: str) -> None:
-        obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": data}
+        meta = {"name": name, "namespace": "default"}
+        obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
         await self.user.create(CONFIGMAPS, obj)
 
     def pod(self, name: str = "web") -> Object | None:

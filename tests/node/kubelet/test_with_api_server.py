@@ -145,7 +145,7 @@ async def test_a_new_kubelet_finds_node_and_pods(node: KubeletNode) -> None:
     await node.until_ready()
     pid = node.container().pid
     await node.restart()
-    await node.until(lambda: node.kubelet.node.registered.is_set())
+    await node.until(node.kubelet.node.registered.is_set)
     await node.until(lambda: node.kubelet.find_container("default", "web", "main"))
     assert node.container().pid == pid
     await node.user.delete(PODS, "web", namespace="default")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from podwright.api import quantity
 from podwright.api.objects import Object
+from podwright.api.pods import BEST_EFFORT, BURSTABLE, qos_class
 from podwright.kubelet import pods, qos
 from podwright.runtime.protocol import DiskLimits, Resources
 
@@ -155,6 +156,5 @@ def pod_resources(pod: Object, policy: CgroupPolicy, *, lift: bool = False) -> R
 
 def qos_cgroup(pod: Object, root: str) -> str:
     """The parent cgroup of the Pod's containers: Guaranteed Pods at the top, the others below their class."""
-    kind = qos.qos_class(pod)
-    middle = {qos.BURSTABLE: "/burstable", qos.BEST_EFFORT: "/besteffort"}.get(kind, "")
+    middle = {BURSTABLE: "/burstable", BEST_EFFORT: "/besteffort"}.get(qos_class(pod), "")
     return f"{root}{middle}/pod{pod['metadata']['uid']}"

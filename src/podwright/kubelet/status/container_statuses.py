@@ -100,6 +100,8 @@ def _from_runtime(
     elif before is not None:
         status["lastState"] = _last_state_of(before, status["containerID"])
     if before is not None:
+        for kind in ("state", "lastState"):
+            _keep_words(status[kind], before)
         status["restartCount"] = max(status["restartCount"], int(before.get("restartCount") or 0))
     mounts = _mount_statuses(spec, facts)
     if mounts:
@@ -113,6 +115,17 @@ def _from_runtime(
         status["user"] = {"linux": {"uid": uid, "gid": gid, "supplementalGroups": list(groups)}}
         status["stopSignal"] = newest.stop_signal
     return status
+
+
+def _keep_words(state: Object, before: Object) -> None:
+    """The last words of a container outlive the file that they were in."""
+    ended = state.get("terminated")
+    if not ended or ended.get("message"):
+        return
+    for kind in ("state", "lastState"):
+        known = (before.get(kind) or {}).get("terminated") or {}
+        if known.get("containerID") == ended["containerID"] and known.get("message"):
+            ended["message"] = known["message"]
 
 
 def _last_state_of(before: Object, container_id: str) -> Object:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from podwright.api import objects
 from podwright.api.objects import Object
-from podwright.kubelet import pods, qos
+from podwright.api.pods import qos_class
+from podwright.kubelet import pods
 from podwright.kubelet.runtime_cache import PodRuntime
 from podwright.kubelet.status import conditions
 from podwright.kubelet.status.container_statuses import ContainerFacts, settle, statuses
@@ -52,7 +53,7 @@ def generate(pod: Object, facts: PodFacts) -> Object:
         facts.containers,
     )
     by_name = {s["name"]: s for s in (*inits, *mains)}
-    status: Object = {"phase": _phase(pod, by_name, facts), "qosClass": qos.qos_class(pod)}
+    status: Object = {"phase": _phase(pod, by_name, facts), "qosClass": qos_class(pod)}
     generation = int(pod["metadata"].get("generation") or 0)
     if generation:
         status["observedGeneration"] = generation

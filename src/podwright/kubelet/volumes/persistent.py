@@ -6,12 +6,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from podwright.api import objects
+from podwright.api import node_affinity, objects
 from podwright.api.objects import Object
 from podwright.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from podwright.api.status import ApiError
 from podwright.client.transport import ServerUnreachable
-from podwright.kubelet.node.affinity import matches_term
 from podwright.kubelet.volumes import host_path
 from podwright.kubelet.volumes.mount_points import MS_BIND, MS_REC, is_mount_point, mount
 from podwright.kubelet.volumes.mounted import MountedVolume, VolumeContext, VolumeFailure
@@ -75,10 +74,11 @@ async def _volume(context: VolumeContext, name: str, claim: Object) -> Object:
 
 
 def _reachable(pv: Object, context: VolumeContext) -> bool:
-    terms = ((pv["spec"].get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms")
-    if not terms or not context.host_node_labels:
+    required = (pv["spec"].get("nodeAffinity") or {}).get("required")
+    if not required or not context.host_node_labels:
         return True
-    return any(matches_term(term, context.host_node_labels, context.facts.node_name) for term in terms)
+    selector = node_affinity.compile(required)
+    return selector.matches_labels(context.host_node_labels, context.facts.node_name)
 
 
 def _mounted(context: VolumeContext, spec: Object) -> Path:

@@ -1,0 +1,372 @@
+"""What may go wrong, or be asked for, in a Pod's life: probes, hooks, evictions, refusals, resizes, restarts of all."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from podwright.api import objects
+from podwright.api.objects import Object
+from podwright.api.resources import PODS, RUNTIMECLASSES, SECRETS
+from podwright.kubelet.pod_status import Verdict
+from podwright.kubelet.probing import NoProbes, ProbeKind, ProbeListener
+from podwright.runtime.protocol import ContainerState, ExecResult, RuntimeFailure
+
+from .conftest import Cluster, make_container, make_pod
+from .test_pod_life import statuses
+
+
+class HandProbes(NoProbes):
+    """Probes whose word a test gives."""
+
+    def __init__(self) -> None:
+        self.listener: ProbeListener | None = None
+        self.unready: set[str] = set()
+        self.unstarted: set[str] = set()
+        self.told: list[tuple[str, ...]] = []
+
+    def listen(self, listener: ProbeListener) -> None:
+        self.listener = listener
+
+    def container_started(self, pod_uid: str, container_name: str, container_id: str, pid: int, at: float) -> None:
+        self.told.append(("started", container_name, container_id))
+
+    def container_stopped(self, pod_uid: str, container_name: str, container_id: str) -> None:
+        self.told.append(("stopped", container_name, container_id))
+
+    def is_ready(self, uid: str, container: str) -> bool:
+        return container not in self.unready
+
+    def is_started(self, uid: str, container: str) -> bool:
+        return container not in self.unstarted
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+async def probed(cluster: Cluster) -> tuple[Cluster, HandProbes]:
+    from podwright.kubelet.kubelet import Kubelet
+
+    await cluster.kill()
+    probes = HandProbes()
+    cluster.kubelet = Kubelet(cluster.config, cluster.api.client, cluster.runtime, cluster.images, probes=probes)
+    await cluster.start()
+    return cluster, probes
+
+
+async def test_failed_liveness_restarts_the_container(probed: tuple[Cluster, HandProbes]) -> None:
+    cluster, probes = probed
+    probe = {"exec": {"command": ["x"]}, "terminationGracePeriodSeconds": 5}
+    await cluster.create(make_pod("web", make_container("main", livenessProbe=probe)))
+    pod = await cluster.until_ready()
+    first = cluster.runtime.named("main")[0]
+    assert probes.listener is not None
+    probes.listener.probe_failed(objects.uid(pod), "main", first.id, ProbeKind.LIVENESS)
+    pod = await cluster.until_pod(lambda p: statuses(p)["main"]["restartCount"] == 1)
+    assert ("Killing", "Container main failed liveness probe, will be restarted") in cluster.api.events("web")
+    assert any(c.startswith("grace:main:") and 4 < float(c.split(":")[2]) <= 5 for c in cluster.runtime.calls)
+    await cluster.until(lambda: ("stopped", "main", first.id) in probes.told)
+
+
+async def test_readiness_and_startup(probed: tuple[Cluster, HandProbes]) -> None:
+    cluster, probes = probed
+    probes.unready.add("main")
+    probes.unstarted.add("side")
+    side = make_container("side", restartPolicy="Always", startupProbe={"exec": {"command": ["x"]}})
+    await cluster.create(make_pod("web", make_container("main"), initContainers=[side]))
+    pod = await cluster.until_pod(
+        lambda p: "running" in statuses(p, "initContainerStatuses").get("side", {}).get("state", {})
+    )
+    assert "main" not in cluster.runtime.start_order
+    probes.unstarted.clear()
+    assert probes.listener is not None
+    probes.listener.readiness_changed(objects.uid(pod), "side")
+    pod = await cluster.until_pod(lambda p: "running" in statuses(p).get("main", {}).get("state", {}))
+    assert not objects.condition_is_true(pod, "Ready")
+    probes.unready.clear()
+    probes.listener.readiness_changed(objects.uid(pod), "main")
+    await cluster.until_ready()
+
+
+async def test_failed_post_start_kills_and_restarts(cluster: Cluster) -> None:
+    cluster.runtime.exec_results["bad",] = ExecResult(1, b"no", b"")
+    hook = {"postStart": {"exec": {"command": ["bad"]}}}
+    await cluster.create(make_pod("web", make_container("main", lifecycle=hook)))
+    await cluster.until_pod(lambda p: statuses(p).get("main", {}).get("restartCount", 0) >= 1)
+    assert ("FailedPostStartHook", "PostStartHook failed") in cluster.api.events("web")
+    cluster.runtime.exec_results.clear()
+    await cluster.until_ready()
+
+
+async def test_container_waits_while_its_post_start_runs(cluster: Cluster) -> None:
+    cluster.runtime.exec_seconds["slow",] = 0.3
+    hook = {"postStart": {"exec": {"command": ["slow"]}}}
+    await cluster.create(make_pod("web", make_container("main", lifecycle=hook), make_container("other")))
+    pod = await cluster.until_pod(lambda p: "running" in statuses(p).get("other", {}).get("state", {}))
+    assert statuses(pod)["main"]["state"] == {"waiting": {"reason": "ContainerCreating"}}
+    await cluster.until_ready()
+
+
+async def test_pre_stop_that_outlasts_the_grace_period(cluster: Cluster) -> None:
+    cluster.runtime.exec_seconds["forever",] = 60
+    hook = {"preStop": {"exec": {"command": ["forever"]}}}
+    await cluster.create(make_pod("web", make_container("main", lifecycle=hook)))
+    await cluster.until_ready()
+    await cluster.api.client.delete(PODS, "web", namespace="default", grace_period_seconds=1)
+    await cluster.until_gone()
+    # Two seconds are left in any case.
+    assert "grace:main:2" in cluster.runtime.calls
+
+
+async def test_sidecars_end_last_and_in_reverse(cluster: Cluster) -> None:
+    sides = [make_container("s1", restartPolicy="Always"), make_container("s2", restartPolicy="Always")]
+    await cluster.create(make_pod("web", make_container("a"), make_container("b"), initContainers=sides))
+    await cluster.until_ready()
+    await cluster.api.client.delete(PODS, "web", namespace="default")
+    await cluster.until_gone()
+    assert cluster.runtime.stop_order[2:] == ["s2", "s1"]
+
+
+async def test_eviction(cluster: Cluster) -> None:
+    created = await cluster.create(make_pod())
+    await cluster.until_ready()
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": "m"}
+    gone = cluster.kubelet.evict(objects.uid(created), Verdict("Evicted", "low on memory", 0.0, condition))
+    assert gone is not None
+    pod = await cluster.until_pod(lambda p: p["status"]["phase"] == "Failed")
+    assert (pod["status"]["reason"], pod["status"]["message"]) == ("Evicted", "low on memory")
+    assert objects.condition_is_true(pod, "DisruptionTarget")
+    pod = await cluster.until_pod(lambda p: "terminated" in statuses(p)["main"]["state"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"nodeSelector": {"disk": "fast"}}, "NodeAffinity"),
+        ({"containers": [make_container("main", resources={"requests": {"cpu": "1000"}})]}, "OutOfcpu"),
+        ({"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}}, "SysctlForbidden"),
+        ({"securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}}, "AppArmor"),
+    ],
+)
+async def test_refused_pods_fail(cluster: Cluster, spec: dict[str, Any], reason: str) -> None:
+    pod = make_pod("web", **{k: v for k, v in spec.items() if k != "containers"})
+    pod["spec"]["containers"] = spec.get("containers") or pod["spec"]["containers"]
+    await cluster.create(pod)
+    found = await cluster.until_pod(lambda p: p["status"].get("phase") == "Failed")
+    assert found["status"]["reason"] == reason
+    assert found["status"]["message"].startswith("Pod was rejected: ")
+    assert "containerStatuses" not in found["status"] and not cluster.runtime.sandboxes
+    await cluster.api.client.delete(PODS, "web", namespace="default")
+    await cluster.until_gone()
+
+
+async def test_host_ports_are_taken_once(cluster: Cluster) -> None:
+    def with_port(name: str) -> Object:
+        ports = [{"containerPort": 80, "hostPort": 8080, "protocol": "TCP"}]
+        return make_pod(name, make_container("main", ports=ports))
+
+    await cluster.create(with_port("one"))
+    await cluster.until_ready("one")
+    await cluster.create(with_port("two"))
+    pod = await cluster.until_pod(lambda p: p["status"].get("phase") == "Failed", "two")
+    assert pod["status"]["reason"] == "NodePorts"
+
+
+async def test_sandbox_failure_is_retried(cluster: Cluster) -> None:
+    cluster.runtime.fail["run_pod_sandbox"] = RuntimeFailure("no network")
+    await cluster.create(make_pod())
+    await cluster.until(lambda: any(r == "FailedCreatePodSandBox" for r, _ in cluster.api.events("web")))
+    pod = cluster.pod()
+    assert pod is not None and pod["status"]["phase"] == "Pending"
+    assert statuses(pod)["main"]["state"]["waiting"]["reason"] == "ContainerCreating"
+    cluster.runtime.fail.clear()
+    await cluster.until_ready()
+
+
+async def test_create_and_start_failures(cluster: Cluster) -> None:
+    cluster.runtime.fail["create_container:main"] = RuntimeFailure("no such user")
+    await cluster.create(make_pod("web", make_container("main"), make_container("other")))
+    pod = await cluster.until_pod(
+        lambda p: "CreateContainerError" in str(statuses(p).get("main", {}).get("state", {}).get("waiting"))
+    )
+    assert statuses(pod)["main"]["state"]["waiting"]["message"] == "no such user"
+    # The other container is not held up.
+    await cluster.until_pod(lambda p: statuses(p)["other"]["ready"])
+    cluster.runtime.fail = {"start_container:main": RuntimeFailure("not executable")}
+    await cluster.until_pod(
+        lambda p: statuses(p)["main"]["state"].get("waiting", {}).get("reason") == "RunContainerError"
+    )
+    cluster.runtime.fail.clear()
+    await cluster.until_ready()
+
+
+async def test_end_is_retried_until_nothing_is_left(cluster: Cluster) -> None:
+    await cluster.create(make_pod())
+    await cluster.until_ready()
+    cluster.runtime.fail["stop_container:main"] = RuntimeFailure("busy")
+    await cluster.api.client.delete(PODS, "web", namespace="default")
+    await cluster.until(lambda: any(r == "FailedKillPod" for r, _ in cluster.api.events("web")))
+    assert cluster.pod() is not None
+    cluster.runtime.fail.clear()
+    await cluster.until_gone()
+
+
+async def test_resize_in_place(cluster: Cluster) -> None:
+    resources = {"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "64Mi"}}
+    policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+    await cluster.create(
+        make_pod(
+            "web",
+            make_container("main", resources=resources),
+            make_container("other", resources=resources, resizePolicy=policy),
+        )
+    )
+    await cluster.until_ready()
+
+    def grow(pod: Object) -> None:
+        for ctr in pod["spec"]["containers"]:
+            ctr["resources"]["limits"] = {"cpu": "300m", "memory": "128Mi"}
+
+    main = cluster.runtime.named("main")[0]
+    await cluster.api.change(PODS, "web", grow)
+    pod = await cluster.until_pod(
+        lambda p: statuses(p)["main"]["resources"]["limits"] == {"cpu": "300m", "memory": "128Mi"}
+    )
+    assert cluster.runtime.containers[main.id].resources.cpu_quota == 30000
+    assert statuses(pod)["main"]["restartCount"] == 0
+    # The other one's memory changes only with a restart.
+    pod = await cluster.until_pod(lambda p: statuses(p)["other"]["restartCount"] == 1 and statuses(p)["other"]["ready"])
+    assert statuses(pod)["other"]["resources"]["limits"]["memory"] == "128Mi"
+    await cluster.until_pod(lambda p: objects.condition(p, "PodResizeInProgress") is None)
+
+    def too_much(pod: Object) -> None:
+        pod["spec"]["containers"][0]["resources"]["requests"] = {"cpu": "10000", "memory": "32Mi"}
+        pod["spec"]["containers"][0]["resources"]["limits"] = {"cpu": "10000", "memory": "128Mi"}
+
+    await cluster.api.change(PODS, "web", too_much)
+    pod = await cluster.until_pod(lambda p: objects.condition(p, "PodResizePending"))
+    pending = objects.condition(pod, "PodResizePending")
+    assert pending is not None and pending["reason"] == "Infeasible"
+    assert pending["message"].startswith("Node didn't have enough capacity: cpu, requested: 10000100, capacity: ")
+    assert statuses(pod)["main"]["allocatedResources"]["cpu"] == "100m"
+    # What was allocated is remembered by a kubelet that starts anew.
+    await cluster.restart()
+    await asyncio.sleep(0.1)
+    pod = cluster.pod() or {}
+    assert statuses(pod)["main"]["allocatedResources"]["cpu"] == "100m"
+    assert statuses(pod)["main"]["restartCount"] == 0
+
+
+async def test_restart_of_all_containers(cluster: Cluster) -> None:
+    rules = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]
+    await cluster.create(
+        make_pod(
+            "web",
+            make_container("main", restartPolicy="Never", restartPolicyRules=rules),
+            make_container("other"),
+            initContainers=[make_container("init", "exit", "0")],
+        )
+    )
+    await cluster.until_ready()
+    sandbox = set(cluster.runtime.sandboxes)
+    cluster.runtime.exit(cluster.runtime.named("main")[0].id, 42)
+    pod = await cluster.until_pod(
+        lambda p: statuses(p)["main"]["restartCount"] == 1 and objects.condition_is_true(p, "Ready")
+    )
+    assert statuses(pod)["other"]["restartCount"] == 1
+    assert cluster.runtime.start_order.count("init") == 2
+    assert set(cluster.runtime.sandboxes) == sandbox
+
+
+async def test_ephemeral_container(cluster: Cluster) -> None:
+    await cluster.create(make_pod())
+    await cluster.until_ready()
+
+    def debug(pod: Object) -> None:
+        pod["spec"]["ephemeralContainers"] = [make_container("debug", targetContainerName="main")]
+
+    await cluster.api.change(PODS, "web", debug)
+    pod = await cluster.until_pod(
+        lambda p: "running" in statuses(p, "ephemeralContainerStatuses").get("debug", {}).get("state", {})
+    )
+    assert objects.condition_is_true(pod, "Ready")
+    options = cluster.runtime.configs[cluster.runtime.named("debug")[0].id].security.namespaces
+    assert options.target_id == cluster.runtime.named("main")[0].id
+    cluster.runtime.exit(cluster.runtime.named("debug")[0].id, 0)
+    await cluster.until_pod(lambda p: "terminated" in statuses(p, "ephemeralContainerStatuses")["debug"]["state"])
+    assert cluster.runtime.start_order.count("debug") == 1
+
+
+async def test_unknown_runtime_class(cluster: Cluster) -> None:
+    await cluster.create(make_pod("web", runtimeClassName="special"))
+    await cluster.until(
+        lambda: any('RuntimeClass "special" not found' in m for r, m in cluster.api.events("web"))
+    )
+    await cluster.api.client.create(
+        RUNTIMECLASSES,
+        {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "special"}, "handler": "h"},
+    )
+    await cluster.until_ready()
+    assert next(iter(cluster.runtime.sandbox_configs.values())).runtime_handler == "h"
+
+
+async def test_finished_pod_survives_a_restart_with_its_words(cluster: Cluster) -> None:
+    await cluster.create(make_pod("web", make_container("main", "sleep", "0.3"), restartPolicy="Never"))
+    await cluster.until_ready()
+    container = cluster.runtime.named("main")[0]
+    mount = next(m for m in container.mounts if m.container_path == "/dev/termination-log")
+    with open(mount.host_path, "w", encoding="utf-8") as words:
+        words.write("farewell")
+    pod = await cluster.until_pod(lambda p: p["status"]["phase"] == "Succeeded")
+    assert statuses(pod)["main"]["state"]["terminated"]["message"] == "farewell"
+    await cluster.until(lambda: not any(cluster.config.pods_dir.iterdir()))
+    await cluster.restart()
+    await asyncio.sleep(0.1)
+    after = cluster.pod() or {}
+    assert after["status"]["phase"] == "Succeeded"
+    assert statuses(after)["main"]["state"] == statuses(pod)["main"]["state"]
+    await cluster.api.client.delete(PODS, "web", namespace="default")
+    await cluster.until_gone()
+    assert not cluster.runtime.containers
+
+
+async def test_pull_secrets_are_used(cluster: Cluster) -> None:
+    config = {"auths": {"registry.example.com": {"username": "u", "password": "p"}}}
+    secret = {
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "reg", "namespace": "default"},
+        "data": {".dockerconfigjson": base64.b64encode(json.dumps(config).encode()).decode()},
+    }  # fmt: skip
+    await cluster.api.client.create(SECRETS, secret)
+    cluster.images.registry.add("registry.example.com/app:1")
+    await cluster.create(
+        make_pod("web", make_container("main", image="registry.example.com/app:1"), imagePullSecrets=[{"name": "reg"}])
+    )
+    await cluster.until_ready()
+    reference, auth = cluster.images.pulls[0]
+    assert reference == "registry.example.com/app:1"
+    assert auth is not None and (auth.username, auth.password) == ("u", "p")
+
+
+async def test_many_random_kubelet_deaths(cluster: Cluster) -> None:
+    """Wherever the kubelet dies in Pods' lives: nothing is doubled, forgotten or left behind."""
+    for number in range(4):
+        await cluster.create(make_pod(f"p{number}", make_container("a"), make_container("b")))
+    for round_ in range(15):
+        await asyncio.sleep(0.001 * round_)
+        await cluster.restart()
+    for number in range(4):
+        await cluster.until_ready(f"p{number}")
+    running = [c for c in cluster.runtime.containers.values() if c.state is ContainerState.RUNNING]
+    assert len(running) == 8
+    for number in range(4):
+        await cluster.api.client.delete(PODS, f"p{number}", namespace="default")
+        await cluster.restart()
+    for number in range(4):
+        await cluster.until_gone(f"p{number}")
+    await cluster.until(lambda: not cluster.runtime.containers and not cluster.runtime.sandboxes)
+    await cluster.until(lambda: not any(cluster.config.pods_dir.iterdir()))
