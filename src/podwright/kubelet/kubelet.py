@@ -26,9 +26,11 @@ from podwright.kubelet.containers.resources import CgroupPolicy
 from podwright.kubelet.garbage_collection import GarbageCollector
 from podwright.kubelet.hooks import HookRunner
 from podwright.kubelet.images import ImageManager
+from podwright.kubelet.log_rotation import LogRotation
 from podwright.kubelet.mirror_pods import MirrorPods
 from podwright.kubelet.node import machine as machines
 from podwright.kubelet.node.node_manager import NodeManager
+from podwright.kubelet.node.shutdown import end_pods
 from podwright.kubelet.node.status import NodeHealth
 from podwright.kubelet.pod_manager import PodManager
 from podwright.kubelet.pod_status import Verdict
@@ -100,6 +102,13 @@ class Kubelet:
         self._context = self._wire()
         self.workers = PodWorkers(self._context, self._view, self._ended)
         self.garbage = GarbageCollector(config, runtime, images, self._context.images, self.cache, self.clock)
+        self._logs = LogRotation(
+            runtime,
+            self.cache,
+            self.clock,
+            max_size=config.container_log_max_size,
+            max_files=config.container_log_max_files,
+        )
         self.probes.listen(self.workers)
         self.referenced.listen(self.workers.references_changed)
 
@@ -190,6 +199,7 @@ class Kubelet:
             "probes": self.probes.run(),
             "orphans": self._clear_orphans(),
             "garbage": self.garbage.run(),
+            "logs": self._logs.run(),
             "pods": self._follow_pods(),
         }
         if self.config.static_pod_path is not None:
@@ -345,8 +355,21 @@ class Kubelet:
         return self.workers.active()
 
     def evict(self, uid: str, verdict: Verdict) -> asyncio.Event | None:
-        """Ends a Pod as Failed; the event is set when nothing of it is left."""
+        """Ends a Pod as Failed; the event is set when nothing of it runs."""
         return self.workers.evict(uid, verdict)
+
+    async def shut_down(self) -> None:
+        """The machine goes down (or the node is stopped for good): no Pod comes any more, and those that are here are
+        ended within the configured graces. Never called for a mere end of this process."""
+        self._shutting_down = True
+        self._not_ready = "node is shutting down"
+        self.node.changed()
+        await end_pods(
+            list(self.active_pods()),
+            self.workers.evict,
+            total=self.config.shutdown_grace_period,
+            critical=self.config.shutdown_grace_period_critical,
+        )
 
     def set_capacity(self, changes: dict[str, str]) -> None:
         """The node has more, or other, resources: measured disk throughput, a device plugin's devices."""

@@ -50,7 +50,10 @@ class PodWorker:
         self.pod = pod
         self.uid = objects.uid(pod)
         self.state = State.SYNCING
+        self.ended = asyncio.Event()
+        """Nothing of the Pod runs any more."""
         self.finished = asyncio.Event()
+        """Nothing of it is left on the node."""
         self._context = context
         self._wake = asyncio.Event()
         self._ending = asyncio.Event()
@@ -147,6 +150,7 @@ class PodWorker:
             await work.jobs.cancel()
         await self._until_done(self._terminate)
         self.state = State.TERMINATED
+        self.ended.set()
         await self._until_done(lambda: self._context.volumes.unmount(self.uid))
         await self._wait_for_deletion()
         await self._until_done(lambda: remove_everything(self._context, self.pod))

@@ -87,6 +87,7 @@ class PodWorkers:
         except Exception:
             log.exception("worker of %s", pods.describe(worker.pod))
         finally:
+            worker.ended.set()
             worker.finished.set()
         if self._workers.get(worker.uid) is worker:
             del self._workers[worker.uid]
@@ -126,12 +127,12 @@ class PodWorkers:
             self._start(worker)
 
     def evict(self, uid: str, verdict: Verdict) -> asyncio.Event | None:
-        """Ends a Pod as Failed. Gives the event that is set when nothing of it is left, None if it is not here."""
+        """Ends a Pod as Failed. Gives the event that is set when nothing of it runs, None if it is not here."""
         worker = self._workers.get(uid)
         if worker is None:
             return None
         worker.terminate(verdict)
-        return worker.finished
+        return worker.ended
 
     def wake(self, uid: str) -> None:
         worker = self._workers.get(uid)

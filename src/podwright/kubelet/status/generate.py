@@ -62,6 +62,9 @@ def generate(pod: Object, facts: PodFacts) -> Object:
     _addresses(pod, status, facts)
     status["conditions"] = _conditions(pod, by_name, status["phase"], facts, generation)
     status["containerStatuses"] = mains
+    if spec.get("resources"):
+        status["resources"] = spec["resources"]
+        status["allocatedResources"] = spec["resources"].get("requests") or {}
     if inits:
         status["initContainerStatuses"] = inits
     if ephemeral:
