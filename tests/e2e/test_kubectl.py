@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import subprocess
+import threading
 import time
 
 import pytest
@@ -79,13 +80,11 @@ def test_get_w_shows_changes_as_they_come(cluster: Cluster) -> None:
         cluster.running("watched")
         cluster.kubectl("delete", "pod", "watched", "--now")
         assert watch.stdout is not None
-        seen = []
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and "Terminating" not in " ".join(seen):
-            if select.select([watch.stdout], [], [], 0.5)[0]:
-                seen.append(watch.stdout.readline())
-        text = " ".join(seen)
-        assert "Pending" in text and "Running" in text and "Terminating" in text
+        seen: list[str] = []
+        reader = threading.Thread(target=lambda: seen.extend(watch.stdout or ()), daemon=True)
+        reader.start()
+        for state in ("Pending", "Running", "Terminating"):
+            until(lambda s=state: s in " ".join(seen), f"the watch shows {state}", 10)
     finally:
         watch.terminate()
         watch.wait(10)
@@ -108,7 +107,8 @@ def test_logs_follow_and_previous(cluster: Cluster) -> None:
     cluster.apply(pod("crasher", busybox("c", "echo life; sleep 0.3; exit 1")))
     until(lambda: cluster.pod("crasher")["status"]["containerStatuses"][0]["restartCount"] >= 1)
     assert cluster.kubectl("logs", "crasher", "-p").strip() == "life"
-    cluster.apply(pod("counter", busybox("c", "for i in 1 2 3 4 5; do echo $i; sleep 0.2; done"), restartPolicy="Never"))
+    count = busybox("c", "for i in 1 2 3 4 5; do echo $i; sleep 0.2; done")
+    cluster.apply(pod("counter", count, restartPolicy="Never"))
     until(lambda: cluster.pod("counter")["status"].get("phase") in ("Running", "Succeeded"))
     assert cluster.kubectl("logs", "-f", "counter", timeout=20).split() == ["1", "2", "3", "4", "5"]
     cluster.kubectl("delete", "pod", "crasher", "counter", "--now")
@@ -148,8 +148,11 @@ def test_changing_objects(cluster: Cluster) -> None:
     cluster.kubectl("annotate", "configmap", "cm", "note=y")
     meta = cluster.get("configmap", "cm")["metadata"]
     assert meta["labels"] == {"team": "x"} and meta["annotations"]["note"] == "y"
-    editor = {**cluster.environment, "KUBE_EDITOR": "sed -i s/a:.*/a:\\ edited/"}
-    subprocess.run([str(BIN / "kubectl"), "edit", "configmap", "cm"], env=editor, check=True, capture_output=True)
+    editor = cluster.kubeconfig.with_name("editor")
+    editor.write_text("#!/bin/sh\nexec sed -i 's/^  a: .*/  a: edited/' \"$1\"\n")
+    editor.chmod(0o755)
+    environment = {**cluster.environment, "KUBE_EDITOR": str(editor)}
+    subprocess.run([str(BIN / "kubectl"), "edit", "configmap", "cm"], env=environment, check=True, capture_output=True)
     assert cluster.get("configmap", "cm")["data"] == {"a": "edited"}
     replacement = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm"}, "data": {"b": "2"}}
     cluster.kubectl("replace", "-f", "-", given=yaml.safe_dump(replacement))

@@ -36,7 +36,7 @@ def test_validation_names_each_field_with_reason_and_message(cluster: Cluster) -
     causes = {(c["field"], c["reason"]): c["message"] for c in status["details"]["causes"]}
     assert causes["spec.containers[0].image", "FieldValueRequired"] == "Required value"
     assert causes["spec.containers[1].name", "FieldValueDuplicate"] == 'Duplicate value: "c"'
-    expected = 'Unsupported value: "Sometimes": supported values: "Always", "Never", "OnFailure"'
+    expected = 'Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never"'
     assert causes["spec.restartPolicy", "FieldValueNotSupported"] == expected
     assert causes["metadata.name", "FieldValueInvalid"].startswith('Invalid value: "Bad_Name": a lowercase RFC 1123')
 

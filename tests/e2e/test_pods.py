@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -23,12 +25,12 @@ def test_containers_of_a_pod_share_what_a_pod_shares_and_pods_share_nothing(clus
     )
     two, other, tree = (cluster.running(n) for n in ("two", "other", "one-tree"))
     a, b = host_pids(two)["a"], host_pids(two)["b"]
-    o = host_pids(other)["a"]
+    o, host = host_pids(other)["a"], os.getpid()
     for kind in SHARED:
         assert namespace_of(a, kind) == namespace_of(b, kind)
-        assert len({namespace_of(a, kind), namespace_of(o, kind), namespace_of(1, kind)}) == 3
+        assert len({namespace_of(a, kind), namespace_of(o, kind), namespace_of(host, kind)}) == 3
     for kind in OWN:
-        assert len({namespace_of(p, kind) for p in (a, b, o, 1)}) == 4
+        assert len({namespace_of(p, kind) for p in (a, b, o, host)}) == 4
     assert len({namespace_of(p, "pid") for p in host_pids(tree).values()}) == 1
     assert "sleep 3601" in cluster.kubectl("exec", "one-tree", "-c", "b", "--", "ps")
 
@@ -83,7 +85,8 @@ def test_restart_policies(
 
 
 def test_a_signal_that_kills_shows_as_128_plus_its_number(cluster: Cluster) -> None:
-    cluster.apply(pod("signalled", busybox("c", "kill -9 $$ & sleep 3600"), restartPolicy="Never"))
+    cluster.apply(pod("signalled", busybox("c", "sleep 3600"), restartPolicy="Never"))
+    os.kill(host_pids(cluster.running("signalled"))["c"], signal.SIGKILL)
     ended = container_status(cluster.phase("signalled", "Failed"), "c")["state"]["terminated"]
     assert ended["exitCode"] == 137 and ended["reason"] == "Error"
 
