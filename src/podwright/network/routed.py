@@ -58,6 +58,10 @@ class RoutedPodNetwork:
 
     async def open(self) -> None:
         """Finds what was given out before, turns forwarding on and writes the node's nftables table."""
+        await asyncio.to_thread(self._prepare)
+        await self._nat.install(self._forwards)
+
+    def _prepare(self) -> None:
         self._state_dir.mkdir(parents=True, exist_ok=True)
         self._addresses.load()
         self._load_forwards()
@@ -65,7 +69,6 @@ class RoutedPodNetwork:
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         with Netlink() as netlink:
             netlink.send(rtnetlink.blackhole(self._pods))
-        await self._nat.install(self._forwards)
 
     async def close(self) -> None:
         """Pods keep their network."""

@@ -60,7 +60,7 @@ def wanted_routes(nodes: Sequence[Object], own: str) -> dict[IPv4Network, IPv4Ad
             continue
         spec = node.get("spec") or {}
         addresses = (node.get("status") or {}).get("addresses") or []
-        internal = next((a["address"] for a in addresses if a.get("type") == "InternalIP" and "." in a["address"]), None)
+        internal = next((a["address"] for a in addresses if a["type"] == "InternalIP" and "." in a["address"]), None)
         for cidr in spec.get("podCIDRs") or [c for c in [spec.get("podCIDR")] if c]:
             if internal is not None and ":" not in cidr:
                 found[IPv4Network(cidr)] = IPv4Address(internal)

@@ -166,7 +166,8 @@ def set_up(index: int, *, ipv6_link_local: bool = True) -> Message:
 def add_address(index: int, address: IPv4Address) -> Message:
     """A host address (/32)."""
     body = struct.pack("=BBBBI", socket.AF_INET, 32, 0, _SCOPE_UNIVERSE, index)
-    return Message(RTM_NEWADDR, _CREATE | _REPLACE, body + _attribute(2, address.packed) + _attribute(1, address.packed))
+    body += _attribute(2, address.packed) + _attribute(1, address.packed)
+    return Message(RTM_NEWADDR, _CREATE | _REPLACE, body)
 
 
 def add_neighbour(index: int, address: IPv4Address, mac: bytes) -> Message:

@@ -49,7 +49,7 @@ async def test_containers_of_a_pod_share_net_ipc_and_uts_but_neither_pid_nor_mnt
 
 
 async def test_pods_reach_each_other_the_host_and_themselves(node: Any) -> None:
-    _, (server, beside) = await node.run_pod(
+    _, (_, beside) = await node.run_pod(
         node.container("nc -ll -p 8080 -e echo hello", name="server"), node.container(name="beside")
     )
     sandboxes = await node.runtime.list_pod_sandboxes()

@@ -181,7 +181,7 @@ class ContentStore:
         used: set[str] = set()
         with open("/proc/self/mountinfo") as file:
             for line in file:
-                head, _, tail = line.partition(" - overlay ")
+                _, _, tail = line.partition(" - overlay ")
                 for option in tail.split()[-1].split(",") if tail else ():
                     if option.startswith("lowerdir"):
                         used.update(part.rpartition("/")[2] for part in option.partition("=")[2].split(":"))

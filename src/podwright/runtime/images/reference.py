@@ -63,7 +63,9 @@ def parse(text: str) -> Reference:
     if not _DOMAIN.fullmatch(domain) or not all(_COMPONENT.fullmatch(part) for part in path.split("/")):
         raise InvalidReference(f"couldn't parse image name {text!r}: invalid reference format")
     if len(path) > 255:
-        raise InvalidReference(f"couldn't parse image name {text!r}: repository name must not be more than 255 characters")
+        raise InvalidReference(
+            f"couldn't parse image name {text!r}: repository name must not be more than 255 characters"
+        )
     return Reference(domain, path, tag or ("" if digest else "latest"), digest)
 
 

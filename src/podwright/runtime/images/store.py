@@ -12,7 +12,14 @@ from pathlib import Path
 
 from podwright.runtime.images import reference as references_grammar
 from podwright.runtime.images.content import ContentStore, StoredImage
-from podwright.runtime.images.layouts import BadArchive, Candidate, DirectorySource, Source, oci_candidates, open_archive
+from podwright.runtime.images.layouts import (
+    BadArchive,
+    Candidate,
+    DirectorySource,
+    Source,
+    oci_candidates,
+    open_archive,
+)
 from podwright.runtime.images.pull import fetch
 from podwright.runtime.images.reference import InvalidReference, Reference
 from podwright.runtime.images.references import Entry, References

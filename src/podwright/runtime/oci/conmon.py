@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -63,7 +64,7 @@ def launch(engine: Engine, paths: Paths, record: ContainerRecord) -> None:
     record.conmon_start = linux.process_start(record.conmon_pid)
 
 
-def _run(command: list[str]) -> dict[str, object]:
+def _run(command: list[str]) -> dict[str, Any]:
     sync_read, sync_write = os.pipe()
     start_read, start_write = os.pipe()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import re
 import signal as signals
@@ -19,9 +20,11 @@ from podwright.runtime.protocol import (
     ContainerConfig,
     ContainerEvent,
     ContainerState,
+    DiskLimits,
     EventType,
     NamespaceMode,
     NoSuchThing,
+    Resources,
     RuntimeFailure,
     SandboxConfig,
 )
@@ -233,6 +236,25 @@ class Containers:
             host.cgroups.kill(record.cgroup)
         preparation.unmount(host, record.id)
 
+    async def update(self, container_id: str, resources: Resources) -> None:
+        """Changes limits of a container in its life; what is 0 in `resources` stays as it is."""
+        record = self.get(container_id)
+        async with self._locks[record.id]:
+            try:
+                await self._host.workers.run(self._update, record, resources)
+            except (OSError, ValueError) as error:
+                raise RuntimeFailure(f'cannot set the limits of container "{record.id}": {error}') from error
+
+    def _update(self, record: ContainerRecord, resources: Resources) -> None:
+        host = self._host
+        merged = merge(record.resources, resources)
+        if record.state == ContainerState.CREATED:
+            preparation.rewrite_resources(host, record, merged)
+        elif record.state == ContainerState.RUNNING:
+            host.cgroups.apply(record.cgroup, resources, preparation.devices_behind(host, record))
+        record.resources = merged
+        records.save(host.paths.container_record(record.id), record)
+
     async def wait(self, container_id: str) -> int:
         """The exit code, once there is one."""
         record = self.get(container_id)
@@ -402,3 +424,11 @@ def _remove_when_empty(host: Host, cgroup: str) -> None:
     deadline = time.monotonic() + 2.0
     while not host.cgroups.remove(cgroup) and time.monotonic() < deadline:
         time.sleep(0.002)
+
+
+def merge(old: Resources, new: Resources) -> Resources:
+    """`old` with what `new` sets."""
+    changes = {f.name: getattr(new, f.name) for f in dataclasses.fields(new) if getattr(new, f.name)}
+    if new.disk == DiskLimits():
+        changes.pop("disk", None)
+    return dataclasses.replace(old, **changes)

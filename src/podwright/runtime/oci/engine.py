@@ -86,8 +86,8 @@ def _remembered(memory: Path, wanted: str, conmon: str) -> Engine | None:
 
 
 def _version(path: str) -> str:
-    text = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_TRIAL_TIMEOUT, check=False).stdout
-    found = re.search(r"version (\S+)", text)
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_TRIAL_TIMEOUT, check=False)
+    found = re.search(r"version (\S+)", done.stdout)
     return found[1] if found else "unknown"
 
 
@@ -106,7 +106,9 @@ def _try(path: str, pin: Path | None, paths: Paths, cgroup: str) -> str:
                 (root / name).symlink_to(os.readlink(host).lstrip("/"))
             elif host.is_dir():
                 (root / name).mkdir(parents=True)
-                mounts.append({"destination": f"/{name}", "type": "bind", "source": f"/{name}", "options": ["rbind", "ro"]})
+                mounts.append(
+                    {"destination": f"/{name}", "type": "bind", "source": f"/{name}", "options": ["rbind", "ro"]}
+                )
         (root / "proc").mkdir()
         (root / "dev").mkdir()
         identity = f"trial-{os.getpid()}-{threading.get_native_id()}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from podwright.runtime.oci import descent
+from podwright.runtime.oci import descent, terminal
 from podwright.runtime.oci.host import Host
 from podwright.runtime.oci.pipes import Channel, wait_process
 from podwright.runtime.oci.records import ContainerRecord
@@ -67,6 +67,14 @@ class ExecProcess:
             self._process.send_signal(signal.SIGKILL)
             await wait_process(self._process)
 
+    def resize(self, width: int, height: int) -> None:
+        """The size of its terminal, in characters. Nothing happens without one, or after its end."""
+        if self.stderr is not None or self.stdout.fd < 0 or not os.isatty(self.stdout.fd):
+            return
+        terminal.set_size(self.stdout.fd, width=width, height=height)
+        if self._host.engine.name != "crun" and self._process.poll() is None:
+            self._process.send_signal(signal.SIGWINCH)  # runc copies the size to the container's terminal
+
     def close(self) -> None:
         for channel in (self.stdin, self.stdout, self.stderr):
             if channel is not None:
@@ -102,38 +110,51 @@ def check(record: ContainerRecord, command: Sequence[str]) -> None:
 
 
 def _spawn(
-    host: Host, record: ContainerRecord, command: Sequence[str], stdin: bool
-) -> tuple[subprocess.Popen[bytes], int]:
-    """Blocks. The document and the runtime's complaints travel in memory files."""
+    host: Host, record: ContainerRecord, command: Sequence[str], stdin: bool, tty: bool
+) -> tuple[subprocess.Popen[bytes], int, int]:
+    """(process, complaints, terminal or -1). Blocks. The document and the runtime's complaints travel in memory
+    files."""
     document = os.memfd_create("process", os.MFD_CLOEXEC)
     complaint = os.memfd_create("complaint", os.MFD_CLOEXEC)
+    master = -1
     try:
-        os.write(document, orjson.dumps(process_document(host, record, command, tty=False)))
-        process = subprocess.Popen(
-            [
-                host.engine.path, "--root", str(host.paths.oci), f"--log=/proc/self/fd/{complaint}",
-                "exec", "--process", f"/proc/self/fd/{document}", record.id,
-            ],
-            pass_fds=(document, complaint),
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            cwd="/",
-            start_new_session=True,
-        )  # fmt: skip
+        os.write(document, orjson.dumps(process_document(host, record, command, tty=tty)))
+        arguments = [
+            host.engine.path, "--root", str(host.paths.oci), f"--log=/proc/self/fd/{complaint}",
+            "exec", "--process", f"/proc/self/fd/{document}", record.id,
+        ]  # fmt: skip
+        if tty and host.engine.name == "crun":
+            process, master = terminal.start_with_socket(arguments, host.paths.run, (document, complaint))
+        elif tty:
+            process, master = terminal.start_with_copy(arguments, (document, complaint))
+        else:
+            process = subprocess.Popen(
+                arguments,
+                pass_fds=(document, complaint),
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                cwd="/",
+                start_new_session=True,
+            )
     except BaseException:
         os.close(complaint)
         raise
     finally:
         os.close(document)
-    return process, complaint
+    return process, complaint, master
 
 
-async def start(host: Host, record: ContainerRecord, command: Sequence[str], *, stdin: bool) -> ExecProcess:
-    """Starts `command` with pipes as its stdio (/dev/null if not `stdin`)."""
+async def start(
+    host: Host, record: ContainerRecord, command: Sequence[str], *, stdin: bool, tty: bool = False
+) -> ExecProcess:
+    """Starts `command` on a terminal, or with pipes as its stdio (/dev/null if not `stdin`)."""
     check(record, command)
-    process, complaint = await host.workers.run(_spawn, host, record, command, stdin)
+    process, complaint, master = await host.workers.run(_spawn, host, record, command, stdin, tty)
+    if tty:
+        console = Channel(master if master >= 0 else os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+        return ExecProcess(host, record, process, complaint, console if stdin else None, console, None)
     assert process.stdout is not None and process.stderr is not None
     ends = [
         Channel(os.dup(file.fileno())) if file is not None else None
@@ -171,9 +192,3 @@ async def _drain(channel: Channel | None) -> bytes:
     while channel is not None and (data := await channel.read()):
         chunks.append(data)
     return b"".join(chunks)
-
-
-async def open_exec(
-    host: Host, record: ContainerRecord, command: Sequence[str], *, stdin: bool, tty: bool
-) -> Any:
-    raise NotImplementedError

@@ -24,7 +24,8 @@ class DirectoryWatch:
         self._appeared = appeared
         self._overflowed = overflowed
         self._fd: int = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
-        if self._fd < 0 or _libc.inotify_add_watch(self._fd, os.fsencode(directory), _IN_CLOSE_WRITE | _IN_MOVED_TO) < 0:
+        wanted = _IN_CLOSE_WRITE | _IN_MOVED_TO
+        if self._fd < 0 or _libc.inotify_add_watch(self._fd, os.fsencode(directory), wanted) < 0:
             number = ctypes.get_errno()
             raise OSError(number, f"inotify on {directory}: {os.strerror(number)}")
         self._loop = asyncio.get_running_loop()

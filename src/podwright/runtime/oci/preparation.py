@@ -18,7 +18,9 @@ from podwright.runtime.oci.host import Host
 from podwright.runtime.oci.records import ContainerRecord, SandboxRecord
 from podwright.runtime.protocol import (
     ContainerConfig,
+    DiskLimits,
     NamespaceMode,
+    Resources,
     RuntimeFailure,
     SandboxConfig,
 )
@@ -78,15 +80,17 @@ def surroundings(
 ) -> spec.Surroundings:
     config = record.config
     nodes, permissions = _devices(config)
-    disk = config.resources.disk
-    behind = []
-    if disk.read_bps or disk.write_bps or disk.read_iops or disk.write_iops:
-        behind = block_devices([host.paths.bundle(record.id), *(Path(m.host_path) for m in config.mounts if m.host_path)])
+    limited = config.resources.disk != DiskLimits()
     run = host.paths.sandbox_run(sandbox.id)
     ipc_of_host = sandbox.config.namespaces.ipc == NamespaceMode.NODE
     files = {"/etc/hostname": str(run / "hostname")}
     if sandbox_config.dns is not None:
         files["/etc/resolv.conf"] = str(run / "resolv.conf")
+    granted = capabilities.effective(
+        add=config.security.capabilities_add,
+        drop=config.security.capabilities_drop,
+        privileged=config.security.privileged,
+    )
     return spec.Surroundings(
         rootfs=str(host.paths.rootfs(record.id)),
         cgroup_path=record.cgroup,
@@ -100,15 +104,32 @@ def surroundings(
         image_mounts=_image_mounts(host, record),
         devices=nodes,
         device_permissions=permissions,
-        block_devices=behind,
-        capabilities=capabilities.effective(
-            add=config.security.capabilities_add,
-            drop=config.security.capabilities_drop,
-            privileged=config.security.privileged,
-        ),
-        seccomp=None if config.security.privileged else seccomp.load(config.security),
+        block_devices=devices_behind(host, record) if limited else (),
+        capabilities=granted,
+        seccomp=None if config.security.privileged else seccomp.load(config.security, granted),
         id_mappings=tuple(sandbox.config.namespaces.user_namespace),
     )
+
+
+def devices_behind(host: Host, record: ContainerRecord) -> list[str]:
+    """The disks under the container's root filesystem and volumes."""
+    return block_devices(
+        [host.paths.bundle(record.id), *(Path(m.host_path) for m in record.config.mounts if m.host_path)]
+    )
+
+
+def rewrite_resources(host: Host, record: ContainerRecord, resources: Resources) -> None:
+    """New limits for a container that has not been started."""
+    path = host.paths.bundle(record.id) / "config.json"
+    document = orjson.loads(path.read_bytes())
+    around = spec.Surroundings(
+        rootfs="", cgroup_path="", namespaces={}, shm="", hostname="", files={},
+        cgroup_version=host.cgroups.version, swap_accounting=_swap_accounting(host.cgroups.version),
+        block_devices=devices_behind(host, record),
+    )  # fmt: skip
+    fresh = spec.resources(resources, around, privileged=False)
+    document["linux"]["resources"] = {**fresh, "devices": document["linux"]["resources"]["devices"]}
+    path.write_bytes(orjson.dumps(document))
 
 
 def _namespaces(host: Host, record: ContainerRecord, sandbox: SandboxRecord, target_pid: int) -> dict[str, str]:

@@ -23,7 +23,7 @@ def prepare(host: Host, sandbox: SandboxRecord) -> ContainerRecord:
     """Makes its bundle. Blocks. Raises RuntimeFailure or OSError; what was made by then is swept by `discard`."""
     binary = shutil.which("catatonit")
     if binary is None:
-        raise RuntimeFailure("a shared PID namespace needs catatonit, which is not installed (Debian package: catatonit)")
+        raise RuntimeFailure("a shared PID namespace needs catatonit (Debian package: catatonit), which is not here")
     record = ContainerRecord(
         id=new_id(),
         sandbox_id=sandbox.id,

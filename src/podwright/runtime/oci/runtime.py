@@ -10,14 +10,17 @@ from typing import Any
 
 from podwright.runtime import linux
 from podwright.runtime.images.store import ImageStore
-from podwright.runtime.oci import cgroups, engine, records
+from podwright.runtime.oci import cgroups, conmon, engine
 from podwright.runtime.oci.container import Containers
-from podwright.runtime.oci.execution import exec_sync, open_exec
+from podwright.runtime.oci.execution import exec_sync
 from podwright.runtime.oci.host import Host
 from podwright.runtime.oci.inotify import DirectoryWatch
 from podwright.runtime.oci.paths import Paths
+from podwright.runtime.oci.portforward import connect
 from podwright.runtime.oci.records import SandboxRecord
 from podwright.runtime.oci.sandbox import Sandboxes
+from podwright.runtime.oci.sessions import AttachSession, open_exec
+from podwright.runtime.oci.stats import Statistics
 from podwright.runtime.oci.workers import Workers
 from podwright.runtime.protocol import (
     Container,
@@ -30,6 +33,7 @@ from podwright.runtime.protocol import (
     NoSuchThing,
     PodNetwork,
     Resources,
+    RuntimeFailure,
     RuntimeVersion,
     Sandbox,
     SandboxConfig,
@@ -95,6 +99,7 @@ class OciRuntime:
         )
         self._sandboxes = Sandboxes(self._host)
         self._containers = Containers(self._host, self._sandboxes.records)
+        self._statistics = Statistics(self._host)
         self._sandboxes.recover()
         # The watch stands before the exit files are looked at: none can fall between.
         self._watch = DirectoryWatch(
@@ -197,6 +202,38 @@ class OciRuntime:
 
     async def exec(self, container_id: str, command: Sequence[str], *, stdin: bool, tty: bool) -> ExecSession:
         return await open_exec(self.host, self._containers.get(container_id), command, stdin=stdin, tty=tty)
+
+    async def attach(self, container_id: str) -> ExecSession:
+        record = self._containers.get(container_id)
+        return await AttachSession.open(self.host, record, lambda: self._containers.wait(record.id))
+
+    async def port_forward(self, sandbox_id: str, port: int) -> tuple[Any, Any]:
+        return await connect(self._sandboxes.get(sandbox_id), port)
+
+    # -- resources
+
+    async def update_container_resources(self, container_id: str, resources: Resources) -> None:
+        await self._containers.update(container_id, resources)
+
+    async def update_pod_resources(self, sandbox_id: str, resources: Resources) -> None:
+        record = self._sandboxes.get(sandbox_id)
+        devices = cgroups.interface.block_devices([self._paths.state])
+        try:
+            await self.host.workers.run(self.host.cgroups.apply, record.config.cgroup_parent, resources, devices)
+        except OSError as error:
+            raise RuntimeFailure(f'cannot set the limits of sandbox "{record.id}": {error}') from error
+
+    async def reopen_container_log(self, container_id: str) -> None:
+        record = self._containers.get(container_id)
+        if record.state != ContainerState.RUNNING:
+            raise RuntimeFailure(f'container "{record.id}" is not running')
+        try:
+            await self.host.workers.run(conmon.reopen_log, self._paths, record.id)
+        except OSError as error:
+            raise RuntimeFailure(f'cannot reopen the log of container "{record.id}": {error}') from error
+
+    async def container_stats(self, container_id: str) -> ContainerStats:
+        return await self._statistics.of(self._containers.get(container_id))
 
     def events(self) -> AsyncIterator[ContainerEvent]:
         return self._events()

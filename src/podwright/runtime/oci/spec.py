@@ -97,7 +97,7 @@ def process(
         "args": arguments(config, image),
         "env": environment(config, image, hostname=surroundings.hostname, home=identity.home, tty=config.tty),
         "cwd": config.working_dir or image.get("WorkingDir") or "/",
-        "capabilities": {kind: capabilities for kind in ("bounding", "effective", "permitted")},
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
         "noNewPrivileges": config.security.no_new_privs,
     }
     if config.resources.oom_score_adj:

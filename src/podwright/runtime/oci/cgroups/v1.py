@@ -45,14 +45,17 @@ class CgroupsV1:
     def _fill_cpuset(self, path: str) -> None:
         """A new cpuset has no CPU and no memory node, and takes no process before it has."""
         group = self._mounts.get("cpuset")
-        for part in path.strip("/").split("/") if group is not None else ():
+        if group is None:
+            return
+        for part in path.strip("/").split("/"):
             parent, group = group, group / part
             for name in ("cpuset.cpus", "cpuset.mems"):
                 if not read(group / name).strip():
                     write(group / name, read(parent / name).strip())
 
     def remove(self, path: str, *, below: bool = True) -> bool:
-        done = all([remove_tree(group, below=below) for group in self._groups(path)])
+        removed = [remove_tree(group, below=below) for group in self._groups(path)]
+        done = all(removed)
         if self._unified is not None and done:
             left = self._unified / path.lstrip("/")
             if not remove_tree(left, below=below) and not (left / "cgroup.controllers").exists() and below:
