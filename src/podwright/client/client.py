@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from podwright.api.objects import Object, name, namespace
@@ -146,9 +146,11 @@ class Client:
             query["timeoutSeconds"] = str(timeout_seconds)
         return self._transport.watch(Call("GET", resource.path(namespace), query))
 
-    async def raw(self, method: str, path: str, body: Any = None) -> Object:
+    async def raw(
+        self, method: str, path: str, body: Any = None, *, query: Mapping[str, str] | None = None
+    ) -> Object:
         """A call by URL path, for what is no resource of the table."""
-        return await self._transport.call(Call(method, path, body=body))
+        return await self._transport.call(Call(method, path, query or {}, body=body))
 
     async def aclose(self) -> None:
         await self._transport.aclose()

@@ -227,6 +227,9 @@ class FakeApi:
     def _patch(self, resource: Resource, namespace: str, name: str, sub: str, patch: Object) -> Object:
         old = self._get(resource, namespace, name)
         meta = patch.get("metadata") or {}
+        gone = meta.pop("$deleteFromPrimitiveList/finalizers", ())
+        if gone:
+            meta["finalizers"] = [f for f in old["metadata"].get("finalizers") or () if f not in gone]
         if meta.get("resourceVersion") not in (None, old["metadata"]["resourceVersion"]):
             raise conflict(resource.group, resource.plural, name, MODIFIED)
         if meta.get("uid") not in (None, objects.uid(old)):

@@ -211,12 +211,9 @@ class DeploymentController(Controller):
     async def _note_revision(self, deployment: Object, number: str) -> Object:
         if not number or objects.annotations(deployment).get(revisions.REVISION) == number:
             return deployment
-        patch = {"metadata": {"annotations": {revisions.REVISION: number}, "uid": objects.uid(deployment)}}
-        return deepcopy(
-            await self.client.patch(
-                DEPLOYMENTS, objects.name(deployment), patch, namespace=objects.namespace(deployment)
-            )
-        )
+        changed = deepcopy(deployment)
+        changed["metadata"]["annotations"] = {**objects.annotations(deployment), revisions.REVISION: number}
+        return deepcopy(await self.client.update(DEPLOYMENTS, changed))
 
     async def _create_new(
         self, deployment: Object, old: list[Object], number: int

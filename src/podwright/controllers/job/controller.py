@@ -10,6 +10,7 @@ from podwright.api.objects import Object, deepcopy
 from podwright.api.resources import JOBS, PODS
 from podwright.api.status import ApiError
 from podwright.client.events import NORMAL, WARNING
+from podwright.client.transport import STRATEGIC_MERGE_PATCH
 from podwright.controllers import pods, refs, selection
 from podwright.controllers.expectations import Expectations
 from podwright.controllers.frame import Context, Controller, SlowStartFailed, is_terminating_namespace, slow_start
@@ -402,32 +403,17 @@ class JobController(Controller):
                 raise result
 
     async def _free(self, pod: Object) -> None:
-        """Takes the finalizer off. Retried on a fresh copy, as the kubelet writes Pods that end."""
-        for _ in range(5):
-            left = [f for f in pod["metadata"].get("finalizers") or () if f != FINALIZER]
-            meta = {
-                "uid": objects.uid(pod), "resourceVersion": pod["metadata"]["resourceVersion"],
-                "finalizers": left or None,
-            }  # fmt: skip
-            name, namespace = objects.name(pod), objects.namespace(pod)
-            try:
-                await self.client.patch(PODS, name, {"metadata": meta}, namespace=namespace)
-                return
-            except ApiError as refused:
-                if refused.code == 404:
-                    return
-                if refused.code != 409:
-                    raise
-            try:
-                fresh = await self.client.get(PODS, name, namespace=namespace)
-            except ApiError as refused:
-                if refused.code == 404:
-                    return
+        """Takes our finalizer off, whatever else changes on the Pod meanwhile."""
+        meta = {"uid": objects.uid(pod), "$deleteFromPrimitiveList/finalizers": [FINALIZER]}
+        try:
+            await self.client.patch(
+                PODS, objects.name(pod), {"metadata": meta}, namespace=objects.namespace(pod),
+                content_type=STRATEGIC_MERGE_PATCH,
+            )  # fmt: skip
+        except ApiError as refused:
+            # Gone, or another Pod of that name.
+            if refused.code not in (404, 409):
                 raise
-            if objects.uid(fresh) != objects.uid(pod) or not tally.is_tracked(fresh):
-                return
-            pod = fresh
-        raise TimeoutError(f"pod {objects.key(pod)} changes too fast to free it")
 
     async def _free_orphan(self, pod_key: str) -> None:
         pod = self.pods.get(pod_key)

@@ -60,13 +60,10 @@ class ClaimControl:
             owners = identity.claim_owners(owner, pod, claim, condemned=condemned)
             if owners == list(claim["metadata"].get("ownerReferences") or ()):
                 continue
-            meta = {
-                "uid": objects.uid(claim), "resourceVersion": claim["metadata"]["resourceVersion"],
-                "ownerReferences": owners or None,
-            }  # fmt: skip
-            await self._client.patch(
-                PERSISTENTVOLUMECLAIMS, objects.name(claim), {"metadata": meta}, namespace=objects.namespace(claim)
-            )
+            meta = {**claim["metadata"], "ownerReferences": owners}
+            if not owners:
+                del meta["ownerReferences"]
+            await self._client.update(PERSISTENTVOLUMECLAIMS, {**claim, "metadata": meta})
 
 
 class ClaimTerminating(Exception):
