@@ -15,7 +15,7 @@ from podwright.api.resources import NODES, PODS, RUNTIMECLASSES, SERVICES
 from podwright.api.status import ApiError
 from podwright.client.client import Client
 from podwright.client.clock import Clock, SystemClock
-from podwright.client.events import WARNING, EventRecorder
+from podwright.client.events import WARNING
 from podwright.client.informers import Informer
 from podwright.client.transport import ServerUnreachable
 from podwright.kubelet import pods
@@ -23,6 +23,7 @@ from podwright.kubelet.admission import NodeView
 from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.containers.resolv_conf import host_config
 from podwright.kubelet.containers.resources import CgroupPolicy
+from podwright.kubelet.events import PatientRecorder
 from podwright.kubelet.garbage_collection import GarbageCollector
 from podwright.kubelet.hooks import HookRunner
 from podwright.kubelet.images import ImageManager
@@ -77,7 +78,7 @@ class Kubelet:
         self.runtime = runtime
         self.image_service = images
         self.clock = clock or SystemClock()
-        self.recorder = EventRecorder(client, "kubelet", host=config.node_name, clock=self.clock)
+        self.recorder = PatientRecorder(client, "kubelet", host=config.node_name, clock=self.clock)
         self.pods = PodManager()
         self.cache = RuntimeCache(runtime, self.clock)
         self.statuses = StatusManager(client, self.pods, self.clock)

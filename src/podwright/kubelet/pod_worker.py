@@ -25,8 +25,9 @@ from podwright.kubelet.sync.actions import Observed, PodActions, compute
 from podwright.kubelet.sync.container_work import ContainerWork
 from podwright.kubelet.sync.ending import end_containers, remove_everything
 from podwright.kubelet.sync.jobs import Jobs
-from podwright.kubelet.sync.preparing import downward_facts, first_of, prepare, take_down
+from podwright.kubelet.sync.preparing import downward_facts, prepare, take_down
 from podwright.kubelet.sync.sandboxes import SandboxFailure
+from podwright.kubelet.sync.uncancelled import first_of
 from podwright.kubelet.volumes.mounted import VolumeFailure
 from podwright.kubelet.worker_context import WorkerContext
 from podwright.runtime.protocol import RuntimeFailure, Sandbox

@@ -68,7 +68,8 @@ async def test_failed_liveness_restarts_the_container(probed: tuple[Cluster, Han
     assert probes.listener is not None
     probes.listener.probe_failed(objects.uid(pod), "main", first.id, ProbeKind.LIVENESS)
     pod = await cluster.until_pod(lambda p: statuses(p)["main"]["restartCount"] == 1)
-    assert ("Killing", "Container main failed liveness probe, will be restarted") in cluster.api.events("web")
+    killing = ("Killing", "Container main failed liveness probe, will be restarted")
+    await cluster.until(lambda: killing in cluster.api.events("web"))
     assert any(c.startswith("grace:main:") and 4 < float(c.split(":")[2]) <= 5 for c in cluster.runtime.calls)
     await cluster.until(lambda: ("stopped", "main", first.id) in probes.told)
 
@@ -98,7 +99,7 @@ async def test_failed_post_start_kills_and_restarts(cluster: Cluster) -> None:
     hook = {"postStart": {"exec": {"command": ["bad"]}}}
     await cluster.create(make_pod("web", make_container("main", lifecycle=hook)))
     await cluster.until_pod(lambda p: statuses(p).get("main", {}).get("restartCount", 0) >= 1)
-    assert ("FailedPostStartHook", "PostStartHook failed") in cluster.api.events("web")
+    await cluster.until(lambda: ("FailedPostStartHook", "PostStartHook failed") in cluster.api.events("web"))
     cluster.runtime.exec_results.clear()
     await cluster.until_ready()
 

@@ -103,7 +103,7 @@ async def test_restart_policy_always_backs_off(cluster: Cluster) -> None:
     await cluster.until_pod(lambda p: statuses(p)["main"]["restartCount"] >= 3)
     # No more than the present instance and the one before are kept.
     await cluster.until(lambda: len(cluster.runtime.named("main")) <= 2)
-    assert any(r == "BackOff" for r, _ in cluster.api.events("web"))
+    await cluster.until(lambda: any(r == "BackOff" for r, _ in cluster.api.events("web")))
 
 
 async def test_init_containers_in_order_then_sidecar_then_mains(cluster: Cluster) -> None:
@@ -167,8 +167,8 @@ async def test_image_that_cannot_be_pulled(cluster: Cluster) -> None:
     assert found["status"]["phase"] == "Pending"
     cluster.images.registry.add("example.com/none:1")
     await cluster.until_ready()
-    reasons = [r for r, _ in cluster.api.events("web")]
-    assert "Pulling" in reasons and "Failed" in reasons and "Pulled" in reasons
+    expected = {"Pulling", "Failed", "Pulled", "Created", "Started"}
+    await cluster.until(lambda: expected <= {r for r, _ in cluster.api.events("web")})
 
 
 async def test_active_deadline(cluster: Cluster) -> None:

@@ -14,7 +14,7 @@ from podwright.kubelet.containers.failures import ContainerFailure
 from podwright.kubelet.sync import sandboxes
 from podwright.kubelet.sync.actions import PodActions
 from podwright.kubelet.sync.sandboxes import SandboxFailure
-from podwright.kubelet.sync.uncancelled import uncancelled
+from podwright.kubelet.sync.uncancelled import first_of, uncancelled
 from podwright.kubelet.volumes.mounted import MountedVolume, VolumeFailure
 from podwright.kubelet.worker_context import WorkerContext
 from podwright.runtime.protocol import RuntimeFailure, Sandbox
@@ -91,12 +91,3 @@ async def take_down(context: WorkerContext, pod: Object, actions: PodActions) ->
         return
     for sandbox in found.sandboxes:
         await sandboxes.stop(context, uid, sandbox)
-
-
-def first_of(failures: BaseExceptionGroup[Exception]) -> Exception:
-    """The first exception that is no group."""
-    error: BaseException = failures
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, Exception)
-    return error

@@ -14,7 +14,7 @@ from podwright.kubelet.containers import hosts_file, resolv_conf
 from podwright.kubelet.containers.host_identity import hostname_and_domain
 from podwright.kubelet.containers.resources import pod_requests_limits, pod_resources
 from podwright.kubelet.containers.sandbox_config import sandbox_config
-from podwright.kubelet.sync.uncancelled import uncancelled
+from podwright.kubelet.sync.uncancelled import first_of, uncancelled
 from podwright.kubelet.user_namespaces import NoIdsLeft
 from podwright.kubelet.worker_context import WorkerContext
 from podwright.runtime.protocol import RuntimeFailure, Sandbox, SandboxConfig, SandboxState
@@ -62,26 +62,38 @@ async def run(context: WorkerContext, pod: Object, attempt: int) -> Sandbox:
     """
     config = await config_of(context, pod, attempt)
     try:
-        await asyncio.to_thread(_prepare, context, pod, config)
-        sandbox = await uncancelled(context.runtime.run_pod_sandbox(config))
-        context.cache.put_sandbox(sandbox)
+        # Neither needs the other; containers need both.
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_prepare(context, pod, config))
+            making = group.create_task(_make(context, config))
+        sandbox = making.result()
         if any(pod_requests_limits(pod)) or context.node.policy.pod_pids_limit > 0:
             await context.runtime.update_pod_resources(sandbox.id, pod_resources(pod, context.node.policy))
         write_hosts(context, pod, sandbox)
-    except (RuntimeFailure, OSError) as failed:
-        raise SandboxFailure(str(failed)) from failed
+    except* (RuntimeFailure, OSError) as failures:
+        raise SandboxFailure(str(first_of(failures))) from failures
     return sandbox
 
 
-def _prepare(context: WorkerContext, pod: Object, config: SandboxConfig) -> None:
-    config.log_directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+async def _make(context: WorkerContext, config: SandboxConfig) -> Sandbox:
+    sandbox = await uncancelled(context.runtime.run_pod_sandbox(config))
+    context.cache.put_sandbox(sandbox)
+    return sandbox
+
+
+async def _prepare(context: WorkerContext, pod: Object, config: SandboxConfig) -> None:
     dns, complaints = resolv_conf.dns_config(
         pod, context.node.host_dns, context.config.cluster_dns, context.config.cluster_domain
     )
     for complaint in complaints:
         reason = "MissingClusterDNS" if "ClusterDNS" in complaint else "DNSConfigForming"
         context.recorder.event(pod, WARNING, reason, complaint)
-    hosts_file.write(files(context, pod).resolv, resolv_conf.content(dns))
+
+    def write() -> None:
+        config.log_directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+        hosts_file.write(files(context, pod).resolv, resolv_conf.content(dns))
+
+    await asyncio.to_thread(write)
 
 
 def write_hosts(context: WorkerContext, pod: Object, sandbox: Sandbox) -> None:

@@ -1,5 +1,5 @@
-"""Letting a call to the runtime run to its end even if the one who waits for it is cancelled: what it makes must not
-be made half and forgotten."""
+"""Calls to the runtime that run to their end even if the one who waits for them is cancelled, for what they make must
+not be made half and forgotten; and what went wrong in a group of calls."""
 
 from __future__ import annotations
 
@@ -21,3 +21,12 @@ async def uncancelled(call: Coroutine[Any, Any, T]) -> T:
         if not task.cancelled():
             task.exception()
         raise
+
+
+def first_of(failures: BaseExceptionGroup[Exception]) -> Exception:
+    """The first exception that is no group."""
+    error: BaseException = failures
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, Exception)
+    return error
