@@ -46,7 +46,7 @@ def take(marks: Iterable[str], *, link_prefixes: Iterable[str] = (), directories
         namespaces=frozenset(n for n in _run("ip", "netns", "list").split() if _marked(n, marks)),
         links=frozenset(line.split()[1].partition("@")[0].rstrip(":") for line in _run("ip", "-o", "link").splitlines()
                         if line.split()[1].startswith(prefixes or ("\0",))),
-        routes=frozenset(line for line in _run("ip", "route").splitlines() if "proto 112" in line),
+        routes=frozenset(line for line in _run("ip", "route").splitlines() if _marked(line, tuple(prefixes))),
         tables=frozenset(t for t in _run("nft", "list", "tables").splitlines() if _marked(t, marks)),
         cgroups=frozenset(_cgroups(marks)),
         files=frozenset(str(p) for d in directories if d.exists() for p in [d, *d.rglob("*")]),
@@ -63,7 +63,7 @@ def _processes(marks: tuple[str, ...]) -> Iterator[str]:
             with contextlib.suppress(OSError):
                 command = Path("/proc", entry, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 groups = Path("/proc", entry, "cgroup").read_text()
-                if _marked(command, marks) and "pytest" not in command or _marked(groups, marks):
+                if (_marked(command, marks) and "pytest" not in command) or _marked(groups, marks):
                     yield f"{entry} {command.strip()}"
 
 

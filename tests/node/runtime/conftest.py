@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import os
 import shutil
@@ -136,7 +137,8 @@ def mark() -> Iterator[str]:
     """A name that nothing else on the host has. All that is made under it must be gone at the end."""
     name = f"t{os.urandom(4).hex()}"
     places = [Path("/var/lib/podwright") / name, Path("/run/podwright") / name]
-    with none_left([name], link_prefixes=["pw"]):
+    links = f"pw{hashlib.sha256(f'{name}/n1'.encode()).hexdigest()[:4]}"
+    with none_left([name], link_prefixes=[links]):
         yield name
         for place in places:
             shutil.rmtree(place, ignore_errors=True)

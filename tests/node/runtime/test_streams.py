@@ -164,7 +164,7 @@ async def test_attach_to_a_terminal(node: Any) -> None:
 async def test_port_forward(node: Any) -> None:
     sandbox, (container,) = await node.run_pod(node.container("nc -ll -p 7000 -e cat"))
     async with asyncio.timeout(10):
-        while ":1B58" not in await node.sh(container, "cat /proc/net/tcp"):
+        while ":1B58" not in await node.sh(container, "cat /proc/net/tcp /proc/net/tcp6"):
             pass
     connections = [await node.runtime.port_forward(sandbox, 7000) for _ in range(5)]
     for number, (reader, writer) in enumerate(connections):
