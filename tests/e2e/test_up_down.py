@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.e2e.harness import Cluster, busybox, pod, until
-from tests.node.leaks import Snapshot
+from tests.node import leaks
 
 
 def test_purge_leaves_nothing_on_the_host(tmp_path: Path) -> None:
-    before = Snapshot.take()
+    marks, links = ("leak-one", "leak-two"), ("pw", "veth")
+    before = leaks.take(marks, link_prefixes=links)
     one = Cluster("leak-one", tmp_path / "one")
     two = Cluster("leak-two", tmp_path / "two", ("--nodes", "2", "--data-dir", str(tmp_path / "data")))
     one.up()
@@ -26,7 +27,7 @@ def test_purge_leaves_nothing_on_the_host(tmp_path: Path) -> None:
     two.podwright("down", "--purge")
     one.running("a")
     one.podwright("down", "--purge")
-    assert Snapshot.take().difference(before) == []
+    assert leaks.take(marks, link_prefixes=links).leaked_since(before) == {}
     assert not (tmp_path / "data").exists() and not Path("/var/lib/podwright/leak-one").exists()
     config = yaml.safe_load((tmp_path / "one").read_text())
     assert config["contexts"] == [] and config["users"] == []
@@ -47,8 +48,10 @@ def test_up_is_repeatable_and_refuses_other_flags(tmp_path: Path) -> None:
         assert cluster.podwright("status", check=False).returncode == 3
         assert yaml.safe_load((tmp_path / "config").read_text())["contexts"] == []
         cluster.up()
-        status = until(lambda: cluster.running("kept"), "data is kept, and the Pod runs again")
-        assert status["status"]["containerStatuses"][0]["restartCount"] >= 1
+        until(
+            lambda: cluster.running("kept")["status"]["containerStatuses"][0]["restartCount"] >= 1,
+            "data is kept, and the Pod runs again",
+        )
     finally:
         cluster.podwright("down", "--purge", check=False)
 

@@ -16,7 +16,7 @@ from podwright.cluster import host, loop, roles
 from podwright.cluster.down import find_cluster
 from podwright.cluster.layout import Layout
 from podwright.cluster.pki import Pki
-from podwright.cluster.processes import ReadyPipe, notify_systemd
+from podwright.cluster.processes import ReadyPipe, innermost, notify_systemd
 from podwright.cluster.registry import Ranges
 from podwright.cluster.spec import ClusterSpec
 from podwright.cluster.up import node_names
@@ -32,14 +32,8 @@ def run_server(name: str, *, components: Sequence[str], node: str, ready_fd: int
     try:
         loop.run(lambda stop: ServerProcess(name, components, node, pipe).run(stop))
     except BaseException as failed:
-        pipe.failed(f"{type(failed).__name__}: {_innermost(failed)}")
+        pipe.failed(f"{type(failed).__name__}: {innermost(failed)}")
         raise
-
-
-def _innermost(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error) or type(error).__name__
 
 
 class ServerProcess:

@@ -91,7 +91,7 @@ class Scheduler:
         wanted = pods.requests(pod)
         ports = set(pods.host_ports(pod))
         refusals: Counter[str] = Counter()
-        best: tuple[float, str] | None = None
+        best: tuple[float, int, str] | None = None
         for node in self._nodes.items():
             here = self._on(objects.name(node))
             used = _sum(here)
@@ -99,10 +99,10 @@ class Scheduler:
             if reasons:
                 refusals.update(reasons)
                 continue
-            candidate = (_score(node, wanted, used), objects.name(node))
+            candidate = (_score(node, wanted, used), -len(here), objects.name(node))
             if best is None or candidate > best:
                 best = candidate
-        return (best[1] if best else ""), refusals
+        return (best[2] if best else ""), refusals
 
     def _on(self, node: str) -> list[Object]:
         bound = list(self._pods.by_index("node", node))

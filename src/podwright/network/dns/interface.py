@@ -1,22 +1,31 @@
-"""The interface that holds the cluster's DNS address on a node: a bridge without ports (kernels without the dummy driver
-have that too), so that the address is the node's own and goes with the interface."""
+"""The interface that holds the cluster's DNS address on a node: a bridge without ports (which kernels without the dummy
+driver have too), so that the address is the node's own and goes with the interface."""
 
 from __future__ import annotations
 
+import socket
 import subprocess
-from pathlib import Path
 
 
 def ensure(interface: str, address: str) -> None:
     """Makes the interface with the address if it is not there. Raises OSError."""
-    if not Path(f"/sys/class/net/{interface}").exists():
-        _batch(f"link add {interface} type bridge", f"addr add {address}/32 dev {interface}", f"link set {interface} up")
+    if not _exists(interface):
+        _batch(
+            f"link add {interface} type bridge",
+            f"addr add {address}/32 dev {interface}",
+            f"link set {interface} up",
+        )
 
 
 def remove(interface: str) -> None:
     """Idempotent."""
-    if Path(f"/sys/class/net/{interface}").exists():
+    if _exists(interface):
         _batch(f"link del {interface}")
+
+
+def _exists(interface: str) -> bool:
+    """In this network namespace: /sys may be another one's."""
+    return any(name == interface for _, name in socket.if_nameindex())
 
 
 def _batch(*lines: str) -> None:
