@@ -177,4 +177,6 @@ async def test_shared_process_namespace_survives(crun_node: Any) -> None:
     reaper = node.runtime._containers.get(node.runtime._sandboxes.get(sandbox.id).init_container)
     os.kill(reaper.pid, signal.SIGKILL)
     assert (await node.exited(container)).exit_code == 137
-    assert (await node.runtime.pod_sandbox_status(sandbox.id)).state == SandboxState.NOTREADY
+    async with asyncio.timeout(5):
+        while (await node.runtime.pod_sandbox_status(sandbox.id)).state != SandboxState.NOTREADY:
+            await asyncio.sleep(0.005)

@@ -150,6 +150,8 @@ class Containers:
     def _start(self, record: ContainerRecord) -> None:
         """Blocks. The record is saved before the process runs, so that no restart of ours can forget it."""
         host = self._host
+        if (host.paths.oci / record.id).exists():  # left by a process of ours that died at this very point
+            self._undo_launch(record)
         conmon.launch(host.engine, host.paths, record)
         if host.cgroups.version == 2:
             host.cgroups.adopt(f"{host.cgroup_root}/conmon", record.conmon_pid)
@@ -353,9 +355,13 @@ class Containers:
             record.message = "the machine was restarted"
             record.finished_at = time.time()
         elif pid or (self._host.paths.oci / record.id).exists():
-            self._host.cgroups.kill(record.cgroup)
-            _remove_when_empty(self._host, record.cgroup)
-            preparation.forget_process(self._host, record.id)
+            self._undo_launch(record)
+
+    def _undo_launch(self, record: ContainerRecord) -> None:
+        """Takes away a process that was created but never let go."""
+        self._host.cgroups.kill(record.cgroup)
+        _remove_when_empty(self._host, record.cgroup)
+        preparation.forget_process(self._host, record.id)
 
     def _recover_running(self, record: ContainerRecord) -> None:
         paths = self._host.paths

@@ -1,0 +1,338 @@
+"""Images: archives, layers on disk, names, pulls, garbage."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import io
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import tarfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import zstandard
+
+from podwright.runtime.build import IMAGES, build_all
+from podwright.runtime.images.layouts import architecture
+from podwright.runtime.images.store import ImageStore
+from podwright.runtime.protocol import ImagePullFailure, Mount, RuntimeFailure
+
+Entry = tuple[str, dict[str, Any], bytes]
+
+
+def entry(name: str, data: bytes = b"", **fields: Any) -> Entry:
+    return name, fields, data
+
+
+def tar(entries: list[Entry]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, fields, data in entries:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            for key, value in fields.items():
+                setattr(info, key, value)
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def sha(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def oci_archive(
+    path: Path, layers: list[bytes], *, reference: str = "docker.io/library/test:1",
+    pack: Callable[[bytes], bytes] = lambda b: b, media: str = "tar", index: bool = False, damage: bool = False,
+) -> None:
+    packed = [pack(layer) for layer in layers]
+    config = orjson.dumps(
+        {"architecture": architecture(), "os": "linux", "config": {"Cmd": ["/x"]},
+         "rootfs": {"type": "layers", "diff_ids": [sha(layer) for layer in layers]}}
+    )
+    prefix = "application/vnd.oci.image"
+    manifest = orjson.dumps({
+        "schemaVersion": 2, "mediaType": f"{prefix}.manifest.v1+json",
+        "config": {"mediaType": f"{prefix}.config.v1+json", "digest": sha(config), "size": len(config)},
+        "layers": [{"mediaType": f"{prefix}.layer.v1.{media}", "digest": sha(p), "size": len(p)} for p in packed],
+    })
+    top, top_media = manifest, f"{prefix}.manifest.v1+json"
+    if index:
+        other = {"mediaType": top_media, "digest": sha(b"other"), "size": 5,
+                 "platform": {"os": "linux", "architecture": "s390x" if architecture() != "s390x" else "amd64"}}
+        ours = {"mediaType": top_media, "digest": sha(manifest), "size": len(manifest),
+                "platform": {"os": "linux", "architecture": architecture()}}
+        top_media = f"{prefix}.index.v1+json"
+        top = orjson.dumps({"schemaVersion": 2, "mediaType": top_media, "manifests": [other, ours]})
+    blobs = {sha(b): b for b in [config, manifest, top, *packed]}
+    if damage:
+        blobs[sha(packed[0])] = packed[0][:-1024] + b"\1" * 1024
+    files = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": orjson.dumps({
+        "schemaVersion": 2, "manifests": [{"mediaType": top_media, "digest": sha(top), "size": len(top),
+                                           "annotations": {"io.containerd.image.name": reference}}]})}
+    files |= {f"blobs/sha256/{d.removeprefix('sha256:')}": b for d, b in blobs.items()}
+    path.write_bytes(tar([entry(name, data) for name, data in files.items()]))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ImageStore:
+    return ImageStore(tmp_path / "images", tmp_path / "one" / "references.json")
+
+
+def layer_of(store: ImageStore, image_id: str, position: int = -1) -> Path:
+    image = store.content.image(image_id)
+    assert image is not None
+    return store.content.layers / image.layers[position]
+
+
+async def load(store: ImageStore, tmp_path: Path, layers: list[bytes], **options: Any) -> str:
+    archive = tmp_path / "archive.tar"
+    oci_archive(archive, layers, **options)
+    (reference,) = await store.load_archive(archive)
+    image = await store.image_status(reference)
+    assert image is not None
+    return image.id
+
+
+@pytest.mark.parametrize(
+    ("pack", "media"),
+    [
+        (lambda b: b, "tar"),
+        (lambda b: gzip.compress(b, mtime=0), "tar+gzip"),
+        (lambda b: zstandard.ZstdCompressor().compress(b), "tar+zstd"),
+    ],
+    ids=["tar", "gzip", "zstd"],
+)
+async def test_layers_in_every_compression(
+    store: ImageStore, tmp_path: Path, pack: Callable[[bytes], bytes], media: str
+) -> None:
+    content = tar([entry("dir", type=tarfile.DIRTYPE, mode=0o750, uid=7, gid=8), entry("dir/f", b"data", mode=0o4755)])
+    image = await load(store, tmp_path, [content], pack=pack, media=media, index=True)
+    layer = layer_of(store, image)
+    assert (layer / "dir/f").read_bytes() == b"data"
+    assert stat.S_IMODE((layer / "dir/f").stat().st_mode) == 0o4755
+    assert ((layer / "dir").stat().st_uid, (layer / "dir").stat().st_gid) == (7, 8)
+
+
+async def test_deletions_become_overlay_marks(store: ImageStore, tmp_path: Path) -> None:
+    lower = tar([entry("a", b"1"), entry("d", type=tarfile.DIRTYPE, mode=0o755), entry("d/old", b"2")])
+    upper = tar([entry(".wh.a"), entry("d", type=tarfile.DIRTYPE, mode=0o755), entry("d/.wh..wh..opq"),
+                 entry("d/new", b"3")])
+    image = await load(store, tmp_path, [lower, upper])
+    layer = layer_of(store, image)
+    info = (layer / "a").lstat()
+    assert stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
+    assert os.getxattr(layer / "d", "trusted.overlay.opaque") == b"y"
+    assert not list(layer.rglob(".wh*"))
+
+
+async def test_links_devices_and_attributes(store: ImageStore, tmp_path: Path) -> None:
+    content = tar([
+        entry("f", b"x"),
+        entry("hard", type=tarfile.LNKTYPE, linkname="f"),
+        entry("soft", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+        entry("null", type=tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666),
+        entry("pipe", type=tarfile.FIFOTYPE, mode=0o600),
+        entry("capable", b"y", pax_headers={"SCHILY.xattr.user.note": "hello"}),
+    ])
+    layer = layer_of(store, await load(store, tmp_path, [content]))
+    assert (layer / "hard").samefile(layer / "f")
+    assert os.readlink(layer / "soft") == "/etc/passwd"
+    assert (layer / "null").stat().st_rdev == os.makedev(1, 3)
+    assert (layer / "pipe").is_fifo()
+    assert os.getxattr(layer / "capable", "user.note") == b"hello"
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [entry("../outside", b"x")],
+        [entry("a/../../outside", b"x")],
+        [entry("link", type=tarfile.SYMTYPE, linkname="../../.."), entry("link/outside", b"x")],
+        [entry("link", type=tarfile.SYMTYPE, linkname="/"), entry("link/outside", b"x")],
+        [entry("hard", type=tarfile.LNKTYPE, linkname="../../../outside")],
+        [entry("hard", type=tarfile.LNKTYPE, linkname="/etc/shadow")],
+        [entry("link", type=tarfile.SYMTYPE, linkname="../outside"), entry("link", b"x")],
+        [entry("d/.wh...", b"")],
+        [entry("fake", type=tarfile.CHRTYPE, devmajor=0, devminor=0)],
+    ],
+)
+async def test_nothing_leaves_a_layer(store: ImageStore, tmp_path: Path, entries: list[Entry]) -> None:
+    archive = tmp_path / "archive.tar"
+    oci_archive(archive, [tar(entries)])
+    before = {p for p in tmp_path.iterdir()}
+    try:
+        await store.load_archive(archive)
+    except RuntimeFailure:
+        assert not list((store.content.root / "tmp").iterdir())
+    assert not list(tmp_path.rglob("outside")) or all("layers" in str(p) for p in tmp_path.rglob("outside"))
+    assert {p for p in tmp_path.iterdir()} - before <= {tmp_path / "one", tmp_path / "images"}
+    assert not Path("/outside").exists()
+
+
+async def test_damage_is_noticed(store: ImageStore, tmp_path: Path) -> None:
+    archive = tmp_path / "archive.tar"
+    oci_archive(archive, [tar([entry("f", b"x" * 5000)])], damage=True)
+    with pytest.raises(RuntimeFailure, match="digest|layer"):
+        await store.load_archive(archive)
+    assert await store.list_images() == []
+    archive.write_bytes(b"no archive at all")
+    with pytest.raises(RuntimeFailure, match="cannot load"):
+        await store.load_archive(archive)
+    with pytest.raises(RuntimeFailure, match="cannot load"):
+        await store.load_archive(tmp_path / "missing.tar")
+
+
+async def test_docker_archive(store: ImageStore, tmp_path: Path) -> None:
+    layer = tar([entry("f", b"x")])
+    config = orjson.dumps({"config": {"Env": ["A=b"]}, "rootfs": {"type": "layers", "diff_ids": [sha(layer)]}})
+    manifest = [{"Config": "c.json", "RepoTags": ["registry.example:5000/team/app:v1"], "Layers": ["l/layer.tar"]}]
+    archive = tmp_path / "docker.tar"
+    archive.write_bytes(
+        gzip.compress(tar([entry("manifest.json", orjson.dumps(manifest)), entry("c.json", config),
+                           entry("l/layer.tar", layer)]))
+    )
+    assert await store.load_archive(archive) == ["registry.example:5000/team/app:v1"]
+    image = await store.image_status("registry.example:5000/team/app:v1")
+    assert image is not None and image.id == sha(config) and image.config == {"Env": ["A=b"]}
+    assert (await store.image_status(image.id)) == image
+    assert (await store.image_status(image.id.removeprefix("sha256:")[:12])) == image
+
+
+async def test_names_and_garbage(store: ImageStore, tmp_path: Path) -> None:
+    common = tar([entry("common", b"x" * 1000)])
+    first = await load(store, tmp_path, [common, tar([entry("a", b"a")])], reference="docker.io/library/one:1")
+    second = await load(store, tmp_path, [common, tar([entry("b", b"b")])], reference="docker.io/library/two:1")
+    other = ImageStore(store.content.root, tmp_path / "two" / "references.json")
+    assert await other.list_images() == []
+    await other.load_archive(tmp_path / "archive.tar")
+    await store.tag("one:1", "example.com/renamed:2")
+    assert {t for i in await store.list_images() for t in i.repo_tags} == {
+        "docker.io/library/one:1", "docker.io/library/two:1", "example.com/renamed:2",
+    }
+    shared, own = layer_of(store, first, 0), layer_of(store, first, 1)
+    await store.remove_image("one:1")
+    assert own.exists()
+    await store.remove_image("example.com/renamed:2")
+    assert not own.exists() and shared.exists()
+    await store.remove_image(second)
+    assert await store.list_images() == []
+    assert shared.exists() and layer_of(other, second, 1).exists()
+    shutil.rmtree(tmp_path / "two")
+    assert await store.collect() > 0
+    assert not shared.exists()
+
+
+async def test_a_running_container_keeps_its_layers(crun_node: Any) -> None:
+    node = crun_node
+    _, (container,) = await node.run_pod(node.container())
+    await node.images.remove_image("busybox:1.36")
+    await node.images.collect()
+    assert await node.sh(container, "echo still here") == "still here\n"
+
+
+async def test_the_built_images(crun_node: Any, tmp_path: Path) -> None:
+    node = crun_node
+    try:
+        archives = build_all(tmp_path)
+    except Exception as error:
+        pytest.skip(f"no package archive to be reached: {error}")
+    for archive, image in zip(archives, IMAGES, strict=True):
+        assert await node.images.load_archive(archive) == [image.reference]
+    sandbox, (container,) = await node.run_pod(node.container(image="nginx:1.22", command=None, name="web"))
+    address = (await node.runtime.pod_sandbox_status(sandbox)).ips[0]
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection(address, 80)
+                break
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.01)
+    writer.write(b"GET / HTTP/1.0\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200") and b"Welcome to nginx" in answer
+    assert (await node.runtime.container_status(container)).stop_signal == "SIGQUIT"
+    await node.runtime.stop_container(container, 5.0)
+    assert (await node.runtime.container_status(container)).exit_code == 0
+
+
+async def test_image_volume(crun_node: Any) -> None:
+    node = crun_node
+    _, (container,) = await node.run_pod(
+        node.container(mounts=[Mount("/image", image="busybox:1.36"),
+                               Mount("/etc-of-it", image="busybox:1.36", image_sub_path="etc")])
+    )
+    assert "root:x:0:0" in await node.sh(container, "cat /image/etc/passwd")
+    assert "root:x:0:0" in await node.sh(container, "cat /etc-of-it/passwd")
+    assert "Read-only" in await node.sh(container, "touch /image/x")
+
+
+@pytest.fixture
+async def registry(tmp_path: Path) -> AsyncIterator[str]:
+    binary = shutil.which("docker-registry")
+    if binary is None or shutil.which("skopeo") is None:
+        pytest.skip("docker-registry and skopeo are not installed")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    configuration = tmp_path / "registry.yml"
+    configuration.write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        binary, "serve", str(configuration), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.close()
+                    break
+                except ConnectionRefusedError:
+                    await asyncio.sleep(0.02)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_pull(store: ImageStore, tmp_path: Path, registry: str) -> None:
+    archive = tmp_path / "archive.tar"
+    oci_archive(archive, [tar([entry("f", b"pulled")])])
+    push = await asyncio.create_subprocess_exec(
+        "skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci-archive:{archive}", f"docker://{registry}/team/app:v1"
+    )
+    assert await push.wait() == 0
+    image_id = await store.pull_image(f"{registry}/team/app:v1")
+    image = await store.image_status(f"{registry}/team/app:v1")
+    assert image is not None and image.id == image_id
+    assert (layer_of(store, image_id) / "f").read_bytes() == b"pulled"
+    (digest,) = image.repo_digests
+    assert digest.startswith(f"{registry}/team/app@sha256:")
+    assert (await store.image_status(digest)) is not None
+    await store.remove_image(image_id)
+    ids = await asyncio.gather(store.pull_image(digest), store.pull_image(digest), store.pull_image(digest))
+    assert set(ids) == {image_id}
+    with pytest.raises(ImagePullFailure, match="unknown|not found") as failure:
+        await store.pull_image(f"{registry}/team/app:none")
+    assert failure.value.reason == "ErrImagePull"
+    assert not list((store.content.root / "tmp").iterdir())
+
+
+async def test_pull_from_nowhere_or_by_nonsense(store: ImageStore) -> None:
+    with pytest.raises(ImagePullFailure) as failure:
+        await store.pull_image("127.0.0.1:1/x/y:z")
+    assert failure.value.reason == "RegistryUnavailable"
+    with pytest.raises(ImagePullFailure) as failure:
+        await store.pull_image("Not A Name")
+    assert failure.value.reason == "InvalidImageName"
