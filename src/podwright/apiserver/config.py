@@ -52,6 +52,8 @@ class ApiServerConfig:
     enabled_admission_plugins: Sequence[str] = ()
     disabled_admission_plugins: Sequence[str] = ()
     admission_config: Path | None = None
+    default_not_ready_toleration_seconds: int = 300
+    default_unreachable_toleration_seconds: int = 300
 
     # To kubelets
     kubelet_client_certificate: Path | None = None

@@ -153,5 +153,7 @@ def api_server_config(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> ApiS
         kubelet_client_certificate=pki.directory / "apiserver-kubelet-client.crt",
         kubelet_client_key=pki.directory / "apiserver-kubelet-client.key",
         kubelet_ca=pki.ca.certificate,
+        default_not_ready_toleration_seconds=spec.toleration,
+        default_unreachable_toleration_seconds=spec.toleration,
     )
 

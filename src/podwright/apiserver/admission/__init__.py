@@ -58,7 +58,9 @@ def build(
         TaintNodesByCondition(),
         PodSecurity(objects),
         Priority(objects),
-        DefaultTolerationSeconds(),
+        DefaultTolerationSeconds(
+            config.default_not_ready_toleration_seconds, config.default_unreachable_toleration_seconds
+        ),
         DefaultStorageClass(objects),
         StorageObjectInUseProtection(),
         PersistentVolumeClaimResize(objects),

@@ -9,11 +9,13 @@ from podwright.apiserver.requests import AdmissionRequest
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
-SECONDS = 300
 
 
 class DefaultTolerationSeconds(Plugin):
     name = "DefaultTolerationSeconds"
+
+    def __init__(self, not_ready: int = 300, unreachable: int = 300) -> None:
+        self._seconds = {NOT_READY: not_ready, UNREACHABLE: unreachable}
 
     def handles(self, request: AdmissionRequest) -> bool:
         resource = request.resource
@@ -35,8 +37,8 @@ class DefaultTolerationSeconds(Plugin):
                 key = toleration.get("key")
                 tolerated.update((key,) if key else (NOT_READY, UNREACHABLE))
         added = [
-            {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS}
-            for key in (NOT_READY, UNREACHABLE)
+            {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
+            for key, seconds in self._seconds.items()
             if key not in tolerated
         ]
         if added:

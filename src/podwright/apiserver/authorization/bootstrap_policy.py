@@ -114,18 +114,12 @@ def cluster_roles() -> list[Object]:
         made.append(role)
     for nm, lines in data.CONTROLLER_ROLES.items():
         role = _object("ClusterRole", CONTROLLER_PREFIX + nm)
-        role["rules"] = [_with_patch(rule(line)) for line in lines]
+        role["rules"] = [rule(line) for line in lines]
         made.append(role)
     by_name = {name(role): role for role in made}
     for nm in ("view", "edit", "admin"):  # each takes in the one before
         by_name[nm]["rules"] = aggregate(by_name[nm], made)
     return made
-
-
-def _with_patch(one: Object) -> Object:
-    """Our controllers change objects by patches: whoever may update may patch."""
-    verbs = one["verbs"]
-    return {**one, "verbs": [*verbs, "patch"]} if "update" in verbs and "patch" not in verbs else one
 
 
 def cluster_role_bindings() -> list[Object]:

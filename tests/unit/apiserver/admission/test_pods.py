@@ -323,7 +323,8 @@ async def test_quota_scopes() -> None:
 async def test_the_default_chain_is_fast() -> None:
     objects = FakeObjects(namespace_object("ns"), ACCOUNT)
     config = SimpleNamespace(
-        enabled_admission_plugins=(), disabled_admission_plugins=(), admission_config=None
+        enabled_admission_plugins=(), disabled_admission_plugins=(), admission_config=None,
+        default_not_ready_toleration_seconds=300, default_unreachable_toleration_seconds=300,
     )
     union = authorization.Union([], authorization.RBAC(objects))
     chain = admission.build(config, objects, objects, union)  # type: ignore[arg-type]
