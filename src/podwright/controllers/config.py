@@ -44,6 +44,9 @@ class ControllerConfig:
     pvc_local_path_root: str = "/opt/local-path-provisioner"
     """The directory on a node under which the built-in provisioner makes volumes."""
 
+    pvc_helper_image: str = "docker.io/library/busybox:1.36"
+    """What removes a volume's directory on its node."""
+
     hpa_sync_period: float = 15.0
     hpa_tolerance: float = 0.1
     hpa_downscale_stabilization: float = 300.0
