@@ -90,6 +90,8 @@ class Kubelet:
         self._pressure: dict[str, tuple[str, str]] = {}
         self._not_ready = "container runtime is not up"
         self._shutting_down = False
+        self.started = asyncio.Event()
+        """The runtime is open and what it has is known."""
         self._api_pods = Informer(
             client, PODS, field_selector=f"spec.nodeName={config.node_name}", clock=self.clock
         )
@@ -178,6 +180,7 @@ class Kubelet:
             self._adopt()
             self.node.runtime_known(await self.runtime.version())
             self._not_ready = ""
+            self.started.set()
             async with asyncio.TaskGroup() as group:
                 for name, task in self._tasks().items():
                     group.create_task(task, name=f"kubelet {name}")

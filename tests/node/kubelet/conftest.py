@@ -115,6 +115,9 @@ class KubeletNode:
 
     async def kill(self) -> None:
         assert self._task is not None
+        # A runtime that is cut off while it opens leaves its threads in this process, as a dead one would not.
+        async with asyncio.timeout(10):
+            await self.kubelet.started.wait()
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task

@@ -45,6 +45,7 @@ async def _sandbox(context: WorkerContext, pod: Object, actions: PodActions) -> 
         known = context.cache.pod(objects.uid(pod)).sandbox
         if known is None:
             raise SandboxFailure("the sandbox is gone")
+        await sandboxes.complete(context, pod, known)
         return known
     sandbox = await sandboxes.run(context, pod, actions.attempt)
     ips = sandboxes.ips_of(context, pod, sandbox)

@@ -67,12 +67,32 @@ async def run(context: WorkerContext, pod: Object, attempt: int) -> Sandbox:
             group.create_task(_prepare(context, pod, config))
             making = group.create_task(_make(context, config))
         sandbox = making.result()
-        if any(pod_requests_limits(pod)) or context.node.policy.pod_pids_limit > 0:
-            await context.runtime.update_pod_resources(sandbox.id, pod_resources(pod, context.node.policy))
-        write_hosts(context, pod, sandbox)
+        await _finish(context, pod, sandbox)
     except* (RuntimeFailure, OSError) as failures:
         raise SandboxFailure(str(first_of(failures))) from failures
     return sandbox
+
+
+async def complete(context: WorkerContext, pod: Object, sandbox: Sandbox) -> None:
+    """Does what is left to do for a sandbox that was found, if the kubelet that made it died before it was done. The
+    hosts file comes last, so it tells.
+
+    Raises:
+        SandboxFailure
+    """
+    if files(context, pod).hosts.exists():
+        return
+    try:
+        await _prepare(context, pod, await config_of(context, pod, sandbox.metadata.attempt))
+        await _finish(context, pod, sandbox)
+    except (RuntimeFailure, OSError) as failed:
+        raise SandboxFailure(str(failed)) from failed
+
+
+async def _finish(context: WorkerContext, pod: Object, sandbox: Sandbox) -> None:
+    if any(pod_requests_limits(pod)) or context.node.policy.pod_pids_limit > 0:
+        await context.runtime.update_pod_resources(sandbox.id, pod_resources(pod, context.node.policy))
+    write_hosts(context, pod, sandbox)
 
 
 async def _make(context: WorkerContext, config: SandboxConfig) -> Sandbox:
