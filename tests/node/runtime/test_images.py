@@ -167,20 +167,20 @@ async def test_links_devices_and_attributes(store: ImageStore, tmp_path: Path) -
 async def test_nothing_leaves_a_layer(store: ImageStore, tmp_path: Path, entries: list[Entry]) -> None:
     archive = tmp_path / "archive.tar"
     oci_archive(archive, [tar(entries)])
-    before = {p for p in tmp_path.iterdir()}
+    before = set(tmp_path.iterdir())
     try:
         await store.load_archive(archive)
     except RuntimeFailure:
         assert not list((store.content.root / "tmp").iterdir())
     assert not list(tmp_path.rglob("outside")) or all("layers" in str(p) for p in tmp_path.rglob("outside"))
-    assert {p for p in tmp_path.iterdir()} - before <= {tmp_path / "one", tmp_path / "images"}
+    assert set(tmp_path.iterdir()) - before <= {tmp_path / "one", tmp_path / "images"}
     assert not Path("/outside").exists()
 
 
 async def test_damage_is_noticed(store: ImageStore, tmp_path: Path) -> None:
     archive = tmp_path / "archive.tar"
     oci_archive(archive, [tar([entry("f", b"x" * 5000)])], damage=True)
-    with pytest.raises(RuntimeFailure, match="digest|layer"):
+    with pytest.raises(RuntimeFailure, match=r"digest|layer"):
         await store.load_archive(archive)
     assert await store.list_images() == []
     archive.write_bytes(b"no archive at all")
@@ -323,7 +323,7 @@ async def test_pull(store: ImageStore, tmp_path: Path, registry: str) -> None:
     await store.remove_image(image_id)
     ids = await asyncio.gather(store.pull_image(digest), store.pull_image(digest), store.pull_image(digest))
     assert set(ids) == {image_id}
-    with pytest.raises(ImagePullFailure, match="unknown|not found") as failure:
+    with pytest.raises(ImagePullFailure, match=r"unknown|not found") as failure:
         await store.pull_image(f"{registry}/team/app:none")
     assert failure.value.reason == "ErrImagePull"
     assert not list((store.content.root / "tmp").iterdir())

@@ -127,7 +127,7 @@ def load(kind: type[T], path: Path) -> T | None:
     """The record in the file; None if it is not there or not whole."""
     try:
         return typing.cast(T, decode(kind, orjson.loads(path.read_bytes())))
-    except (FileNotFoundError, orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+    except (FileNotFoundError, orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         return None
 
 

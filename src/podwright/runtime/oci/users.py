@@ -43,9 +43,10 @@ def read_in_root(root: Path, path: str) -> str:
         return ""
     finally:
         os.close(root_fd)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return ""
     with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return ""
         return file.read(_MAX_SIZE).decode("utf-8", "replace")
 
 
