@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from podwright.controllers.admission_policy_status import AdmissionPolicyStatusController
+from podwright.controllers.autoscaling import HorizontalPodAutoscalerController
+from podwright.controllers.bootstrap import BootstrapSigner, TokenCleaner
+from podwright.controllers.certificates import CertificateApprover, CertificateCleaner, CertificateSigner
+from podwright.controllers.clusterrole_aggregation import ClusterRoleAggregationController
 from podwright.controllers.cronjob import CronJobController
 from podwright.controllers.daemonset import DaemonSetController
 from podwright.controllers.deployment import DeploymentController
@@ -15,13 +20,17 @@ from podwright.controllers.ephemeral_volumes import EphemeralVolumeController
 from podwright.controllers.frame import Controller
 from podwright.controllers.garbage_collector import GarbageCollector
 from podwright.controllers.job import JobController
+from podwright.controllers.lease_cleanup import LeaseCleanupController
 from podwright.controllers.namespaces import NamespaceController
 from podwright.controllers.node_ipam import NodeIpamController
 from podwright.controllers.node_lifecycle import NodeLifecycleController
+from podwright.controllers.node_ttl import NodeTTLController
 from podwright.controllers.pod_gc import PodGarbageCollector
 from podwright.controllers.replicaset import ReplicaSetController, ReplicationController
+from podwright.controllers.resource_claims import ResourceClaimController
 from podwright.controllers.resource_quotas import ResourceQuotaController
 from podwright.controllers.root_ca_publisher import RootCAPublisher
+from podwright.controllers.service_account_tokens import ServiceAccountTokenController
 from podwright.controllers.service_accounts import ServiceAccountController
 from podwright.controllers.statefulset import StatefulSetController
 from podwright.controllers.taint_eviction import TaintEvictionController
@@ -38,6 +47,8 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ServiceAccountController,
     RootCAPublisher,
     NodeIpamController,
+    CertificateApprover,
+    CertificateSigner,
     ReplicaSetController,
     ReplicationController,
     DeploymentController,
@@ -60,6 +71,16 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ClaimProtectionController,
     VolumeProtectionController,
     VolumeExpansionController,
+    HorizontalPodAutoscalerController,
+    ServiceAccountTokenController,
+    ClusterRoleAggregationController,
+    BootstrapSigner,
+    TokenCleaner,
+    CertificateCleaner,
+    ResourceClaimController,
+    NodeTTLController,
+    LeaseCleanupController,
+    AdmissionPolicyStatusController,
     NamespaceController,
     GarbageCollector,
 )
