@@ -4,11 +4,9 @@ long as a Pod needs to follow them."""
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
 from podwright.api.status import ApiError, not_found
@@ -16,7 +14,7 @@ from podwright.client.client import Client, with_type
 from podwright.client.clock import Clock
 from podwright.client.informers import Informer
 
-log = logging.getLogger(__name__)
+_REMEMBERED = 4096
 
 Reference = tuple[Resource, str, str]
 """(resource, namespace, name)"""
@@ -36,6 +34,8 @@ class ReferencedObjects:
         self._client = client
         self._clock = clock
         self._watched: dict[Reference, _Watched] = {}
+        self._read: dict[Reference, str] = {}
+        """Revision of each object when it was last read without a watch."""
         self._listeners: list[Callable[[str], None]] = []
         self._group: asyncio.TaskGroup | None = None
 
@@ -55,7 +55,12 @@ class ReferencedObjects:
             if found is None:
                 raise not_found(resource.group, resource.plural, name)
             return found
-        return with_type(resource, await self._client.get(resource, name, namespace=namespace))
+        found = with_type(resource, await self._client.get(resource, name, namespace=namespace))
+        if len(self._read) >= _REMEMBERED:
+            # What is forgotten costs a Pod that begins to follow it one look more.
+            self._read.clear()
+        self._read[resource, namespace, name] = _revision(found)
+        return found
 
     async def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
         """Like :meth:`get`, None if it does not exist."""
@@ -89,6 +94,7 @@ class ReferencedObjects:
             watched.holders.discard(uid)
             if not watched.holders:
                 del self._watched[reference]
+                self._read.pop(reference, None)
                 if watched.task is not None:
                     watched.task.cancel()
 
@@ -96,9 +102,9 @@ class ReferencedObjects:
         watched = self._watched.get(reference)
         if watched is None:
             return
-        if old is None and new is not None and not watched.informer.has_synced():
-            # The first list shows what the Pods have read already, unless they waited for it.
-            log.debug("following %s %s", reference[0].qualified, objects.key(new))
+        if old is None and new is not None and self._read.get(reference) == _revision(new):
+            # The first list shows what was read already.
+            return
         for uid in list(watched.holders):
             for listener in self._listeners:
                 listener(uid)
@@ -116,3 +122,7 @@ class ReferencedObjects:
             for reference in list(self._watched):
                 self._start(reference)
             await asyncio.Event().wait()
+
+
+def _revision(obj: Object) -> str:
+    return str((obj.get("metadata") or {}).get("resourceVersion") or "")

@@ -10,7 +10,7 @@ RESTART = "Restart"
 RESTART_ALL = "RestartAllContainers"
 
 
-def restart_action(pod: Object, ctr: Object, exit_code: int) -> str:
+def restart_action(ctr: Object, exit_code: int) -> str:
     """The action of the first of the container's restartPolicyRules that matches the exit code, else ""."""
     for rule in ctr.get("restartPolicyRules") or ():
         codes = rule.get("exitCodes") or {}
@@ -23,7 +23,7 @@ def restart_action(pod: Object, ctr: Object, exit_code: int) -> str:
 
 def should_restart(pod: Object, ctr: Object, exit_code: int) -> bool:
     """Whether a container that exited with this code runs again. An init container that succeeded does not."""
-    if restart_action(pod, ctr, exit_code) in (RESTART, RESTART_ALL):
+    if restart_action(ctr, exit_code) in (RESTART, RESTART_ALL):
         return True
     policy = effective_policy(pod, ctr)
     if policy == "Always":
@@ -38,9 +38,3 @@ def effective_policy(pod: Object, ctr: Object) -> str:
     if policy == "Always" and own is None and pods.is_init(pod, ctr["name"]):
         return "OnFailure"
     return policy
-
-
-def may_restart_all(pod: Object) -> bool:
-    """Whether a rule of some container can restart the whole Pod in place."""
-    rules = (rule for c in pods.all_containers(pod) for rule in c.get("restartPolicyRules") or ())
-    return any(rule.get("action") == RESTART_ALL for rule in rules)

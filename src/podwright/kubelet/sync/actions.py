@@ -133,7 +133,7 @@ def _restart_all_wanted(pod: Object, runtime: PodRuntime, sandbox: Sandbox) -> b
     for ctr in (*pods.init_containers(pod), *pods.containers(pod)):
         last = runtime.latest(ctr["name"], sandbox.id)
         if last is not None and last.state is ContainerState.EXITED:
-            if restart_action(pod, ctr, last.exit_code) == RESTART_ALL:
+            if restart_action(ctr, last.exit_code) == RESTART_ALL:
                 return True
     return False
 
