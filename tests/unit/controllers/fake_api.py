@@ -24,7 +24,8 @@ Reactor = Callable[[str, Resource, str, Object | None], None]
 
 
 class FakeApi:
-    """`calls` counts what was asked, by "verb plural[/subresource]"; `reactors` are asked before each write."""
+    """`calls` counts what was asked, by "verb plural[/subresource]"; `reactors` are asked before each write; `answers`
+    are given for URL paths that are no resource."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -32,6 +33,7 @@ class FakeApi:
         self.calls: Counter[str] = Counter()
         self.total = 0
         self.reactors: list[Reactor] = []
+        self.answers: dict[str, Object] = {}
         self._revision = 0
         self._names = itertools.count(1)
         self._stored: dict[tuple[str, str], dict[tuple[str, str], Object]] = {}
@@ -79,6 +81,8 @@ class FakeApi:
 
     async def call(self, call: Call) -> Object:
         await asyncio.sleep(0)
+        if call.path in self.answers:
+            return self.answers[call.path]
         resource, namespace, name, sub = self._parse(call.path)
         verb = {"GET": "get" if name else "list", "POST": "create", "PUT": "update", "PATCH": "patch"}.get(
             call.method, "delete" if name else "deletecollection"
@@ -92,7 +96,8 @@ class FakeApi:
             case "list":
                 return self._list(resource, namespace, call)
             case "get":
-                return self._get(resource, namespace, name)
+                found = self._get(resource, namespace, name)
+                return _scale(found) if sub == "scale" else found
             case "create":
                 return self._post(resource, namespace, name, sub, body)
             case "update":
@@ -217,6 +222,9 @@ class FakeApi:
         if sub == "status":
             new = {**old, "status": body.get("status") or {}}
             return self._write(resource, old, new, status=True)
+        if sub == "scale":
+            spec = {**(old.get("spec") or {}), "replicas": body["spec"]["replicas"]}
+            return _scale(self._write(resource, old, {**old, "spec": spec}, spec=True))
         if sub == "finalize":
             new = {**old, "spec": {**(old.get("spec") or {}), "finalizers": body["spec"].get("finalizers") or []}}
             return self._write(resource, old, new, spec=True)
@@ -336,6 +344,20 @@ class FakeApi:
                     queue.put_nowait(WatchEvent(seen, obj))
             elif matches:
                 queue.put_nowait(WatchEvent(kind, obj))
+
+
+def _scale(obj: Object) -> Object:
+    selector = ((obj.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    return {
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": {k: obj["metadata"][k] for k in ("name", "namespace", "uid", "resourceVersion")},
+        "spec": {"replicas": obj["spec"]["replicas"]},
+        "status": {
+            "replicas": (obj.get("status") or {}).get("replicas", 0),
+            "selector": ",".join(f"{k}={v}" for k, v in selector.items()),
+        },
+    }
 
 
 def _matches(obj: Object, call: Call) -> bool:
