@@ -223,7 +223,7 @@ async def test_stopped_sandbox_has_nothing_left_running(node: Any) -> None:
 async def test_a_sandbox_that_fails_leaves_nothing(node: Any) -> None:
     with pytest.raises(RuntimeFailure):
         await node.runtime.run_pod_sandbox(node.sandbox(sysctls={"net.no.such": "1"}))
-    assert list((node.run / "n1" / "sandboxes").iterdir()) == []
+    assert list((node.run / "n1" / "runtime" / "sandboxes").iterdir()) == []
     assert await node.runtime.list_pod_sandboxes() == []
 
 

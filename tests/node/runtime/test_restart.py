@@ -140,7 +140,7 @@ async def test_after_a_reboot_everything_is_over(crun_node: Any) -> None:
                 document |= {"state": "CONTAINER_RUNNING", "pid": os.getpid(), "pid_start": 1}
             path.write_bytes(orjson.dumps(document))
     (node.state / "n1" / "runtime" / "containers" / container / "persist" / "exit").unlink()
-    (node.run / "n1" / "exits" / container).unlink()
+    (node.run / "n1" / "runtime" / "exits" / container).unlink()
     await node.runtime.open()
     assert (await node.runtime.pod_sandbox_status(sandbox)).state == SandboxState.NOTREADY
     status = await node.runtime.container_status(container)

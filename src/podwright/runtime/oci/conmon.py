@@ -42,7 +42,7 @@ def launch(engine: Engine, paths: Paths, record: ContainerRecord) -> None:
         "--container-pidfile", str(paths.pidfile(record.id)),
         "--conmon-pidfile", str(paths.conmon_pidfile(record.id)),
         "--exit-dir", str(paths.exits),
-        "--persist-dir", str(paths.bundle(record.id) / "persist"),
+        "--persist-dir", str(paths.persist(record.id)),
         "--socket-dir-path", str(paths.attach),
         "--log-path", "none" if record.log_path == _NO_LOG else f"k8s-file:{record.log_path}",
         "--log-level", "error",

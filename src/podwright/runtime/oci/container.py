@@ -157,7 +157,7 @@ class Containers:
             host.cgroups.adopt(f"{host.cgroup_root}/conmon", record.conmon_pid)
         record.started_at = time.time()
         record.state = ContainerState.RUNNING
-        records.save(host.paths.container_record(record.id), record)
+        records.save(host.paths.running_record(record.id), record)
         start_created(host.engine, host.paths, record.id)
 
     def _watch_conmon(self, record: ContainerRecord) -> None:
@@ -208,7 +208,7 @@ class Containers:
 
     def _read_exit(self, record: ContainerRecord) -> None:
         paths = self._host.paths
-        for path in (paths.exits / record.id, paths.bundle(record.id) / "persist" / "exit"):
+        for path in (paths.exits / record.id, paths.persist(record.id) / "exit"):
             try:
                 record.exit_code = int(path.read_text() or _LOST)
                 record.finished_at = max(path.stat().st_mtime, record.started_at)
@@ -226,7 +226,7 @@ class Containers:
             record.reason = "Completed" if record.exit_code == 0 else "Error"
 
     def _was_oom_killed(self, record: ContainerRecord) -> bool:
-        if (self._host.paths.bundle(record.id) / "persist" / "oom").exists():
+        if (self._host.paths.persist(record.id) / "oom").exists():
             return True
         return record.boot == self._host.boot and self._host.cgroups.oom_kills(record.cgroup) > 0
 
@@ -255,7 +255,8 @@ class Containers:
         elif record.state == ContainerState.RUNNING:
             host.cgroups.apply(record.cgroup, resources, preparation.devices_behind(host, record))
         record.resources = merged
-        records.save(host.paths.container_record(record.id), record)
+        running = record.state == ContainerState.RUNNING
+        records.save((host.paths.running_record if running else host.paths.container_record)(record.id), record)
 
     async def wait(self, container_id: str) -> int:
         """The exit code, once there is one."""
@@ -328,7 +329,7 @@ class Containers:
         """Finds all containers on disk. Blocks for a moment; call it before anything else."""
         paths = self._host.paths
         for directory in paths.containers.iterdir():
-            record = records.load(ContainerRecord, paths.container_record(directory.name))
+            record = self._load(directory.name)
             if record is None or record.sandbox_id not in self._sandboxes:
                 self._delete_orphan(directory.name, record)
                 continue
@@ -340,6 +341,13 @@ class Containers:
             if record.state == ContainerState.EXITED:
                 self._exited[record.id].set()
 
+    def _load(self, container_id: str) -> ContainerRecord | None:
+        paths = self._host.paths
+        record = records.load(ContainerRecord, paths.container_record(container_id))
+        if record is None or record.state == ContainerState.EXITED or record.boot != self._host.boot:
+            return record
+        return records.load(ContainerRecord, paths.running_record(container_id)) or record
+
     async def resume(self) -> None:
         """After :meth:`recover`: starts what was noted as running by a process that died just before it started it."""
         for record in self._unstarted:
@@ -349,7 +357,7 @@ class Containers:
     def _recover_created(self, record: ContainerRecord) -> None:
         """We may have died between conmon's launch and the note of it: that process never ran a step. Undone."""
         pid = conmon.read_pid(self._host.paths.pidfile(record.id))
-        if record.boot != self._host.boot:
+        if record.boot != self._host.boot or not self._host.paths.rootfs(record.id).exists():
             record.state = ContainerState.EXITED
             record.exit_code, record.reason = _LOST, "Error"
             record.message = "the machine was restarted"

@@ -184,6 +184,13 @@ def _without_unified(paths: Paths) -> Path:
     return pin
 
 
+def prepare(paths: Paths) -> None:
+    """Makes the volatile directory a tmpfs, if it is not one of ours already."""
+    paths.run.mkdir(parents=True, exist_ok=True)
+    if not linux.is_mount_point(paths.run):
+        linux.mount("podwright", paths.run, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=700")
+
+
 def share(path: Path) -> None:
     """Makes `path` a mount of its own whose later mounts are seen in every copy of the mount namespace."""
     path.mkdir(parents=True, exist_ok=True)

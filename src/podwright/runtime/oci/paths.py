@@ -1,12 +1,14 @@
 """Where the embedded runtime keeps things.
 
     STATE/sandboxes/ID.json               what a sandbox is (survives a reboot)
-    STATE/containers/ID/container.json    what a container is
-    STATE/containers/ID/config.json       its OCI runtime specification; the directory is the bundle
+    STATE/containers/ID/container.json    what a container is: written when it is created and when it has ended
     STATE/containers/ID/{upper,work}      its writable layer
-    STATE/containers/ID/rootfs            where its overlay is mounted
     STATE/containers/ID/persist           exit code and OOM mark, written by conmon
+    RUN                                   a tmpfs: a file costs a tenth there, and goes with the processes at a reboot
     RUN/sandboxes/ID/{net,ipc,uts,user}   pinned namespaces; shm: the shared /dev/shm; hostname, resolv.conf
+    RUN/containers/ID/config.json         the OCI runtime specification; the directory is the bundle
+    RUN/containers/ID/running.json        what a container is, once it runs
+    RUN/containers/ID/rootfs              where its overlay is mounted
     RUN/exits/ID                          exit code, written by conmon, watched by inotify
     RUN/attach/ID                         made by conmon: a link to the directory of its attach socket
     RUN/pids/{ID,ID.conmon}               the container's first process, and conmon
@@ -54,10 +56,19 @@ class Paths:
         return self.sandbox_run(sandbox_id) / kind
 
     def bundle(self, container_id: str) -> Path:
-        return self.containers / container_id
+        return self.run / "containers" / container_id
 
     def rootfs(self, container_id: str) -> Path:
-        return self.containers / container_id / "rootfs"
+        return self.bundle(container_id) / "rootfs"
+
+    def container(self, container_id: str) -> Path:
+        return self.containers / container_id
+
+    def persist(self, container_id: str) -> Path:
+        return self.containers / container_id / "persist"
+
+    def running_record(self, container_id: str) -> Path:
+        return self.bundle(container_id) / "running.json"
 
     def container_record(self, container_id: str) -> Path:
         return self.containers / container_id / "container.json"
@@ -77,7 +88,7 @@ class Paths:
         return container_id[:20]
 
     def make(self) -> None:
-        volatile = [self.run / name for name in ("exits", "attach", "oci", "pids", "sandboxes")]
+        volatile = [self.run / name for name in ("exits", "attach", "oci", "pids", "sandboxes", "containers")]
         for path in (self.sandboxes, self.containers, *volatile):
             path.mkdir(parents=True, exist_ok=True)
         self.state.chmod(0o700)

@@ -35,8 +35,8 @@ def prepare(
     Raises:
         RuntimeFailure: with reason CreateContainerError.
     """
-    bundle = host.paths.bundle(record.id)
-    bundle.mkdir()
+    host.paths.container(record.id).mkdir()
+    host.paths.bundle(record.id).mkdir()
     try:
         _prepare(host, record, sandbox, sandbox_config, target_pid)
     except BaseException as error:
@@ -57,7 +57,9 @@ def _prepare(
     image_config: Mapping[str, Any] = image.config.get("config") or {}
     spec.arguments(config, image_config)  # says so before anything is made
     layers = host.images.content.layers
-    rootfs.mount(layers, host.images.content.lower_directories(record.image_id), bundle)
+    rootfs.mount(
+        layers, host.images.content.lower_directories(record.image_id), paths.container(record.id), root
+    )
     identity = users.identify(
         config.security,
         str(image_config.get("User") or ""),
@@ -66,7 +68,7 @@ def _prepare(
     )
     record.user = (identity.uid, identity.gid, identity.groups)
     rootfs.make_directory(root, config.working_dir or image_config.get("WorkingDir") or "/")
-    (bundle / "persist").mkdir()
+    paths.persist(record.id).mkdir()
     record.log_path.parent.mkdir(parents=True, exist_ok=True)
     document = spec.build(
         config, image_config, identity, surroundings(host, record, sandbox, sandbox_config, target_pid)
@@ -114,7 +116,7 @@ def surroundings(
 def devices_behind(host: Host, record: ContainerRecord) -> list[str]:
     """The disks under the container's root filesystem and volumes."""
     return block_devices(
-        [host.paths.bundle(record.id), *(Path(m.host_path) for m in record.config.mounts if m.host_path)]
+        [host.paths.container(record.id), *(Path(m.host_path) for m in record.config.mounts if m.host_path)]
     )
 
 
@@ -205,6 +207,7 @@ def discard(host: Host, container_id: str) -> None:
     paths = host.paths
     with contextlib.suppress(FileNotFoundError):
         paths.container_record(container_id).unlink()
+    shutil.rmtree(paths.container(container_id), ignore_errors=True)
     shutil.rmtree(paths.bundle(container_id), ignore_errors=True)
     forget_process(host, container_id)
 

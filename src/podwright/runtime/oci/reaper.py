@@ -40,7 +40,8 @@ def prepare(host: Host, sandbox: SandboxRecord) -> ContainerRecord:
     )
     record.cgroup = f"{sandbox.config.cgroup_parent}/{record.id}"
     bundle = host.paths.bundle(record.id)
-    for name in ("rootfs/proc", "rootfs/dev", "persist"):
+    host.paths.persist(record.id).mkdir(parents=True)
+    for name in ("rootfs/proc", "rootfs/dev"):
         (bundle / name).mkdir(parents=True)
     (bundle / "rootfs" / "catatonit").touch()
     document = {

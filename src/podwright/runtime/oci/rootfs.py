@@ -10,17 +10,17 @@ from podwright.runtime import linux
 from podwright.runtime.images.content import EMPTY_LAYER
 
 
-def mount(layers: Path, lower: Sequence[str], bundle: Path) -> None:
-    """Mounts bundle/rootfs with bundle/upper as its writable layer. `lower` are names below `layers`, the uppermost
+def mount(layers: Path, lower: Sequence[str], own: Path, target: Path) -> None:
+    """Mounts `target` with own/upper as its writable layer. `lower` are names below `layers`, the uppermost
     first. Blocks. The calling thread must have its own working directory (see :mod:`workers`): names relative to it
     keep the list of layers within the one page that mount(2) takes."""
-    for name in ("upper", "work", "rootfs"):
-        (bundle / name).mkdir(exist_ok=True)
-    _set_root_attributes(layers / lower[0], bundle / "upper")
-    options = f"lowerdir={':'.join(lower)},upperdir={bundle / 'upper'},workdir={bundle / 'work'}"
+    for directory in (own / "upper", own / "work", target):
+        directory.mkdir(exist_ok=True)
+    _set_root_attributes(layers / lower[0], own / "upper")
+    options = f"lowerdir={':'.join(lower)},upperdir={own / 'upper'},workdir={own / 'work'}"
     os.chdir(layers)
     try:
-        linux.mount("overlay", bundle / "rootfs", "overlay", 0, options)
+        linux.mount("overlay", target, "overlay", 0, options)
     finally:
         os.chdir("/")
 

@@ -64,7 +64,7 @@ class OciRuntime:
     ) -> None:
         self.cluster = cluster
         self.node = node
-        self._paths = Paths(state_dir.absolute(), run_dir.absolute())
+        self._paths = Paths(state_dir.absolute(), run_dir.absolute() / "runtime")
         self._images = images
         self._network = network
         self._cgroup_root = cgroup_root.rstrip("/")
@@ -78,6 +78,7 @@ class OciRuntime:
         return self._host
 
     async def open(self) -> None:
+        await asyncio.to_thread(engine.prepare, self._paths)
         self._paths.make()
         groups = await asyncio.to_thread(cgroups.detect)
         await asyncio.to_thread(groups.create, f"{self._cgroup_root}/conmon")

@@ -52,7 +52,7 @@ class Statistics:
             self._layers.pop(old, None)
         known = self._layers.get(container_id)
         if known is None:
-            known = (now, *tree_size(self._host.paths.bundle(container_id) / "upper"))
+            known = (now, *tree_size(self._host.paths.container(container_id) / "upper"))
             self._layers[container_id] = known
         return known[1], known[2]
 
