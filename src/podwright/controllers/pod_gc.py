@@ -7,11 +7,10 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import NODES, PODS
 from podwright.api.status import ApiError
-from podwright.controllers import pods, refs
+from podwright.controllers import pods, refs, taints
 from podwright.controllers.frame import Context, Controller
 from podwright.controllers.pods import set_condition
 
-OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 _FINISHED = "finished"
 
 
@@ -140,4 +139,4 @@ class PodGarbageCollector(Controller):
 
 
 def _is_out_of_service(node: Object) -> bool:
-    return any(t.get("key") == OUT_OF_SERVICE for t in (node.get("spec") or {}).get("taints") or ())
+    return any(t.get("key") == taints.OUT_OF_SERVICE for t in taints.of(node))

@@ -1,11 +1,14 @@
-"""Label selectors as predicates: what "matchLabels and matchExpressions" means, decided once per selector."""
+"""Label selectors as predicates, each compiled once: reconciles and handlers meet the same few again and again."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+
+import orjson
 
 from podwright.api.objects import Object
+from podwright.api.selectors import labels as label_selectors
 
 Predicate = Callable[[Mapping[str, str]], bool]
 
@@ -20,41 +23,21 @@ def nothing(labels: Mapping[str, str]) -> bool:
 
 def from_map(selector: Mapping[str, str] | None) -> Predicate:
     """The selector of Services and ReplicationControllers: every pair must be there. None or empty matches nothing."""
-    if not selector:
-        return nothing
-    pairs = tuple(selector.items())
-    return lambda labels: all(labels.get(k) == v for k, v in pairs)
+    return label_selectors.from_map(selector).matches if selector else nothing
 
 
 def from_label_selector(selector: Object | None) -> Predicate:
     """A metav1.LabelSelector: None matches nothing, an empty one everything.
 
     Raises:
-        ValueError: an operator is not known.
+        InvalidSelector: a key, value or operator is wrong.
     """
-    if selector is None:
-        return nothing
-    pairs = tuple((selector.get("matchLabels") or {}).items())
-    tests = tuple(_requirement(e) for e in selector.get("matchExpressions") or ())
-    if not pairs and not tests:
-        return everything
-    return lambda labels: all(labels.get(k) == v for k, v in pairs) and all(t(labels) for t in tests)
+    return nothing if selector is None else _compiled(orjson.dumps(selector)).matches
 
 
-def _requirement(expression: Mapping[str, Any]) -> Predicate:
-    key = expression.get("key", "")
-    values = frozenset(expression.get("values") or ())
-    match expression.get("operator"):
-        case "In":
-            return lambda labels: labels.get(key) in values
-        case "NotIn":
-            return lambda labels: labels.get(key) not in values
-        case "Exists":
-            return lambda labels: key in labels
-        case "DoesNotExist":
-            return lambda labels: key not in labels
-        case operator:
-            raise ValueError(f"{operator!r} is not a valid label selector operator")
+@functools.lru_cache(maxsize=4096)
+def _compiled(selector: bytes) -> label_selectors.LabelSelector:
+    return label_selectors.from_label_selector(orjson.loads(selector))
 
 
 def is_empty(selector: Object | None) -> bool:
@@ -63,15 +46,5 @@ def is_empty(selector: Object | None) -> bool:
 
 
 def to_query(selector: Object | None) -> str:
-    """The selector as the labelSelector query parameter (and status.selector of the scale subresource) spell it."""
-    if selector is None:
-        return ""
-    parts = [f"{k}={v}" for k, v in sorted((selector.get("matchLabels") or {}).items())]
-    for expression in selector.get("matchExpressions") or ():
-        key, values = expression["key"], ",".join(sorted(expression.get("values") or ()))
-        parts.append(
-            {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "Exists": key}.get(
-                expression["operator"], f"!{key}"
-            )
-        )
-    return ",".join(parts)
+    """The selector as the labelSelector query parameter spells it."""
+    return "" if selector is None else str(_compiled(orjson.dumps(selector)))

@@ -1,20 +1,42 @@
-"""Taints and tolerations, as the Kubernetes page "Taints and Tolerations" defines them."""
+"""The taints of a node, as the controllers read them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from podwright.api.objects import Object
+from podwright.api.taints import (
+    DISK_PRESSURE,
+    MEMORY_PRESSURE,
+    NETWORK_UNAVAILABLE,
+    NO_EXECUTE,
+    NO_SCHEDULE,
+    NOT_READY,
+    OUT_OF_SERVICE,
+    PID_PRESSURE,
+    UNREACHABLE,
+    UNSCHEDULABLE,
+    tolerates,
+    untolerated,
+)
 
-NOT_READY = "node.kubernetes.io/not-ready"
-UNREACHABLE = "node.kubernetes.io/unreachable"
-UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
-MEMORY_PRESSURE = "node.kubernetes.io/memory-pressure"
-DISK_PRESSURE = "node.kubernetes.io/disk-pressure"
-PID_PRESSURE = "node.kubernetes.io/pid-pressure"
-NETWORK_UNAVAILABLE = "node.kubernetes.io/network-unavailable"
-NO_SCHEDULE = "NoSchedule"
-NO_EXECUTE = "NoExecute"
+__all__ = [
+    "DISK_PRESSURE",
+    "MEMORY_PRESSURE",
+    "NETWORK_UNAVAILABLE",
+    "NOT_READY",
+    "NO_EXECUTE",
+    "NO_SCHEDULE",
+    "OUT_OF_SERVICE",
+    "PID_PRESSURE",
+    "UNREACHABLE",
+    "UNSCHEDULABLE",
+    "has",
+    "no_execute",
+    "of",
+    "tolerates",
+    "untolerated",
+]
 
 
 def of(node: Object) -> Sequence[Object]:
@@ -27,22 +49,3 @@ def no_execute(node: Object) -> list[Object]:
 
 def has(node: Object, key: str, effect: str) -> bool:
     return any(t.get("key") == key and t.get("effect") == effect for t in of(node))
-
-
-def tolerates(toleration: Object, taint: Object) -> bool:
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint.get("key"):
-        return False
-    match toleration.get("operator") or "Equal":
-        case "Exists":
-            return True
-        case "Equal":
-            return bool(toleration.get("key")) and (toleration.get("value") or "") == (taint.get("value") or "")
-        case _:
-            return False
-
-
-def untolerated(taints: Iterable[Object], tolerations: Sequence[Object]) -> Object | None:
-    """The first taint that no toleration covers."""
-    return next((t for t in taints if not any(tolerates(x, t) for x in tolerations)), None)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from podwright.api import objects
+from podwright.api.node_affinity import pod_matches_node
 from podwright.api.objects import Object, deepcopy
 from podwright.controllers import pods, taints
 
@@ -37,62 +35,13 @@ def judge(template: Object, node: Object) -> tuple[bool, bool]:
     spec = template.get("spec") or {}
     if spec.get("nodeName") and spec["nodeName"] != objects.name(node):
         return False, False
-    if not fits_affinity(spec, node):
+    if not pod_matches_node(template, node):
         return False, False
     tolerated = tolerations(spec)
-    hard = [t for t in taints.of(node) if t.get("effect") in (taints.NO_SCHEDULE, taints.NO_EXECUTE)]
-    if taints.untolerated(hard, tolerated) is None:
+    if taints.untolerated(taints.of(node), tolerated) is None:
         return True, True
     evicting = taints.untolerated(taints.no_execute(node), tolerated) is not None
     return False, not evicting
-
-
-def fits_affinity(spec: Object, node: Object) -> bool:
-    """nodeSelector and required node affinity."""
-    labels = objects.labels(node)
-    if any(labels.get(k) != v for k, v in (spec.get("nodeSelector") or {}).items()):
-        return False
-    affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
-        "requiredDuringSchedulingIgnoredDuringExecution"
-    )
-    if affinity is None:
-        return True
-    return matches_terms(affinity.get("nodeSelectorTerms") or (), node)
-
-
-def matches_terms(terms: Any, node: Object) -> bool:
-    """Any of a NodeSelector's terms; a term without requirements matches nothing."""
-    labels, fields = objects.labels(node), {"metadata.name": objects.name(node)}
-    for term in terms:
-        expressions, on_fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
-        if not expressions and not on_fields:
-            continue
-        if all(_holds(e, labels) for e in expressions) and all(_holds(e, fields) for e in on_fields):
-            return True
-    return False
-
-
-def _holds(requirement: Object, values: dict[str, str]) -> bool:
-    key: str = requirement.get("key", "")
-    wanted: list[str] = requirement.get("values") or []
-    present = key in values
-    tests: dict[str, Callable[[], bool]] = {
-        "In": lambda: present and values[key] in wanted,
-        "NotIn": lambda: not present or values[key] not in wanted,
-        "Exists": lambda: present,
-        "DoesNotExist": lambda: not present,
-        "Gt": lambda: present and bool(wanted) and _greater(values[key], wanted[0]),
-        "Lt": lambda: present and bool(wanted) and _greater(wanted[0], values[key]),
-    }
-    test = tests.get(requirement.get("operator", ""))
-    return test is not None and test()
-
-
-def _greater(first: str, second: str) -> bool:
-    try:
-        return int(first) > int(second)
-    except ValueError:
-        return False
 
 
 def tie(pod: Object, node: str) -> Object:
