@@ -10,6 +10,8 @@ from pathlib import Path
 from podwright.api import objects
 from podwright.api.resources import NODES
 from podwright.client.client import Client
+from podwright.client.clock import SystemClock
+from podwright.client.events import EventRecorder
 from podwright.client.https import HttpsTransport
 from podwright.cluster import demo_images, loop
 from podwright.cluster.down import find_cluster
@@ -21,6 +23,7 @@ from podwright.cluster.spec import ClusterSpec
 from podwright.cluster.up import node_names
 from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.kubelet import Kubelet
+from podwright.kubelet.probes.manager import Probes
 from podwright.kubelet.server.node_pods import KubeletPods
 from podwright.kubelet.server.server import KubeletServer
 from podwright.network.dns import interface as dns_interface
@@ -114,7 +117,11 @@ class LocalNode:
             crash_loop_reset=spec.crash_loop_reset,
             lease_period=min(10.0, spec.node_grace / 4),
         )
-        self._kubelet = Kubelet(config, client, runtime, self._images)
+        clock = SystemClock()
+        # The kubelet makes its own recorder; probes are made before it.
+        self._recorder = EventRecorder(client, "kubelet", host=name, clock=clock)
+        probes = Probes(runtime, self._recorder, clock)
+        self._kubelet = Kubelet(config, client, runtime, self._images, clock, probes=probes)
         pki = Pki(layout.pki)
         self._server = KubeletServer(
             KubeletPods(self._kubelet),
@@ -133,6 +140,7 @@ class LocalNode:
         await self._network.open()
         await self._server.start()
         group.create_task(self._stop_server_at_end(), name="kubelet server")
+        group.create_task(self._recorder.run(), name="probe events")
         group.create_task(self._kubelet.run(), name=f"kubelet {self.name}")
         proxy = ServiceProxy(
             self._network_client,

@@ -1,0 +1,1 @@
+"""Startup, readiness and liveness probes (documentation page "Liveness, Readiness, and Startup Probes")."""
