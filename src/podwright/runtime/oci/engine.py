@@ -188,7 +188,7 @@ def prepare(paths: Paths) -> None:
     """Makes the volatile directory a tmpfs, if it is not one of ours already."""
     paths.run.mkdir(parents=True, exist_ok=True)
     if not linux.is_mount_point(paths.run):
-        linux.mount("podwright", paths.run, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=700")
+        linux.mount("podwright", paths.run, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=711")
 
 
 def share(path: Path) -> None:

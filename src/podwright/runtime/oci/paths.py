@@ -92,4 +92,4 @@ class Paths:
         for path in (self.sandboxes, self.containers, *volatile):
             path.mkdir(parents=True, exist_ok=True)
         self.state.chmod(0o700)
-        self.run.chmod(0o700)
+        self.run.chmod(0o711)  # a mapped root must get through to its root filesystem

@@ -16,6 +16,7 @@ from podwright.runtime.oci import capabilities, devices, records, rootfs, seccom
 from podwright.runtime.oci.cgroups.interface import block_devices
 from podwright.runtime.oci.host import Host
 from podwright.runtime.oci.records import ContainerRecord, SandboxRecord
+from podwright.runtime.oci.user_namespaces import MappedMounts
 from podwright.runtime.protocol import (
     ContainerConfig,
     DiskLimits,
@@ -56,10 +57,7 @@ def _prepare(
         raise RuntimeFailure(f'image "{config.image}" is not present', "CreateContainerError")
     image_config: Mapping[str, Any] = image.config.get("config") or {}
     spec.arguments(config, image_config)  # says so before anything is made
-    layers = host.images.content.layers
-    rootfs.mount(
-        layers, host.images.content.lower_directories(record.image_id), paths.container(record.id), root
-    )
+    _mount_root(host, record, sandbox)
     identity = users.identify(
         config.security,
         str(image_config.get("User") or ""),
@@ -75,6 +73,39 @@ def _prepare(
     )
     (bundle / "config.json").write_bytes(orjson.dumps(document))
     records.save(paths.container_record(record.id), record)
+
+
+def _mount_root(host: Host, record: ContainerRecord, sandbox: SandboxRecord) -> None:
+    content, paths = host.images.content, host.paths
+    lower = content.lower_directories(record.image_id)
+    own, root = paths.container(record.id), paths.rootfs(record.id)
+    if not sandbox.config.namespaces.user_namespace:
+        rootfs.mount(content.layers, lower, own, root)
+        return
+    mapped = MappedMounts(paths.namespace(sandbox.id, "user"), paths.bundle(record.id))
+    try:
+        rootfs.mount_mapped(content.layers, lower, own, root, mapped)
+    finally:
+        mapped.close()
+
+
+def _volumes(host: Host, record: ContainerRecord, sandbox: SandboxRecord) -> Mapping[str, str]:
+    """In a user namespace: host path → where it is mounted with its owners mapped."""
+    if not sandbox.config.namespaces.user_namespace:
+        return {}
+    found: dict[str, str] = {}
+    mapped = MappedMounts(host.paths.namespace(sandbox.id, "user"), host.paths.bundle(record.id))
+    try:
+        for mount in record.config.mounts:
+            if mount.host_path and mount.host_path not in found:
+                found[mount.host_path] = str(mapped.add(Path(mount.host_path), f"volume-{len(found)}"))
+    except OSError as error:
+        raise RuntimeFailure(
+            f"failed to set up the user namespace's view of a volume: {error}", "CreateContainerError"
+        ) from error
+    finally:
+        mapped.close()
+    return found
 
 
 def surroundings(
@@ -104,6 +135,7 @@ def surroundings(
         swap_accounting=_swap_accounting(host.cgroups.version),
         min_oom_score_adj=_min_oom_score_adj(),
         image_mounts=_image_mounts(host, record),
+        volumes=_volumes(host, record, sandbox),
         devices=nodes,
         device_permissions=permissions,
         block_devices=devices_behind(host, record) if limited else (),
@@ -197,8 +229,9 @@ def unmount(host: Host, container_id: str) -> None:
     """Unmounts the root filesystem and the images mounted beside it."""
     bundle = host.paths.bundle(container_id)
     rootfs.unmount(bundle / "rootfs")
-    for path in bundle.glob("image-*"):
-        rootfs.unmount(path)
+    for pattern in ("image-*", "volume-*", "layer-*"):
+        for path in bundle.glob(pattern):
+            rootfs.unmount(path)
 
 
 def discard(host: Host, container_id: str) -> None:

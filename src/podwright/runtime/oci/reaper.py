@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from podwright.runtime.oci import records
+from podwright.runtime.oci import records, spec
 from podwright.runtime.oci.host import Host, new_id
 from podwright.runtime.oci.records import ContainerRecord, SandboxRecord
 from podwright.runtime.protocol import ContainerConfig, NamespaceMode, RuntimeFailure
@@ -64,6 +64,7 @@ def prepare(host: Host, sandbox: SandboxRecord) -> ContainerRecord:
             "cgroupsPath": record.cgroup,
             "namespaces": [{"type": "mount"}, {"type": "pid"}, *_shared(host, sandbox)],
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+            **spec.id_mappings(sandbox.config.namespaces.user_namespace),
         },
     }
     (bundle / "config.json").write_bytes(orjson.dumps(document))
@@ -79,4 +80,6 @@ def _shared(host: Host, sandbox: SandboxRecord) -> list[dict[str, str]]:
         found.append({"type": "uts", "path": str(host.paths.namespace(sandbox.id, "uts"))})
     if modes.ipc == NamespaceMode.POD:
         found.append({"type": "ipc", "path": str(host.paths.namespace(sandbox.id, "ipc"))})
+    if modes.user_namespace:
+        found.append({"type": "user", "path": str(host.paths.namespace(sandbox.id, "user"))})
     return found

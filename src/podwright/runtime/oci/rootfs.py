@@ -8,6 +8,7 @@ from pathlib import Path
 
 from podwright.runtime import linux
 from podwright.runtime.images.content import EMPTY_LAYER
+from podwright.runtime.oci.user_namespaces import MappedMounts
 
 
 def mount(layers: Path, lower: Sequence[str], own: Path, target: Path) -> None:
@@ -16,7 +17,7 @@ def mount(layers: Path, lower: Sequence[str], own: Path, target: Path) -> None:
     keep the list of layers within the one page that mount(2) takes."""
     for directory in (own / "upper", own / "work", target):
         directory.mkdir(exist_ok=True)
-    _set_root_attributes(layers / lower[0], own / "upper")
+    set_root_attributes(layers / lower[0], own / "upper")
     options = f"lowerdir={':'.join(lower)},upperdir={own / 'upper'},workdir={own / 'work'}"
     os.chdir(layers)
     try:
@@ -36,7 +37,27 @@ def mount_readonly(layers: Path, lower: Sequence[str], target: Path) -> None:
         os.chdir("/")
 
 
-def _set_root_attributes(source: Path, target: Path) -> None:
+def mount_mapped(layers: Path, lower: Sequence[str], own: Path, target: Path, mapped: MappedMounts) -> None:
+    """As :func:`mount`, every file's owner mapped. The mapped layers need no place once the overlay has them."""
+    for directory in (own / "upper", own / "work", target):
+        directory.mkdir(exist_ok=True)
+    places: list[Path] = []
+    try:
+        for number, name in enumerate(lower):
+            places.append(mapped.add(layers / name, f"layer-{number}", recursive=False))
+        set_root_attributes(places[0], own / "upper")
+        os.chdir(places[0].parent)
+        names = ":".join(place.name for place in places)
+        options = f"lowerdir={names},upperdir={own / 'upper'},workdir={own / 'work'}"
+        linux.mount("overlay", target, "overlay", 0, options)
+    finally:
+        os.chdir("/")
+        for place in places:
+            linux.umount(place)
+            place.rmdir()
+
+
+def set_root_attributes(source: Path, target: Path) -> None:
     """The merged root directory has the attributes of the upper one."""
     info = os.stat(source)
     os.chmod(target, info.st_mode & 0o7777)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from podwright.runtime import linux
-from podwright.runtime.oci import namespaces, records, rootfs
+from podwright.runtime.oci import namespaces, records, rootfs, user_namespaces
 from podwright.runtime.oci.host import Host, new_id
 from podwright.runtime.oci.records import SandboxRecord
 from podwright.runtime.protocol import (
@@ -89,14 +89,22 @@ class Sandboxes:
         if config.namespaces.ipc == NamespaceMode.POD:
             wanted.add("ipc")
         hostname = config.hostname or os.uname().nodename
-        namespaces.make(
-            {kind: run / kind for kind in _PINNED if kind in wanted}, hostname=hostname, sysctls=config.sysctls
-        )
+        pins = {kind: run / kind for kind in _PINNED if kind in wanted}
+        mappings = config.namespaces.user_namespace
+        if mappings:
+            pins["user"] = run / "user"
+            user_namespaces.make(pins, mappings, hostname=hostname, sysctls=config.sysctls)
+        else:
+            namespaces.make(pins, hostname=hostname, sysctls=config.sysctls)
         if "ipc" in wanted:
             shm = run / "shm"
             shm.mkdir()
             flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-            linux.mount("shm", shm, "tmpfs", flags, f"mode=1777,size={config.shm_size}")
+            options = f"mode=1777,size={config.shm_size}"
+            if mappings:
+                owner = user_namespaces.host_root(mappings)
+                options += f",uid={owner},gid={owner}"
+            linux.mount("shm", shm, "tmpfs", flags, options)
         _write_shared(run / "hostname", f"{hostname}\n")
         if config.dns is not None:
             _write_shared(run / "resolv.conf", resolv_conf(config.dns))

@@ -33,8 +33,9 @@ class Surroundings:
     """What a container gets from its sandbox and this host.
 
     `namespaces`: kind → path to join, "" for a new one; a kind that is missing is the host's. `image_mounts`: where
-    the images of `Mount.image` are mounted. `files`: container path → file of the sandbox. `block_devices` as
-    "major:minor". `cgroup_path` is the container's own group.
+    the images of `Mount.image` are mounted. `volumes`: where else than at its own path a host path is mounted.
+    `files`: container path → file of the sandbox. `block_devices` as "major:minor". `cgroup_path` is the container's
+    own group.
     """
 
     rootfs: str
@@ -47,6 +48,7 @@ class Surroundings:
     swap_accounting: bool = True
     min_oom_score_adj: int = -1000
     image_mounts: Mapping[str, str] = field(default_factory=dict)
+    volumes: Mapping[str, str] = field(default_factory=dict)
     devices: Sequence[Mapping[str, Any]] = ()
     device_permissions: Sequence[str] = ()
     block_devices: Sequence[str] = ()
@@ -129,11 +131,7 @@ def build(
         linux["rootfsPropagation"] = "rslave"
     if surroundings.seccomp is not None:
         linux["seccomp"] = dict(surroundings.seccomp)
-    if surroundings.id_mappings:
-        mappings = [
-            {"containerID": m.container_id, "hostID": m.host_id, "size": m.length} for m in surroundings.id_mappings
-        ]
-        linux["uidMappings"] = linux["gidMappings"] = mappings
+    linux |= id_mappings(surroundings.id_mappings)
     return {
         "ociVersion": "1.0.2",
         "process": process(config, image, identity, surroundings),
@@ -142,6 +140,14 @@ def build(
         "linux": linux,
         "annotations": {},
     }
+
+
+def id_mappings(mappings: Sequence[IdMapping]) -> dict[str, Any]:
+    """The entries of `linux` for a user namespace; none without one."""
+    if not mappings:
+        return {}
+    entries = [{"containerID": m.container_id, "hostID": m.host_id, "size": m.length} for m in mappings]
+    return {"uidMappings": entries, "gidMappings": entries}
 
 
 def mounts(config: ContainerConfig, surroundings: Surroundings) -> list[dict[str, Any]]:
@@ -153,8 +159,8 @@ def mounts(config: ContainerConfig, surroundings: Surroundings) -> list[dict[str
             continue
         if kind in ("sysfs", "cgroup"):
             options = (*options, "rw" if config.security.privileged else "ro")
-        if kind == "cgroup" and surroundings.cgroup_version == 2:
-            kind = source = "cgroup2" if surroundings.id_mappings else "cgroup"
+        if kind == "cgroup" and surroundings.cgroup_version == 1 and surroundings.id_mappings:
+            continue  # only the first user namespace may mount version 1
         found.append({"destination": target, "type": kind, "source": source, "options": list(options)})
     if "/dev/shm" not in taken and surroundings.shm:
         found.append(_bind("/dev/shm", surroundings.shm, ("rbind", "rprivate", "rw")))
@@ -164,6 +170,7 @@ def mounts(config: ContainerConfig, surroundings: Surroundings) -> list[dict[str
             found.append(_bind(target, source, ("rbind", "rprivate", readonly)))
     for mount in sorted(config.mounts, key=lambda m: m.container_path.rstrip("/").count("/")):
         source = surroundings.image_mounts[mount.image] if mount.image else mount.host_path
+        source = surroundings.volumes.get(source, source)
         if mount.image and mount.image_sub_path:
             source = f"{source}/{mount.image_sub_path}"
         found.append(_bind(mount.container_path, source, _options(mount)))
