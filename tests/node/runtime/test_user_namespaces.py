@@ -31,7 +31,8 @@ async def test_root_is_mapped_everywhere(node: Any, tmp_path: Path) -> None:
     second = (await node.runtime.container_status(other)).pid
     assert os.readlink(f"/proc/{status.pid}/ns/user") == os.readlink(f"/proc/{second}/ns/user")
     assert Path(f"/proc/{second}").stat().st_uid == 1_310_720 + 1000
-    seen = await node.sh(container, "id -u; stat -c %u /bin/busybox /volume/mine; cat /volume/mine /etc/hosts; hostname")
+    look = "id -u; stat -c %u /bin/busybox /volume/mine; cat /volume/mine /etc/hosts; hostname"
+    seen = await node.sh(container, look)
     assert seen == "0\n0\n0\nroot's\nsingle\npod-1\n"
     own = "echo new > /volume/new && touch /own && chown 5 /own && stat -c %u /own"
     assert await node.sh(container, own) == "5\n"
