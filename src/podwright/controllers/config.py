@@ -14,6 +14,7 @@ class ControllerConfig:
     cluster_name: str = "podwright"
 
     node_monitor_period: float = 5.0
+    """Kept for those who set it: a node's silence is noticed by a timer of its own, not by looking at all of them."""
     node_monitor_grace_period: float = 50.0
     """How long a node may be silent before its Ready condition turns Unknown."""
     node_startup_grace_period: float = 60.0
@@ -54,7 +55,6 @@ class ControllerConfig:
     hpa_initial_readiness_delay: float = 30.0
 
     resource_quota_sync_period: float = 300.0
-    gc_workers: int = 20
     workers: dict[str, int] = field(default_factory=dict)
     """Concurrent reconciles by controller name, where not the controller's own default."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import jwt
+import pytest
 from controller_harness import Harness, make_node, make_pod
 
 from podwright.api import objects
@@ -70,6 +71,7 @@ async def test_expired_bootstrap_tokens_go() -> None:
         assert [objects.name(s) for s in h.api.objects(SECRETS)] == ["bootstrap-token-bbbbbb"]
 
 
+@pytest.mark.filterwarnings("ignore:The HMAC key")
 async def test_cluster_info_is_signed_by_each_token() -> None:
     async with Harness().running(BootstrapSigner) as h:
         h.api.add(SECRETS, bootstrap_token("aaaaaa"))

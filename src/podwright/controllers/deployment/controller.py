@@ -14,6 +14,8 @@ from podwright.controllers.deployment import arithmetic, revisions, status
 from podwright.controllers.deployment.arithmetic import replicas, status_count
 from podwright.controllers.frame import Context, Controller, is_terminating_namespace
 
+_BATCH = 0.01
+"""Seconds that changes of the numbers alone wait for each other."""
 _SELECTING_ALL = "This deployment is selecting all pods. A non-empty selector is required."
 
 
@@ -30,9 +32,10 @@ class DeploymentController(Controller):
         self.pods = self.informer(PODS, self._pod_changed, controller=refs.by_controller_or_orphan)
 
     def _set_changed(self, old: Object | None, new: Object | None) -> None:
+        counts_only = old is not None and new is not None and old.get("spec") == new.get("spec")
         for seen in (old, new):
             if seen is not None and (found := refs.controller_key(seen, "Deployment", "apps")):
-                self.queue.add(found[0])
+                self.queue.add_after(found[0], _BATCH if counts_only else 0.0)
         if new is not None and objects.controller_of(new) is None and not objects.is_deleting(new):
             if old is None or objects.labels(old) != objects.labels(new) or objects.controller_of(old) is not None:
                 labels = objects.labels(new)

@@ -16,6 +16,8 @@ from podwright.controllers.frame import Context, Controller, SlowStartFailed, is
 from podwright.controllers.replicaset import ranking, status
 
 _BURST = 500
+_BATCH = 0.01
+"""Seconds that changes of the status alone wait for each other."""
 
 
 class ReplicaSetController(Controller):
@@ -62,7 +64,11 @@ class ReplicaSetController(Controller):
             self.expectations.removed(mine, objects.uid(new))
         elif old is None:
             self.expectations.added(mine)
-        self.queue.add(mine)
+        if old is not None and mine == before and pods.is_active(old) == pods.is_active(new):
+            # Nothing to heal, only to count: Pods of one set tend to become ready together.
+            self.queue.add_after(mine, _BATCH)
+        else:
+            self.queue.add(mine)
         owner = self.sets.get(mine)
         if owner is not None and pods.is_ready(new) and (old is None or not pods.is_ready(old)):
             minimum = int((owner.get("spec") or {}).get("minReadySeconds") or 0)
