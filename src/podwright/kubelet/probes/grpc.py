@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from typing import cast
 from urllib.parse import unquote
 
 import hpack
@@ -94,9 +95,9 @@ class _Check(asyncio.Protocol):
         """Whether the server has spoken HTTP/2 at all: gRPC counts only then as connected."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._request)
+        # uvloop's transports are no asyncio.Transport.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._data += data

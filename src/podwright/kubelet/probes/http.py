@@ -11,6 +11,7 @@ import errno
 import ssl
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import cast
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from podwright.api.objects import Object
@@ -57,9 +58,9 @@ class _Exchange(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.write(self._request)
+        # uvloop's transports are no asyncio.Transport.
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._data += data

@@ -207,3 +207,25 @@ async def test_grpc_without_health_service() -> None:
     async with serving() as port:
         outcome = await grpc.probe("127.0.0.1", port, "", 1)
     assert outcome.output.startswith("error: this server does not implement the grpc health protocol")
+
+
+async def test_under_the_loop_that_nodes_run_on() -> None:
+    """uvloop's transports are not asyncio's, and only its own loop shows what comes of that."""
+    import uvloop
+
+    async def all_kinds() -> list[Outcome]:
+        made = Site(port := free_port())
+        runner = web.ServerRunner(web.Server(made.answer))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        async with serving(Health(b"\x08\x01")) as health:
+            found = [
+                await get(made, "/"),
+                await tcp.probe("127.0.0.1", port, 1),
+                await grpc.probe("127.0.0.1", health, "", 1),
+            ]
+        await runner.cleanup()
+        return found
+
+    outcomes = await asyncio.to_thread(uvloop.run, all_kinds())
+    assert [o.result for o in outcomes] == [Result.SUCCESS] * 3
