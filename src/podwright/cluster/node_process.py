@@ -26,6 +26,7 @@ from podwright.kubelet.kubelet import Kubelet
 from podwright.kubelet.probes.manager import Probes
 from podwright.kubelet.server.node_pods import KubeletPods
 from podwright.kubelet.server.server import KubeletServer
+from podwright.kubelet.stats.pages import pages
 from podwright.network.dns import interface as dns_interface
 from podwright.network.dns.server import DnsServer, host_resolvers
 from podwright.network.node_routes import follow_nodes
@@ -131,6 +132,7 @@ class LocalNode:
             certificate=pki.directory / f"kubelet-{name}.crt",
             key=pki.directory / f"kubelet-{name}.key",
             client_ca=pki.ca.certificate,
+            pages=pages(self._kubelet),
         )
 
     async def start(self, group: asyncio.TaskGroup) -> None:

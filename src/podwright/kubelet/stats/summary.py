@@ -1,0 +1,127 @@
+"""/stats/summary: the Summary API's JSON (k8s.io/kubelet/pkg/apis/stats/v1alpha1)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from podwright.api import objects
+from podwright.api.objects import Object
+from podwright.kubelet.kubelet import Kubelet
+from podwright.kubelet.stats import node_usage
+from podwright.kubelet.stats.pod_usage import PodUsage, usages
+from podwright.runtime.protocol import ContainerStats
+
+
+class CpuRates:
+    """CPU in use at present, from two readings at least a second apart."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, tuple[float, int, int]] = {}
+
+    def rate(self, key: str, at: float, used: int) -> int:
+        """Nanocores; 0 at the first reading."""
+        before = self._before.get(key)
+        if before is None:
+            self._before[key] = (at, used, 0)
+            return 0
+        then, was, known = before
+        if at - then < 1.0:
+            return known
+        now = max(0, int((used - was) / (at - then)))
+        self._before[key] = (at, used, now)
+        return now
+
+    def keep(self, keys: set[str]) -> None:
+        """Forgets all others."""
+        self._before = {k: v for k, v in self._before.items() if k in keys}
+
+
+def _cpu(stamp: str, used: int, rate: int) -> Object:
+    return {"time": stamp, "usageNanoCores": rate, "usageCoreNanoSeconds": used}
+
+
+def _filesystem(stamp: str, disk: node_usage.Filesystem, used: int, inodes: int) -> Object:
+    return {
+        "time": stamp,
+        "availableBytes": disk.available,
+        "capacityBytes": disk.capacity,
+        "usedBytes": used,
+        "inodesFree": disk.inodes_free,
+        "inodes": disk.inodes,
+        "inodesUsed": inodes,
+    }
+
+
+def _memory(stamp: str, stats: Sequence[ContainerStats]) -> Object:
+    return {
+        "time": stamp,
+        "usageBytes": sum(s.memory_usage for s in stats),
+        "workingSetBytes": sum(s.memory_working_set for s in stats),
+        "rssBytes": sum(s.memory_rss for s in stats),
+        "pageFaults": sum(s.memory_page_faults for s in stats),
+        "majorPageFaults": sum(s.memory_major_page_faults for s in stats),
+    }
+
+
+class Summary:
+    def __init__(self, kubelet: Kubelet) -> None:
+        self._kubelet = kubelet
+        self._rates = CpuRates()
+
+    async def make(self) -> Object:
+        kubelet = self._kubelet
+        found = await usages(kubelet)
+        node = await asyncio.to_thread(node_usage.read)
+        disk = node_usage.filesystem(kubelet.config.data_dir)
+        now = kubelet.clock.now()
+        stamp = objects.format_time(now)
+        self._rates.keep({"", *(c.id for u in found for c, _ in u.containers)})
+        used = node.memory_total - node.memory_available
+        return {
+            "node": {
+                "nodeName": kubelet.config.node_name,
+                "startTime": objects.format_time(node.boot_time),
+                "cpu": _cpu(stamp, node.cpu, self._rates.rate("", now, node.cpu)),
+                "memory": {
+                    "time": stamp,
+                    "availableBytes": node.memory_available,
+                    "usageBytes": used,
+                    "workingSetBytes": used,
+                },
+                "fs": _filesystem(
+                    stamp, disk, disk.capacity - disk.available, disk.inodes - disk.inodes_free
+                ),
+                "rlimit": {"time": stamp, "maxpid": node.max_processes, "curproc": node.processes},
+            },
+            "pods": [self._pod(u, disk, stamp) for u in found],
+        }
+
+    def _pod(self, usage: PodUsage, disk: node_usage.Filesystem, stamp: str) -> Object:
+        containers, total_rate = [], 0
+        for container, stats in usage.containers:
+            rate = self._rates.rate(container.id, stats.at, stats.cpu_usage)
+            total_rate += rate
+            logs = usage.logs.get(container.name, (0, 0))
+            entry: Object = {
+                "name": container.name,
+                "startTime": objects.format_time(container.started_at),
+                "cpu": _cpu(stamp, stats.cpu_usage, rate),
+                "memory": _memory(stamp, [stats]),
+                "rootfs": _filesystem(stamp, disk, stats.rootfs_bytes, stats.rootfs_inodes),
+                "logs": _filesystem(stamp, disk, *logs),
+            }
+            containers.append(entry)
+        every = [s for _, s in usage.containers]
+        meta = usage.pod["metadata"]
+        status = usage.pod.get("status") or {}
+        return {
+            "podRef": {"name": meta["name"], "namespace": meta.get("namespace", ""), "uid": meta["uid"]},
+            "startTime": status.get("startTime") or meta.get("creationTimestamp") or stamp,
+            "containers": containers,
+            "cpu": _cpu(stamp, sum(s.cpu_usage for s in every), total_rate),
+            "memory": _memory(stamp, every),
+            "volume": [{**_filesystem(stamp, disk, *size), "name": n} for n, size in usage.volumes.items()],
+            "ephemeral-storage": _filesystem(stamp, disk, usage.disk, sum(s.rootfs_inodes for s in every)),
+            "process_stats": {"process_count": usage.processes},
+        }
