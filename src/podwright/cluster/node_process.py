@@ -22,6 +22,7 @@ from podwright.cluster.registry import Ranges
 from podwright.cluster.spec import ClusterSpec
 from podwright.cluster.up import node_names
 from podwright.kubelet.config import KubeletConfig
+from podwright.kubelet.eviction.manager import Evictions
 from podwright.kubelet.kubelet import Kubelet
 from podwright.kubelet.probes.manager import Probes
 from podwright.kubelet.server.node_pods import KubeletPods
@@ -144,6 +145,7 @@ class LocalNode:
         group.create_task(self._stop_server_at_end(), name="kubelet server")
         group.create_task(self._recorder.run(), name="probe events")
         group.create_task(self._kubelet.run(), name=f"kubelet {self.name}")
+        group.create_task(Evictions(self._kubelet).run(), name="evictions")
         proxy = ServiceProxy(
             self._network_client,
             node=self.name,
