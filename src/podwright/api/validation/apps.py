@@ -117,7 +117,7 @@ def _deployment_status(errs: list[FieldError], new: Object, old: Object) -> None
     total = status.get("replicas") or 0
     for field in ("updatedReplicas", "readyReplicas", "availableReplicas"):
         if (status.get(field) or 0) > total:
-            errs.append(invalid(f"status.{field}", status[field], _MORE))
+            errs.append(invalid(f"status.{field}", status.get(field) or 0, _MORE))
     available = status.get("availableReplicas") or 0
     if available > (status.get("readyReplicas") or 0):
         errs.append(invalid("status.availableReplicas", available, "cannot be greater than readyReplicas"))
@@ -279,7 +279,7 @@ def _stateful_status(errs: list[FieldError], new: Object, old: Object) -> None:
         non_negative(errs, status.get(field), f"status.{field}")
     for field in counts:
         if (status.get(field) or 0) > (status.get("replicas") or 0):
-            errs.append(invalid(f"status.{field}", status[field], _MORE))
+            errs.append(invalid(f"status.{field}", status.get(field) or 0, _MORE))
     available = status.get("availableReplicas") or 0
     if available > (status.get("readyReplicas") or 0):
         said = "cannot be greater than status.readyReplicas"

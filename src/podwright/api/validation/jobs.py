@@ -346,7 +346,7 @@ def job_status(errs: list[FieldError], new: Object, old: Object) -> None:
         said = "cannot set non-null failedIndexes when backoffLimitPerIndex is null"
         errs.append(invalid("status.failedIndexes", status["failedIndexes"], said))
     if (status.get("ready") or 0) > (status.get("active") or 0):
-        errs.append(invalid("status.ready", status["ready"], "cannot set more ready pods than active"))
+        errs.append(invalid("status.ready", status.get("ready") or 0, "cannot set more ready pods than active"))
     for field in ("failed", "succeeded"):
         if (status.get(field) or 0) < (before.get(field) or 0):
             errs.append(invalid(f"status.{field}", status.get(field) or 0, f"cannot decrease the {field} counter"))
@@ -404,7 +404,7 @@ def _status_conditions(errs: list[FieldError], status: Object, before: Object, s
 def _prepare(obj: Object) -> None:
     """Give the Job a selector of its own uid, unless it brings one on purpose. The server has set name and uid."""
     spec, meta = obj.setdefault("spec", {}), obj.get("metadata") or {}
-    uid, name = meta.get("uid"), meta.get("name")
+    uid, name = meta.get("uid") or "", meta.get("name") or ""
     if spec.get("manualSelector") or not uid:
         return
     labels = spec.setdefault("template", {}).setdefault("metadata", {}).setdefault("labels", {})

@@ -54,7 +54,7 @@ def replicas_status(errs: list[FieldError], new: Object, old: Object) -> None:
         non_negative(errs, status.get(field), f"status.{field}")
     for field in ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"):
         if (status.get(field) or 0) > total:
-            errs.append(invalid(f"status.{field}", status[field], "cannot be greater than status.replicas"))
+            errs.append(invalid(f"status.{field}", status.get(field) or 0, "cannot be greater than status.replicas"))
     available = status.get("availableReplicas") or 0
     if available > (status.get("readyReplicas") or 0):
         errs.append(invalid("status.availableReplicas", available, "cannot be greater than readyReplicas"))

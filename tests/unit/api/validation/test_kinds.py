@@ -735,3 +735,22 @@ def test_every_kind_can_be_checked_with_nothing_in_it() -> None:
             validation.prepare_for_update(resource, other, obj, subresource)
             validation.validate_update(resource, other, obj, subresource)
         validation.warnings(resource, obj)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "said"),
+    [
+        ("apps/v1/Deployment", "updatedReplicas", "cannot be greater than status.replicas"),
+        ("apps/v1/StatefulSet", "readyReplicas", "cannot be greater than status.replicas"),
+        ("apps/v1/ReplicaSet", "fullyLabeledReplicas", "cannot be greater than status.replicas"),
+    ],
+)
+def test_counts_are_within_the_replicas_even_below_zero(kind: str, field: str, said: str) -> None:
+    old = stored(kind)
+    obj = deepcopy(old)
+    obj["status"] = {"replicas": -1}
+    validation.prepare_for_update(row(kind), obj, old, "status")
+    errs = validation.validate_update(row(kind), obj, old, "status")
+    negative = invalid("status.replicas", -1, "must be greater than or equal to 0")
+    assert negative in errs
+    assert invalid(f"status.{field}", 0, said) in errs

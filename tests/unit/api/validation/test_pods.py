@@ -24,14 +24,12 @@ from podwright.api.validation.field_errors import (
 PORTS = "must be between 1 and 65535, inclusive"
 LABEL = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
-    "with an "
-    "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
 SUBDOMAIN = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
-    "and end "
-    "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
 C = "spec.containers[0]"
@@ -585,8 +583,7 @@ CASES: dict[str, tuple[Object, FieldError]] = {
             "spec.nodeSelector",
             "a b",
             "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
-            "must start "
-            "and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
+            "must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
             "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
         ),
     ),
