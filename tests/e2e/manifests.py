@@ -22,13 +22,16 @@ SLEEP = ["sleep", "3600"]
 LIVENESS = ["sh", "-c", "trap 'exit 0' TERM; mkdir /w; echo ok > /w/healthz; httpd -p 8080 -h /w; sleep 4 & wait; "
             "rm /w/healthz; sleep 3600 & wait"]  # fmt: skip
 
+# The local busybox has no printenv.
+PRINTENV = 'printenv() { for n; do env | sed -n "s/^$n=//p"; done; }; '
+
 # Image (by its beginning) → the command that does in a shell what the image's own does.
 COMMANDS: dict[str, list[str]] = {
     "redis": ["sh", "-c", "httpd -f -p 6379"],
     "gcr.io/google-samples/": ["httpd", "-f", "-p", "8080"],
     "registry.k8s.io/goproxy": ["httpd", "-f", "-p", "8080"],
     "registry.k8s.io/e2e-test-images/agnhost": LIVENESS,
-    "docker.io/alpine/socat": ["nc", "-lk", "-p", "5432", "-e", "true"],
+    "docker.io/alpine/socat": ["httpd", "-f", "-p", "5432"],
 }
 
 
@@ -71,15 +74,18 @@ def _with_local_image(container: dict[str, Any]) -> None:
     if image.startswith("<"):
         return  # a placeholder that is no image name: what comes of it is the point of the test
     container["imagePullPolicy"] = "IfNotPresent"
-    if image.removeprefix("registry.k8s.io/").partition(":")[0] == "nginx":
+    stressed = container.get("command", [""])[0] == "stress" or "stress" in image
+    if not stressed and image.removeprefix("registry.k8s.io/").partition(":")[0] == "nginx":
         container["image"] = NGINX
         return
     container["image"] = BUSYBOX
-    if container.get("command", [""])[0] == "stress" or "stress" in image:
+    if stressed:
         container["command"] = _stress(container.pop("args"))
     elif "command" not in container:
         container["command"] = next((c for i, c in COMMANDS.items() if image.startswith(i)), SLEEP)
         container.pop("args", None)
+    elif any("printenv" in a for a in container.get("args", ())):
+        container["args"] = [PRINTENV + a for a in container["args"]]
 
 
 def _stress(arguments: list[str]) -> list[str]:

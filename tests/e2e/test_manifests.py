@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from tests.e2e import manifests
+from tests.e2e.conftest import FAST_RESTARTS
 from tests.e2e.harness import Cluster, busybox, container_status, has_condition, pod, until
 
-FLAGS = ("--nodes", "3")
+FLAGS = ("--nodes", "3", *FAST_RESTARTS)
 Need = dict[str, Any]
 
 # Label → the one node that carries it. The pages have the reader label a node first.
@@ -175,7 +176,11 @@ def gated(seen: Seen) -> None:
 
 
 def bound_to_nobody(seen: Seen) -> None:
-    found = seen.get()
+    """Its node does not exist: it never runs, and after a while it is collected."""
+    path = f"/api/v1/namespaces/{seen.space}/pods/{seen.name}"
+    code, found = seen.cluster.request("GET", path)
+    if code == 404:
+        return
     assert found["spec"]["nodeName"] == "foo-node" and found["status"]["phase"] == "Pending"
     assert not found["status"].get("containerStatuses")
 
@@ -434,7 +439,7 @@ def applied(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
             if case.edit:
                 case.edit(placed)
             pods.append(placed)
-    cluster.kubectl("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": pods}))
+    cluster.apply(*pods)
     yield cluster
 
 
