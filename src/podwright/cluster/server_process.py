@@ -12,7 +12,7 @@ from podwright.apiserver.server import ApiServer
 from podwright.client.client import Client
 from podwright.client.https import HttpsTransport
 from podwright.client.transport import InProcessTransport
-from podwright.cluster import host, loop, roles
+from podwright.cluster import host, loop, roles, storage
 from podwright.cluster.down import find_cluster
 from podwright.cluster.layout import Layout
 from podwright.cluster.pki import Pki
@@ -67,6 +67,7 @@ class ServerProcess:
         server = ApiServer(api_server_config(self._spec, self._layout, self._ranges))
         await server.start()
         await roles.ensure(server)
+        await storage.ensure(server, self._layout)
         group.create_task(self._close_at_end(server), name="api server")
         self._pipe.progress(f"API server serves on port {self._spec.port}")
         return lambda user, groups: Client(InProcessTransport(server.local, user, groups))
