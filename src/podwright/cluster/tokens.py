@@ -105,7 +105,8 @@ def token_secret(token: str, ttl: datetime.timedelta, now: datetime.datetime) ->
 def token_of(secret: Object) -> BootstrapToken:
     """What a Secret of the type says."""
     data = {key: base64.b64decode(value).decode(errors="replace") for key, value in (secret.get("data") or {}).items()}
-    usages = (key.removeprefix("usage-bootstrap-") for key, on in data.items() if key.startswith("usage-") and on == "true")
+    usage = "usage-bootstrap-"
+    usages = (key.removeprefix(usage) for key, on in data.items() if key.startswith(usage) and on == "true")
     return BootstrapToken(
         f"{data.get('token-id', '')}.{data.get('token-secret', '')}",
         data.get("expiration", ""),
