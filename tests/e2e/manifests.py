@@ -1,7 +1,7 @@
 """The documentation's Pod manifests, made runnable where no registry can be reached.
 
-What a manifest says stays as it is, apart from three things: images (and the commands that only the original image has),
-the namespace (each file gets its own, so that all run side by side in one cluster), and host directories.
+What a manifest says stays as it is, apart from three things: images (and the commands that only the original image
+has), the namespace (each file gets its own, so that all run side by side in one cluster), and host directories.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from tests.e2e.harness import MANIFESTS
 BUSYBOX = "docker.io/library/busybox:1.36"
 NGINX = "docker.io/library/nginx:1.22"
 
-SLEEP = ["sleep", "3600"]
+# Ends at once on SIGTERM, as the pause image does and a bare sleep as process 1 does not.
+SLEEP = ["sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"]
 # Answers /healthz for four seconds, as the original does for ten, and then no more.
 LIVENESS = ["sh", "-c", "trap 'exit 0' TERM; mkdir /w; echo ok > /w/healthz; httpd -p 8080 -h /w; sleep 4 & wait; "
             "rm /w/healthz; sleep 3600 & wait"]  # fmt: skip
