@@ -48,7 +48,11 @@ def inspect_pod(name: str, namespace: str, pod: str) -> dict[str, Any]:
             f"pod {namespace}/{pod} has no process on this machine "
             f"(phase {status.get('phase', 'unknown')}, node {node or 'none yet'})"
         )
-    first = Path(f"/proc/{running[0]['pid']}")
+    net = Path(f"/proc/{running[0]['pid']}/net")
+    try:
+        routes, ports = proc_net.routes((net / "route").read_text()), proc_net.ports(net)
+    except OSError as failed:  # The process ended meanwhile, or we are not root.
+        raise NotInspectable(f"pod {namespace}/{pod}: its network cannot be read: {failed}") from failed
     pod_cgroup = running[0]["cgroup"]["path"].rpartition("/")[0]
     return {
         "name": pod,
@@ -64,8 +68,8 @@ def inspect_pod(name: str, namespace: str, pod: str) -> dict[str, Any]:
             # This command's own are the host's; init's cannot be read on every machine.
             {"host": proc_status.namespaces("self"), "node": _node(name, node)},
         ),
-        "routes": proc_net.routes((first / "net" / "route").read_text()),
-        "ports": proc_net.ports(first / "net"),
+        "routes": routes,
+        "ports": ports,
         "containers": containers,
     }
 
