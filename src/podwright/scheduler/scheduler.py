@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from podwright.api import node_affinity, objects, pods, quantity, taints
 from podwright.api.objects import Object
-from podwright.api.resources import NODES, PODS
+from podwright.api.resources import NODES, PERSISTENTVOLUMECLAIMS, PODS
 from podwright.api.status import ApiError
 from podwright.client.client import Client
 from podwright.client.clock import Clock, SystemClock
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 NAME = "default-scheduler"
 _BINDERS = 32
+_SELECTED = "volume.kubernetes.io/selected-node"
 _EFFECTS = ("NoSchedule", "NoExecute")
 
 
@@ -90,19 +91,19 @@ class Scheduler:
         """The best node, or "" and how many nodes refused for which reason."""
         wanted = pods.requests(pod)
         ports = set(pods.host_ports(pod))
-        refusals: Counter[str] = Counter()
+        counted: Counter[str] = Counter()
         best: tuple[float, int, str] | None = None
         for node in self._nodes.items():
             here = self._on(objects.name(node))
-            used = _sum(here)
-            reasons = _refusals(pod, node, wanted, used, len(here), ports, here)
+            used = total(here)
+            reasons = refusals(pod, node, wanted, used, len(here), ports, here)
             if reasons:
-                refusals.update(reasons)
+                counted.update(reasons)
                 continue
-            candidate = (_score(node, wanted, used), -len(here), objects.name(node))
+            candidate = (score(node, wanted, used), -len(here), objects.name(node))
             if best is None or candidate > best:
                 best = candidate
-        return (best[2] if best else ""), refusals
+        return (best[2] if best else ""), counted
 
     def _on(self, node: str) -> list[Object]:
         bound = list(self._pods.by_index("node", node))
@@ -120,6 +121,7 @@ class Scheduler:
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         }
         try:
+            await self._choose_for_volumes(pod, node)
             await self._client.create(
                 PODS, binding, namespace=objects.namespace(pod), name=objects.name(pod), subresource="binding"
             )
@@ -133,6 +135,22 @@ class Scheduler:
             self._recorder.event(pod, NORMAL, "Scheduled", text)
         finally:
             self._slots.release()
+
+    async def _choose_for_volumes(self, pod: Object, node: str) -> None:
+        """Claims that wait for their first consumer learn on which node it will be. The kubelet waits for the
+        volume."""
+        for volume in pod["spec"].get("volumes") or []:
+            source = volume.get("persistentVolumeClaim")
+            name = source["claimName"] if source else ""
+            if "ephemeral" in volume:
+                name = f"{objects.name(pod)}-{volume['name']}"
+            if not name:
+                continue
+            namespace = objects.namespace(pod)
+            claim = await self._client.get(PERSISTENTVOLUMECLAIMS, name, namespace=namespace)
+            if not (claim.get("spec") or {}).get("volumeName") and _SELECTED not in objects.annotations(claim):
+                patch = {"metadata": {"annotations": {_SELECTED: node}}}
+                await self._client.patch(PERSISTENTVOLUMECLAIMS, name, patch, namespace=namespace)
 
     async def _tell(self, pod: Object, refusals: Counter[str]) -> None:
         """Event and condition of a Pod that fits nowhere."""
@@ -186,7 +204,7 @@ def _matters(node: Object) -> tuple[object, ...]:
     return (spec.get("taints"), spec.get("unschedulable"), status.get("allocatable"), objects.labels(node))
 
 
-def _sum(bound: Iterable[Object]) -> Counter[str]:
+def total(bound: Iterable[Object]) -> Counter[str]:
     used: Counter[str] = Counter()
     for pod in bound:
         used.update({k: int(v) for k, v in pods.requests(pod).items()})
@@ -198,7 +216,7 @@ def _allocatable(node: Object, resource: str) -> int:
     return quantity.milli(value) if resource == "cpu" else quantity.value(value)
 
 
-def _refusals(
+def refusals(
     pod: Object,
     node: Object,
     wanted: dict[str, int],
@@ -229,7 +247,7 @@ def _refusals(
     return reasons
 
 
-def _score(node: Object, wanted: dict[str, int], used: Counter[str]) -> float:
+def score(node: Object, wanted: dict[str, int], used: Counter[str]) -> float:
     """Least allocated: the share of CPU and memory that is left."""
     shares = []
     for resource, least in (("cpu", 100), ("memory", 200 << 20)):
