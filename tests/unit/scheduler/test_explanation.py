@@ -16,7 +16,8 @@ def test_each_node_says_why_not_or_how_good() -> None:
     asked = bound("asked", "roomy", "600m")
     nodes = [node("busy", cpu="1"), node("roomy", cpu="4"), node("cordoned", unschedulable=True)]
     answers = explain(asked, nodes, [asked, bound("other", "busy", "800m")])
-    assert [a.node for a in answers] == ["roomy", "cordoned", "busy"]
+    assert [a.node for a in answers] == ["roomy", "busy", "cordoned"]
     assert answers[0].chosen and answers[0].refusals == [] and 0 < answers[0].score < 1
-    assert answers[1].refusals == ["node(s) were unschedulable"]
-    assert answers[2].refusals == ["Insufficient cpu"]
+    assert set(answers[0].plugins) >= {"NodeResourcesFit", "TaintToleration"}
+    assert answers[2].refusals == ["node(s) were unschedulable"]
+    assert answers[1].refusals == ["Insufficient cpu"]

@@ -11,7 +11,7 @@ import pytest
 
 from podwright.api import objects
 from podwright.api.objects import Object
-from podwright.api.resources import EVENTS, NODES, PERSISTENTVOLUMECLAIMS, PODS, SERVICEACCOUNTS
+from podwright.api.resources import EVENTS, NODES, PERSISTENTVOLUMECLAIMS, PODS, SERVICEACCOUNTS, STORAGECLASSES
 from podwright.apiserver.config import ApiServerConfig
 from podwright.apiserver.server import ApiServer
 from podwright.client.client import Client
@@ -109,7 +109,10 @@ async def test_equal_pods_spread_and_full_nodes_get_none(admin: Client) -> None:
     where = [await placed(admin, f"p{n}") for n in range(4)]
     assert sorted(where) == ["a", "a", "b", "b"]
     await admin.create(PODS, pod("one-too-many", cpu="400m"))
-    assert await refused(admin, "one-too-many") == "0/2 nodes are available: 2 Insufficient cpu."
+    assert await refused(admin, "one-too-many") == (
+        "0/2 nodes are available: 2 Insufficient cpu. "
+        "preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
+    )
 
 
 async def test_a_pod_that_waits_is_placed_when_room_appears(admin: Client) -> None:
@@ -137,7 +140,8 @@ async def test_every_refusal_is_counted_by_its_reason(admin: Client) -> None:
     message = await refused(admin, "picky")
     assert message == (
         "0/5 nodes are available: 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable, "
-        "3 node(s) didn't match Pod's node affinity/selector."
+        "3 node(s) didn't match Pod's node affinity/selector. "
+        "preemption: 0/5 nodes are available: 5 Preemption is not helpful for scheduling."
     )
     events = await admin.items(EVENTS, namespace="default")
     assert any(e["reason"] == "FailedScheduling" and e["message"] == message for e in events)
@@ -172,14 +176,29 @@ async def test_a_claim_that_waits_for_its_consumer_learns_the_node(admin: Client
     await add_node(admin, node("a"))
     claim = {
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "default"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "late",
+        },
     }  # fmt: skip
+    late = {
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "late"},
+        "provisioner": "example.com/disks", "volumeBindingMode": "WaitForFirstConsumer",
+    }  # fmt: skip
+    await admin.create(STORAGECLASSES, late)
     await admin.create(PERSISTENTVOLUMECLAIMS, claim)
     volume = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
     await admin.create(PODS, pod("user", volumes=[volume]))
+
+    async def noted() -> Object:
+        found = await admin.get(PERSISTENTVOLUMECLAIMS, "data", namespace="default")
+        return found if "volume.kubernetes.io/selected-node" in objects.annotations(found) else {}
+
+    provisioned = objects.deepcopy(await until(noted))
+    assert objects.annotations(provisioned)["volume.kubernetes.io/selected-node"] == "a"
+    assert "nodeName" not in (await admin.get(PODS, "user", namespace="default"))["spec"]
+    provisioned["status"] = {"phase": "Bound"}
+    await admin.update_status(PERSISTENTVOLUMECLAIMS, provisioned)
     assert await placed(admin, "user") == "a"
-    noted = objects.annotations(await admin.get(PERSISTENTVOLUMECLAIMS, "data", namespace="default"))
-    assert noted["volume.kubernetes.io/selected-node"] == "a"
 
 
 async def test_no_node_is_ever_booked_twice_under_a_burst(admin: Client) -> None:

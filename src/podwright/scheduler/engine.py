@@ -1,0 +1,385 @@
+"""Deciding and binding: takes Pods from the queue one by one, chooses a node, assumes it, and binds while the next Pod
+is being decided."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from podwright.api import objects
+from podwright.api.objects import Object
+from podwright.api.quantity import QuantityError
+from podwright.api.resources import (
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    STORAGECLASSES,
+    Resource,
+)
+from podwright.api.status import ApiError
+from podwright.client.client import Client
+from podwright.client.clock import Clock
+from podwright.client.events import NORMAL, WARNING, EventRecorder
+from podwright.client.informers import Informer, InformerFactory
+from podwright.client.transport import STRATEGIC_MERGE_PATCH, ServerUnreachable
+from podwright.scheduler.changes import node_actions, pending_pod_actions
+from podwright.scheduler.config import SchedulerConfig
+from podwright.scheduler.diagnosis import NO_NODES, diagnose, fit_error, preemption_error
+from podwright.scheduler.framework.evaluation import Evaluation, Judgement, Refused
+from podwright.scheduler.framework.events import (
+    ASSIGNED_POD,
+    NODE,
+    PENDING_POD,
+    PV,
+    PVC,
+    STORAGE_CLASS,
+    Action,
+    ClusterEvent,
+)
+from podwright.scheduler.framework.handle import Handle
+from podwright.scheduler.framework.profile import Profile
+from podwright.scheduler.framework.protocols import EnqueueExtensions
+from podwright.scheduler.framework.verdicts import PluginFailed, Refusal
+from podwright.scheduler.queue import SchedulingQueue
+from podwright.scheduler.state.cluster import ClusterState
+from podwright.scheduler.state.pods import PodInfo
+
+log = logging.getLogger(__name__)
+
+_OTHERS = ((PERSISTENTVOLUMECLAIMS, PVC), (PERSISTENTVOLUMES, PV), (STORAGECLASSES, STORAGE_CLASS))
+"""What plugins look up, with the kind of its events."""
+
+
+class Engine:
+    """One scheduler's work while it leads.
+
+    Raises:
+        ValueError: the configuration names plugins or arguments that do not exist.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        config: SchedulerConfig,
+        clock: Clock,
+        *,
+        pods: Informer,
+        informers: InformerFactory,
+        recorder: EventRecorder,
+    ) -> None:
+        self._client = client
+        self._config = config
+        self._clock = clock
+        self._pods = pods
+        self._informers = informers
+        self._recorder = recorder
+        self.state = ClusterState()
+        self._random = random.Random(config.seed)
+        handle = Handle(
+            client, self.state, clock,
+            objects_of=lambda row: informers.informer(row).items(),
+            object_of=lambda row, key: informers.informer(row).get(key),
+            version_of=lambda row: informers.informer(row).resource_version,
+            until=self._until,
+        )  # fmt: skip
+        self._profiles: dict[str, Evaluation] = {}
+        for each in config.profiles:
+            self._profiles[each.scheduler_name] = Evaluation(Profile(each, handle), self.state.nodes)
+        first = next(iter(self._profiles.values())).profile
+        self.queue = SchedulingQueue(
+            clock, sort_key=first.queue_sort[0].sort_key, helps=self._helps, first=config.pod_initial_backoff,
+            longest=config.pod_max_backoff, stay=config.max_unschedulable,
+        )  # fmt: skip
+        self._slots = asyncio.Semaphore(config.parallel_binds)
+        self._expiring = asyncio.Event()
+        self._waiters: dict[str, set[asyncio.Event]] = {}
+
+    async def run(self) -> None:
+        for row, kind in _OTHERS:
+            self._follow(row, kind)
+        await self._informers.synced()
+        self._informers.informer(NODES).add_handler(self._node_changed)
+        self._pods.add_handler(self._pod_changed)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._expire(), name="scheduler assumed pods")
+            while True:
+                await self.queue.wait()
+                await self._slots.acquire()
+                pod = self.queue.pop()
+                if pod is None:
+                    self._slots.release()
+                    continue
+                task = self._decide(pod)
+                if task is None:
+                    self._slots.release()
+                else:
+                    group.create_task(self._finish(task), name=f"schedule {pod.key}")
+                # Bindings, watches and the API server itself get their turn between two decisions.
+                await asyncio.sleep(0)
+
+    async def _finish(self, work: Any) -> None:
+        try:
+            await work
+        finally:
+            self._slots.release()
+
+    # What the cluster tells
+
+    def _follow(self, row: Resource, kind: str) -> None:
+        def changed(old: Object | None, new: Object | None) -> None:
+            action = Action.ADD if old is None else Action.DELETE if new is None else Action.UPDATE
+            self.queue.happened(ClusterEvent(kind, action, old, new))
+            for waiter in self._waiters.get(kind, ()):
+                waiter.set()
+
+        self._informers.informer(row).add_handler(changed)
+
+    async def _until(self, row: Resource, test: Callable[[], bool]) -> None:
+        """Waits for changes of a followed resource until `test` holds."""
+        kind = next(kind for each, kind in _OTHERS if each == row)
+        changed = asyncio.Event()
+        waiters = self._waiters.setdefault(kind, set())
+        waiters.add(changed)
+        try:
+            while not test():
+                changed.clear()
+                await changed.wait()
+        finally:
+            waiters.discard(changed)
+
+    def _node_changed(self, old: Object | None, new: Object | None) -> None:
+        nodes = self.state.nodes
+        if new is None:
+            assert old is not None
+            nodes.remove(objects.name(old))
+            self.queue.happened(ClusterEvent(NODE, Action.DELETE, old, None))
+            return
+        nodes.put(new)
+        actions = Action.ADD if old is None else node_actions(old, new)
+        if actions:
+            self.queue.happened(ClusterEvent(NODE, actions, old, new))
+
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        was_bound = old is not None and bool((old.get("spec") or {}).get("nodeName"))
+        try:
+            if new is None:
+                assert old is not None
+                self._pod_gone(old, was_bound)
+            elif (new.get("spec") or {}).get("nodeName"):
+                self._pod_bound(old if was_bound else None, new)
+            else:
+                self._pod_waits(old, new)
+        except QuantityError as malformed:
+            log.warning("pod %s: %s", objects.key(new or old or {}), malformed)
+
+    def _pod_gone(self, old: Object, was_bound: bool) -> None:
+        self.queue.remove(objects.uid(old))
+        known = self.state.pod(objects.key(old))
+        if known is not None:
+            self.state.remove_pod(old)
+        if known is not None or was_bound:
+            self.queue.happened(ClusterEvent(ASSIGNED_POD, Action.DELETE, old, None))
+
+    def _pod_bound(self, old: Object | None, new: Object) -> None:
+        assumed = self.state.is_assumed(objects.key(new))
+        before = self.state.pod(objects.key(new))
+        requests = before.requests if before is not None else None
+        self.state.put_pod(new)
+        if old is None:
+            self.queue.remove(objects.uid(new))
+            if not assumed or before is None or before.node != new["spec"]["nodeName"]:
+                self.queue.happened(ClusterEvent(ASSIGNED_POD, Action.ADD, None, new))
+            return
+        actions = Action(0)
+        if objects.labels(old) != objects.labels(new):
+            actions |= Action.UPDATE_LABELS
+        after = self.state.pod(objects.key(new))
+        if requests is not None and after is not None and after.requests is not requests:
+            if any(after.requests.get(r, 0) < amount for r, amount in requests.items()):
+                actions |= Action.UPDATE_SCALE_DOWN
+        if actions:
+            self.queue.happened(ClusterEvent(ASSIGNED_POD, actions, old, new))
+
+    def _pod_waits(self, old: Object | None, new: Object) -> None:
+        uid = objects.uid(new)
+        name = (new.get("spec") or {}).get("schedulerName") or "default-scheduler"
+        evaluation = self._profiles.get(name)
+        if evaluation is None or self.state.is_assumed(objects.key(new)):
+            return
+        if objects.is_deleting(new):
+            self.queue.remove(uid)
+            return
+        known = self.queue.get(uid)
+        if known is not None and old is not None:
+            known.pod = new
+            actions = pending_pod_actions(old, new)
+            if not actions:
+                return
+            known.labels = objects.labels(new)
+            known.cls = self.state.classes.of(new)
+            if known.uid in {p.uid for p in self.queue.gated()}:
+                self._enqueue(evaluation, known)
+            else:
+                self.queue.touched(new, uid)
+            self.queue.happened(ClusterEvent(PENDING_POD, actions, old, new))
+            return
+        self._enqueue(evaluation, PodInfo(new, self.state.classes.of(new), self._clock.monotonic()))
+
+    def _enqueue(self, evaluation: Evaluation, pod: PodInfo) -> None:
+        for plugin in evaluation.profile.pre_enqueue:
+            if plugin.pre_enqueue(pod.pod) is not None:
+                self.queue.gate(pod)
+                return
+        self.queue.add(pod)
+
+    def _helps(self, pod: PodInfo, event: ClusterEvent) -> bool:
+        evaluation = self._profiles.get(pod.scheduler_name)
+        if evaluation is None:
+            return False
+        for name in pod.refused_by:
+            plugin = evaluation.profile.plugins.get(name)
+            if not isinstance(plugin, EnqueueExtensions):
+                return True
+            if any(i.covers(event) for i in plugin.interests()) and plugin.helps(pod, event):
+                return True
+        return False
+
+    # Deciding
+
+    def _decide(self, pod: PodInfo) -> Any:
+        """What is left to do for the Pod, as a coroutine; None if nothing is."""
+        evaluation = self._profiles[pod.scheduler_name]
+        pod.state = {}
+        if not self.state.nodes.count:
+            return self._reject(pod, NO_NODES, frozenset(("NodeName",)))
+        try:
+            judgement = evaluation.judge(pod)
+            if not len(judgement.feasible):
+                return self._no_node(evaluation, pod, judgement)
+            node = self._choose(evaluation, pod, judgement)
+        except Refused as refused:
+            said = fit_error(self.state.nodes.count, Counter(), refused.refusal.message)
+            return self._reject(pod, said, frozenset((refused.refusal.plugin,)))
+        except PluginFailed as failed:
+            return self._reject(pod, str(failed), frozenset(), error=True)
+        self.state.assume(pod.pod, pod.cls, node)
+        return self._bind(evaluation.profile, pod, node)
+
+    def _choose(self, evaluation: Evaluation, pod: PodInfo, judgement: Judgement) -> str:
+        rows = judgement.feasible
+        if len(rows) > 1:
+            totals = evaluation.totals(pod, judgement)
+            rows = rows[totals == totals.max()]
+        row = int(rows[self._random.randrange(len(rows))] if len(rows) > 1 else rows[0])
+        return self.state.nodes.name_of(row)
+
+    def _no_node(self, evaluation: Evaluation, pod: PodInfo, judgement: Judgement) -> Any:
+        found = diagnose(evaluation, pod, judgement, self.state.nodes)
+        total = self.state.nodes.count
+        hopeful = int(np.count_nonzero(found.resolvable))
+        said = f"{fit_error(total, found.counts)} {preemption_error(total, total - hopeful, hopeful)}"
+        return self._reject(pod, said, frozenset(found.plugins))
+
+    async def _reject(self, pod: PodInfo, message: str, plugins: frozenset[str], *, error: bool = False) -> None:
+        self.queue.refused(pod, plugins, failed=error)
+        self._recorder.event(pod.pod, WARNING, "FailedScheduling", message)
+        await self._say(pod.pod, "SchedulerError" if error else "Unschedulable", message)
+
+    async def _say(self, pod: Object, reason: str, message: str) -> None:
+        """Writes the condition PodScheduled=False, unless it says so already."""
+        known = objects.condition(pod, "PodScheduled")
+        if known is not None and (known.get("status"), known.get("reason"), known.get("message")) == (
+            "False", reason, message,
+        ):  # fmt: skip
+            return
+        now = objects.format_time(self._clock.now())
+        since = known["lastTransitionTime"] if known is not None and known.get("status") == "False" else now
+        condition = {
+            "type": "PodScheduled", "status": "False", "reason": reason, "message": message, "lastProbeTime": None,
+            "lastTransitionTime": since,
+        }  # fmt: skip
+        try:
+            await self._client.patch(
+                PODS, objects.name(pod), {"status": {"conditions": [condition]}}, namespace=objects.namespace(pod),
+                subresource="status", content_type=STRATEGIC_MERGE_PATCH,
+            )  # fmt: skip
+        except (ApiError, ServerUnreachable) as failed:
+            log.info("condition of pod %s not written: %s", objects.key(pod), failed)
+
+    # Binding
+
+    async def _bind(self, profile: Profile, pod: PodInfo, node: str) -> None:
+        reserved = []
+        try:
+            for plugin in profile.reserve:
+                reserved.append(plugin)
+                refusal = plugin.reserve(pod, node)
+                if refusal is not None:
+                    raise _Stopped(refusal)
+            for before in profile.pre_bind:
+                if before.needs_pre_bind(pod, node):
+                    refusal = await before.pre_bind(pod, node)
+                    if refusal is not None:
+                        raise _Stopped(refusal)
+            for binder in profile.bind:
+                if await binder.bind(pod, node):
+                    break
+        except asyncio.CancelledError:
+            raise
+        except Exception as failed:
+            for plugin in reversed(reserved):
+                plugin.unreserve(pod, node)
+            await self._not_bound(pod, node, failed)
+            return
+        self.state.expire_at(pod.key, self._clock.monotonic() + self._config.assume_expiry)
+        self._expiring.set()
+        self.queue.done(pod)
+        said = f"Successfully assigned {pod.namespace}/{objects.name(pod.pod)} to {node}"
+        self._recorder.event(pod.pod, NORMAL, "Scheduled", said)
+        for after in profile.post_bind:
+            after.post_bind(pod, node)
+
+    async def _not_bound(self, pod: PodInfo, node: str, failed: Exception) -> None:
+        self.state.forget(pod.pod)
+        self.queue.happened(ClusterEvent(ASSIGNED_POD, Action.DELETE, pod.pod, None))
+        if isinstance(failed, ApiError) and failed.code == 404:
+            self.queue.done(pod)
+            return
+        known = self._pods.get(pod.key)
+        if known is None or objects.uid(known) != pod.uid or (known.get("spec") or {}).get("nodeName"):
+            # Deleted, or another scheduler was first: its word counts.
+            self.queue.done(pod)
+            return
+        if isinstance(failed, _Stopped):
+            await self._reject(pod, str(failed), frozenset((failed.refusal.plugin,)))
+            return
+        log.info("pod %s not bound to %s: %s", pod.key, node, failed)
+        await self._reject(pod, f"binding rejected: {failed}", frozenset(), error=True)
+
+    async def _expire(self) -> None:
+        """Forgets assumed Pods that the API never showed bound."""
+        while True:
+            due = self.state.next_expiry()
+            if due == float("inf"):
+                self._expiring.clear()
+                await self._expiring.wait()
+                continue
+            await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+            for record in self.state.expired(self._clock.monotonic()):
+                log.warning("pod %s was bound to %s, but the API does not show it", record.key, record.node)
+                known = self._pods.get(record.key)
+                if known is not None and not (known.get("spec") or {}).get("nodeName"):
+                    self._pod_waits(None, known)
+
+
+class _Stopped(Exception):
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal

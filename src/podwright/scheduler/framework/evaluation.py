@@ -1,0 +1,195 @@
+"""Judging all nodes for one Pod: which filter refuses which node, and the score of those left.
+
+What depends on nothing but a node's row and the Pod's class is kept per class and brought up to date only for the rows
+that changed since: a Pod like the one before costs a few operations on one row and one search for the highest score."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from podwright.scheduler.framework.profile import Profile
+from podwright.scheduler.framework.protocols import Filter, Normalize, Score
+from podwright.scheduler.framework.verdicts import SKIP, PluginFailed, Refusal
+from podwright.scheduler.state.nodes import ALL, Ints, Mask, NodeTable, Rows
+from podwright.scheduler.state.pods import PodClass, PodInfo
+
+_KEPT = 128
+_NO_NODE = 255
+
+
+class Refused(Exception):
+    """A PreFilter refused the Pod on every node."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class _Local:
+    """The answers of row-local plugins for one class of Pods."""
+
+    __slots__ = ("base", "code", "epoch", "filters", "position", "raw", "scores")
+
+    def __init__(self, filters: list[tuple[int, Filter]], scores: list[tuple[Score, int]]) -> None:
+        self.filters = filters
+        self.scores = scores
+        self.epoch = -1
+        self.position = 0
+        self.code: NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self.base: Ints = np.zeros(0, np.int64)
+        self.raw: dict[str, Ints] = {}
+
+
+class Judgement:
+    """`code` says for each row which filter refused it: 0 none, i the i-th of ``evaluation.filters`` (from 1), 255
+    that there is no node."""
+
+    __slots__ = ("code", "feasible", "local")
+
+    def __init__(self, code: NDArray[np.uint8], local: _Local) -> None:
+        self.code = code
+        self.local = local
+        self.feasible: Ints = np.flatnonzero(code == 0)
+
+
+class Evaluation:
+    """All of a profile's filters and scores over the table of nodes."""
+
+    def __init__(self, profile: Profile, nodes: NodeTable) -> None:
+        self.profile = profile
+        self.filters = profile.filters
+        self._nodes = nodes
+        self._kept: OrderedDict[PodClass, _Local] = OrderedDict()
+        self._global = [(i + 1, f) for i, f in enumerate(profile.filters) if not f.row_local]
+
+    def judge(self, pod: PodInfo) -> Judgement:
+        """Raises:
+        Refused: a PreFilter refused the Pod altogether.
+        PluginFailed: a plugin raised.
+        """
+        skipped = self._pre_filter(pod)
+        local = self._local(pod, skipped)
+        code = local.code
+        copied = False
+        for index, plugin in self._global:
+            if plugin.name in skipped:
+                continue
+            rows = np.flatnonzero(code == 0)
+            if not len(rows):
+                break
+            refused = rows[~self._filter(plugin, pod, rows)]
+            if len(refused):
+                if not copied:
+                    code, copied = code.copy(), True
+                code[refused] = index
+        return Judgement(code, local)
+
+    def _pre_filter(self, pod: PodInfo) -> set[str]:
+        skipped = set()
+        for name, plugin in self.profile.pre_filter.items():
+            try:
+                answer = plugin.pre_filter(pod)
+            except Exception as failed:
+                raise PluginFailed(name, "PreFilter", str(failed)) from failed
+            if answer is SKIP:
+                skipped.add(name)
+            elif isinstance(answer, Refusal):
+                raise Refused(Refusal(answer.message, answer.code, name))
+        return skipped
+
+    def _filter(self, plugin: Filter, pod: PodInfo, rows: Rows) -> Mask:
+        try:
+            return plugin.filter(pod, rows)
+        except Exception as failed:
+            raise PluginFailed(plugin.name, "Filter", str(failed)) from failed
+
+    def _local(self, pod: PodInfo, skipped: set[str]) -> _Local:
+        nodes = self._nodes
+        known = self._kept.get(pod.cls)
+        if known is None:
+            empty = np.zeros(0, np.int64)
+            pre_score = self.profile.pre_score
+            known = _Local(
+                [(i + 1, f) for i, f in enumerate(self.filters) if f.row_local and f.name not in skipped],
+                [
+                    (s, w) for s, w in self.profile.scores
+                    if s.row_local and not (s.name in pre_score and pre_score[s.name].pre_score(pod, empty) is SKIP)
+                ],
+            )  # fmt: skip
+            self._kept[pod.cls] = known
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        changed = nodes.changed_since(known.position) if known.epoch == nodes.epoch else None
+        known.position = nodes.log_end
+        if changed is None or len(changed) * 2 > nodes.size:
+            known.epoch = nodes.epoch
+            known.code = np.zeros(nodes.size, np.uint8)
+            known.base = np.zeros(nodes.size, np.int64)
+            known.raw = {s.name: np.zeros(nodes.size, np.int64) for s, _ in known.scores if isinstance(s, Normalize)}
+            self._refresh(known, pod, ALL)
+        elif changed:
+            self._refresh(known, pod, np.array(changed if len(changed) == 1 else list(set(changed)), np.intp))
+        return known
+
+    def _refresh(self, local: _Local, pod: PodInfo, rows: Rows) -> None:
+        code = np.where(self._nodes.alive.of(rows), 0, _NO_NODE).astype(np.uint8)
+        for index, plugin in local.filters:
+            fits = self._filter(plugin, pod, rows)
+            code[(code == 0) & ~fits] = index
+        local.code[rows] = code
+        base = np.zeros(len(code), np.int64)
+        for score, weight in local.scores:
+            values = self._score(score, pod, rows)
+            if score.name in local.raw:
+                local.raw[score.name][rows] = values
+            else:
+                base += values * weight
+        local.base[rows] = base
+
+    def _score(self, plugin: Any, pod: PodInfo, rows: Rows) -> Ints:
+        try:
+            scores: Ints = plugin.score(pod, rows)
+        except Exception as failed:
+            raise PluginFailed(plugin.name, "Score", str(failed)) from failed
+        return scores
+
+    def totals(self, pod: PodInfo, judgement: Judgement) -> Ints:
+        """The weighted score of each feasible row.
+
+        Raises:
+            PluginFailed: a plugin raised.
+        """
+        rows, local = judgement.feasible, judgement.local
+        total: Ints = local.base[rows]
+        for plugin, weight in local.scores:
+            raw = local.raw.get(plugin.name)
+            if raw is not None and isinstance(plugin, Normalize):
+                total = total + plugin.normalize(pod, raw[rows]) * weight
+        for plugin, weight in self.profile.scores:
+            if not plugin.row_local and (scores := self._global_scores(plugin, pod, rows)) is not None:
+                total = total + scores * weight
+        return total
+
+    def _global_scores(self, plugin: Score, pod: PodInfo, rows: Ints) -> Ints | None:
+        before = self.profile.pre_score.get(plugin.name)
+        if before is not None and before.pre_score(pod, rows) is SKIP:
+            return None
+        scores = self._score(plugin, pod, rows)
+        return plugin.normalize(pod, scores) if isinstance(plugin, Normalize) else scores
+
+    def scores_by_plugin(self, pod: PodInfo, judgement: Judgement) -> dict[str, tuple[Ints, int]]:
+        """The normalized scores of the feasible rows and the weight, of each plugin that scores this Pod."""
+        rows = judgement.feasible
+        found: dict[str, tuple[Ints, int]] = {}
+        local = {s.name for s, _ in judgement.local.scores}
+        for plugin, weight in self.profile.scores:
+            if plugin.row_local and plugin.name not in local:
+                continue
+            scores = self._global_scores(plugin, pod, rows)
+            if scores is not None:
+                found[plugin.name] = scores, weight
+        return found

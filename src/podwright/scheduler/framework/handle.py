@@ -1,0 +1,43 @@
+"""What a plugin can reach: the cluster's state, the API, the Pods that wait."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from podwright.api.objects import Object
+from podwright.api.resources import Resource
+
+if TYPE_CHECKING:
+    from podwright.client.client import Client
+    from podwright.client.clock import Clock
+    from podwright.scheduler.state.cluster import ClusterState
+
+Lister = Callable[[Resource], Sequence[Object]]
+
+
+class Handle:
+    """`objects_of` lists the objects of a resource that the scheduler watches; `object_of` finds one by key;
+    `until` waits for changes of a resource until a test holds."""
+
+    def __init__(
+        self,
+        client: Client,
+        state: ClusterState,
+        clock: Clock,
+        *,
+        objects_of: Lister,
+        object_of: Callable[[Resource, str], Object | None],
+        version_of: Callable[[Resource], str],
+        until: Callable[[Resource, Callable[[], bool]], Awaitable[None]],
+    ) -> None:
+        self.client = client
+        self.state = state
+        self.nodes = state.nodes
+        self.clock = clock
+        self.objects_of = objects_of
+        self.object_of = object_of
+        self.version_of = version_of
+        self.until = until
+        self.allow: Callable[[str], None] = lambda uid: None
+        self.reject: Callable[[str, str], None] = lambda uid, message: None

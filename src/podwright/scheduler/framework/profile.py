@@ -1,0 +1,80 @@
+"""A profile: the plugins for Pods of one schedulerName, made and sorted by extension point."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from podwright.scheduler.config import DEFAULT_PLUGINS, ProfileConfig
+from podwright.scheduler.framework import protocols as p
+from podwright.scheduler.framework import registry
+from podwright.scheduler.framework.handle import Handle
+from podwright.scheduler.framework.node_plugins import NodeFilterAdapter, NodeScoreAdapter
+
+
+class Profile:
+    """Raises:
+    ValueError: a plugin does not exist, does not take its arguments, or the set of plugins cannot work.
+    """
+
+    def __init__(self, config: ProfileConfig, handle: Handle) -> None:
+        self.scheduler_name = config.scheduler_name
+        self.pre_enqueue: list[p.PreEnqueue] = []
+        self.pre_filter: dict[str, p.PreFilter] = {}
+        self.filters: list[p.Filter] = []
+        self.post_filter: list[p.PostFilter] = []
+        self.pre_score: dict[str, p.PreScore] = {}
+        self.scores: list[tuple[p.Score, int]] = []
+        self.reserve: list[p.Reserve] = []
+        self.permit: list[p.Permit] = []
+        self.pre_bind: list[p.PreBind] = []
+        self.bind: list[p.Bind] = []
+        self.post_bind: list[p.PostBind] = []
+        self.queue_sort: list[p.QueueSort] = []
+        self.plugins: dict[str, p.Plugin] = {}
+        self.foreign: set[str] = set()
+        """Plugins that are not built in: they may hang."""
+        weights = dict(DEFAULT_PLUGINS)
+        for choice in config.plugins:
+            plugin = self.plugins.get(choice.name)
+            if plugin is None:
+                plugin = registry.find(choice.name)(handle, config.args.get(choice.name) or {})
+                self.plugins[choice.name] = plugin
+                if not registry.is_built_in(choice.name):
+                    self.foreign.add(plugin.name)
+            points = choice.points if choice.points is not None else frozenset(p.POINTS)
+            for point in points:
+                if choice.points is not None and not isinstance(plugin, p.POINTS[point]):
+                    raise ValueError(f'plugin "{choice.name}" does not extend {point} plugin')
+            self._enable(plugin, points, choice.weight or weights.get(choice.name) or 1, handle)
+        if len(self.queue_sort) != 1:
+            count = len(self.queue_sort)
+            raise ValueError(f"profile {self.scheduler_name}: one queueSort plugin is needed, not {count}")
+        if not self.bind:
+            raise ValueError(f"profile {self.scheduler_name}: at least one bind plugin is needed")
+
+    def _enable(self, plugin: p.Plugin, points: frozenset[str], weight: int, handle: Handle) -> None:
+        simple: list[tuple[str, type, list[Any]]] = [
+            ("preEnqueue", p.PreEnqueue, self.pre_enqueue),
+            ("queueSort", p.QueueSort, self.queue_sort),
+            ("filter", p.Filter, self.filters),
+            ("postFilter", p.PostFilter, self.post_filter),
+            ("reserve", p.Reserve, self.reserve),
+            ("permit", p.Permit, self.permit),
+            ("preBind", p.PreBind, self.pre_bind),
+            ("bind", p.Bind, self.bind),
+            ("postBind", p.PostBind, self.post_bind),
+        ]
+        for point, protocol, enabled in simple:
+            if point in points and isinstance(plugin, protocol):
+                enabled.append(plugin)
+        if "preFilter" in points and isinstance(plugin, p.PreFilter):
+            self.pre_filter[plugin.name] = plugin
+        if "preScore" in points and isinstance(plugin, p.PreScore):
+            self.pre_score[plugin.name] = plugin
+        if "filter" in points and isinstance(plugin, p.NodeFilter):
+            self.filters.append(NodeFilterAdapter(plugin, handle))
+        if "score" in points:
+            if isinstance(plugin, p.Score):
+                self.scores.append((plugin, weight))
+            elif isinstance(plugin, p.NodeScore):
+                self.scores.append((NodeScoreAdapter(plugin, handle), weight))

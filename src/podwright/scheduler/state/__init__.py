@@ -1,0 +1,1 @@
+"""What the scheduler knows of the cluster: columns of numbers with one row a node, and the Pods on it."""
