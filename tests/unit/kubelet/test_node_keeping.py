@@ -180,6 +180,25 @@ async def test_deleted_node_registers_anew(cluster: Cluster) -> None:
     assert objects.uid(again) != objects.uid(node)
 
 
+async def test_extended_resources_that_others_advertise_stay_until_they_are_taken_out(cluster: Cluster) -> None:
+    await cluster.until(lambda: cluster.api.find(NODES, "node-1"))
+    await cluster.until(cluster.kubelet._api_node.has_synced)
+
+    async def advertise(value: str | None) -> None:
+        patch = {"status": {"capacity": {"example.com/dongle": value}}}
+        await cluster.api.client.patch(NODES, "node-1", patch, subresource="status")
+
+    def allocatable() -> Any:
+        return cluster.api.find(NODES, "node-1")["status"]["allocatable"].get("example.com/dongle")
+
+    await advertise("4")
+    assert await cluster.until(allocatable) == "4"
+    assert cluster.kubelet.node.allocatable["example.com/dongle"] == "4"
+    await advertise(None)
+    await cluster.until(lambda: allocatable() is None)
+    assert "example.com/dongle" not in cluster.kubelet.node.allocatable
+
+
 async def test_static_pods_from_a_url(tmp_path: Path) -> None:
     from podwright.client.clock import SystemClock
     from podwright.kubelet.sources.static_url import StaticPodUrl

@@ -50,6 +50,7 @@ class NodeManager:
         self._runtime = RuntimeVersion("podwright", "0")
         self._wake = asyncio.Event()
         self._written_at = float("-inf")
+        self._adopted: dict[str, str] = {}
         self.capacity = machines.capacity(machine, config)
         self.allocatable = machines.allocatable(self.capacity, config)
         self.registered = asyncio.Event()
@@ -83,10 +84,23 @@ class NodeManager:
         """The Node object changed in the API."""
         if node is not None:
             self.node = node
+            self._adopt((node.get("status") or {}).get("capacity") or {})
         elif self.node is not None:
             log.warning("the Node object %s was deleted: registering anew", self._config.node_name)
             self.node = None
             self._wake.set()
+
+    def _adopt(self, found: dict[str, str]) -> None:
+        """Extended resources that somebody else puts into the node's capacity stay there, and all of them can be given
+        to Pods; when they are taken out again, they are gone (Kubernetes documentation, "Advertise Extended Resources
+        for a Node")."""
+        own = {name for name in self.capacity if name not in self._adopted}
+        adopted = {name: value for name, value in found.items() if "/" in name and name not in own}
+        if adopted != self._adopted:
+            kept = {name: value for name, value in self.capacity.items() if name in own}
+            self._adopted = adopted
+            self.capacity = kept
+            self.set_capacity(adopted)
 
     def _own_labels(self) -> dict[str, str]:
         return {
