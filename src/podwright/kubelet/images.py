@@ -66,8 +66,9 @@ class ImageManager:
         """
         if not reference.strip():
             raise ContainerFailure(INVALID_NAME, f'Failed to apply default image tag "{reference}"')
-        found = None if policy == "Always" else await self._status(pod, reference, field_path)
-        if found is not None:
+        # Asked for with every policy: what is no image name at all must be told as that, not as a pull that fails.
+        found = await self._status(pod, reference, field_path)
+        if found is not None and policy != "Always":
             self._used[found.id] = self._clock.now()
             self._event(
                 pod, NORMAL, "Pulled",
