@@ -16,10 +16,15 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.quantity import QuantityError
 from podwright.api.resources import (
+    NAMESPACES,
     NODES,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
     PODS,
+    REPLICASETS,
+    REPLICATIONCONTROLLERS,
+    SERVICES,
+    STATEFULSETS,
     STORAGECLASSES,
     Resource,
 )
@@ -35,6 +40,7 @@ from podwright.scheduler.diagnosis import NO_NODES, diagnose, fit_error, preempt
 from podwright.scheduler.framework.evaluation import Evaluation, Judgement, Refused
 from podwright.scheduler.framework.events import (
     ASSIGNED_POD,
+    NAMESPACE,
     NODE,
     PENDING_POD,
     PV,
@@ -53,7 +59,13 @@ from podwright.scheduler.state.pods import PodInfo
 
 log = logging.getLogger(__name__)
 
-_OTHERS = ((PERSISTENTVOLUMECLAIMS, PVC), (PERSISTENTVOLUMES, PV), (STORAGECLASSES, STORAGE_CLASS))
+_OTHERS = (
+    (PERSISTENTVOLUMECLAIMS, PVC),
+    (PERSISTENTVOLUMES, PV),
+    (STORAGECLASSES, STORAGE_CLASS),
+    (NAMESPACES, NAMESPACE),
+    *((row, row.kind) for row in (SERVICES, REPLICATIONCONTROLLERS, REPLICASETS, STATEFULSETS)),
+)
 """What plugins look up, with the kind of its events."""
 
 

@@ -21,6 +21,8 @@ _DEFAULT = {
     "NodePorts": "node_ports",
     "NodeResourcesFit": "node_resources_fit",
     "VolumeBinding": "volume_binding",
+    "PodTopologySpread": "pod_topology_spread",
+    "InterPodAffinity": "inter_pod_affinity",
     "NodeResourcesBalancedAllocation": "balanced_allocation",
     "ImageLocality": "image_locality",
     "DefaultBinder": "default_binder",

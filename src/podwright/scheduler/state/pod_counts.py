@@ -3,62 +3,78 @@ add up by topology domain, so that their cost does not grow with the number of b
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from podwright.api.selectors.labels import LabelSelector
-from podwright.scheduler.state.nodes import Column, NodeTable
+from podwright.scheduler.state.affinity_terms import NO_TERMS, AffinityTerm, PodTerms, terms_of
+from podwright.scheduler.state.nodes import Column, Ints, NodeTable
 from podwright.scheduler.state.pods import PodRecord
 
 _SELECTORS = 1024
 
+Chosen = tuple[frozenset[str] | None, LabelSelector]
+"""Namespaces (None: any) and a selector of Pods in them."""
+
+REQUIRED = "required"
+ANTI = "anti"
+PREFERRED = "preferred"
+
 
 class _Selected:
-    __slots__ = ("column", "namespaces", "selectors", "skip_deleting")
+    __slots__ = ("chosen", "column", "living")
 
-    def __init__(
-        self, column: Column, namespaces: frozenset[str] | None, selectors: tuple[LabelSelector, ...], skip: bool
-    ) -> None:
+    def __init__(self, column: Column, chosen: tuple[Chosen, ...], living: bool) -> None:
         self.column = column
-        self.namespaces = namespaces
-        self.selectors = selectors
-        self.skip_deleting = skip
+        self.chosen = chosen
+        self.living = living
 
     def matches(self, pod: PodRecord) -> bool:
-        return (self.namespaces is None or pod.namespace in self.namespaces) and all(
-            s.matches(pod.labels) for s in self.selectors
-        )
+        if self.living and pod.deleting:
+            return False
+        return all((spaces is None or pod.namespace in spaces) and s.matches(pod.labels) for spaces, s in self.chosen)
+
+
+class Carried:
+    """A term that Pods on nodes carry: how many on each node, and on all."""
+
+    __slots__ = ("column", "kind", "term", "total", "weight")
+
+    def __init__(self, column: Column, kind: str, term: AffinityTerm, weight: int) -> None:
+        self.column = column
+        self.kind = kind
+        self.term = term
+        self.weight = weight
+        self.total = 0
 
 
 class PodCounts:
-    """Columns of counts, made when first asked for.
-
-    ``selected`` counts the Pods that a selector matches; ``carried`` those that carry a term of their own
-    (:mod:`podwright.scheduler.state.affinity_terms` says which)."""
+    """Columns of counts. Those of :meth:`selected` are made when first asked for."""
 
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
         self._selected: dict[Hashable, _Selected] = {}
+        self._carried: dict[tuple[str, int, AffinityTerm], Carried] = {}
         self._pods: dict[str, tuple[PodRecord, int]] = {}
 
-    def selected(
-        self, namespaces: frozenset[str] | None, *selectors: LabelSelector, skip_deleting: bool = False
-    ) -> NDArray[np.int64]:
-        """For each row, how many of its Pods are in the namespaces (None: any) and match every selector."""
-        key = (namespaces, selectors, skip_deleting)
+    def selected(self, *chosen: Chosen, living: bool = False) -> Ints:
+        """For each row, how many of its Pods all of `chosen` select; `living`: but not those being deleted."""
+        key = (chosen, living)
         known = self._selected.get(key)
         if known is None:
             if len(self._selected) >= _SELECTORS:
                 oldest = next(iter(self._selected))
                 self._nodes.drop_column(self._selected.pop(oldest).column)
-            known = _Selected(self._nodes.column(np.int64), namespaces, selectors, skip_deleting)
-            self._selected[key] = known
+            known = self._selected[key] = _Selected(self._nodes.column(np.int64), chosen, living)
             for pod, row in self._pods.values():
-                if known.matches(pod) and not (skip_deleting and pod.deleting):
+                if known.matches(pod):
                     known.column.array[row] += 1
         return known.column.of()
+
+    def carried(self) -> Iterator[Carried]:
+        """The affinity terms of Pods on nodes."""
+        return iter(self._carried.values())
 
     def add(self, pod: PodRecord, row: int) -> None:
         self._pods[pod.key] = (pod, row)
@@ -70,5 +86,32 @@ class PodCounts:
 
     def _count(self, pod: PodRecord, row: int, sign: int) -> None:
         for selected in self._selected.values():
-            if selected.matches(pod) and not (selected.skip_deleting and pod.deleting):
+            if selected.matches(pod):
                 selected.column.array[row] += sign
+        terms = _terms(pod)
+        if terms is not NO_TERMS:
+            for term in terms.affinity:
+                self._carry(REQUIRED, 0, term, row, sign)
+            for term in terms.anti_affinity:
+                self._carry(ANTI, 0, term, row, sign)
+            for weight, term in terms.preferred:
+                self._carry(PREFERRED, weight, term, row, sign)
+
+    def _carry(self, kind: str, weight: int, term: AffinityTerm, row: int, sign: int) -> None:
+        key = (kind, weight, term)
+        known = self._carried.get(key)
+        if known is None:
+            known = self._carried[key] = Carried(self._nodes.column(np.int64), kind, term, weight)
+        known.column.array[row] += sign
+        known.total += sign
+        if not known.total:
+            self._nodes.drop_column(known.column)
+            del self._carried[key]
+
+
+def _terms(pod: PodRecord) -> PodTerms:
+    if "affinity" not in pod.cls.spec:
+        return NO_TERMS
+    if pod.terms is None:
+        pod.terms = terms_of(pod.cls.spec, pod.namespace, pod.labels)
+    return pod.terms

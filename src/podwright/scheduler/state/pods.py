@@ -9,6 +9,7 @@ import orjson
 
 from podwright.api import node_affinity, objects, pods
 from podwright.api.objects import Object
+from podwright.scheduler.state.affinity_terms import PodTerms
 
 DEFAULT_MILLI_CPU = 100
 DEFAULT_MEMORY = 200 * 1024 * 1024
@@ -100,7 +101,7 @@ class PodRecord:
 
     __slots__ = (
         "cls", "deleting", "key", "labels", "namespace", "node", "non_zero_cpu", "non_zero_memory", "pod", "requests",
-        "uid",
+        "terms", "uid",
     )  # fmt: skip
 
     def __init__(self, pod: Object, cls: PodClass, node: str) -> None:
@@ -110,6 +111,7 @@ class PodRecord:
         self.uid = objects.uid(pod)
         self.namespace = objects.namespace(pod)
         self.labels = objects.labels(pod)
+        self.terms: PodTerms | None = None
         self.deleting = objects.is_deleting(pod)
         self.node = node
         self.requests = cls.requests
