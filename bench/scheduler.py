@@ -1,0 +1,194 @@
+"""scheduler_perf's workloads through a whole API server in this process: fake Node objects, real Pods, real bindings.
+
+    PYTHONPATH=src python bench/scheduler.py [--nodes 1000] [--pods 3000] [--workload SchedulingBasic …] [-o json]
+
+A workload's rate counts from the first measured Pod's creation to the last one's binding, as seen by a watch."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from podwright.api.objects import Object
+from podwright.api.resources import NODES, PODS, SERVICEACCOUNTS
+from podwright.apiserver.config import ApiServerConfig
+from podwright.apiserver.server import ApiServer
+from podwright.client.client import Client
+from podwright.client.transport import InProcessTransport
+from podwright.cluster.pki import Pki
+from podwright.scheduler.scheduler import Scheduler
+
+_ZONE = "topology.kubernetes.io/zone"
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+_CREATORS = 32
+
+
+def node(number: int) -> Object:
+    room = {"cpu": "4", "memory": "32Gi", "pods": "110"}
+    return {
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {
+            "name": f"node-{number}",
+            "labels": {"kubernetes.io/hostname": f"node-{number}", _ZONE: f"zone{number % 3}"},
+        },
+        "spec": {}, "status": {"capacity": room, "allocatable": room, "conditions": [{"type": "Ready", "status": "True"}]},
+    }  # fmt: skip
+
+
+def pod(number: int, labels: dict[str, str] | None = None, **spec: Any) -> Object:
+    container = {
+        "name": "pause", "image": "registry.k8s.io/pause:3.10", "ports": [{"containerPort": 80}],
+        "resources": {"requests": {"cpu": "100m", "memory": "500Mi"}},
+    }  # fmt: skip
+    return {
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": f"pod-{number}", "namespace": "default", "labels": labels or {}},
+        "spec": {"containers": [container], **spec},
+    }  # fmt: skip
+
+
+def _term(key: str, colour: str) -> Object:
+    return {"topologyKey": key, "labelSelector": {"matchLabels": {"color": colour}}}
+
+
+def node_affinity(number: int) -> Object:
+    wanted = {"key": _ZONE, "operator": "In", "values": ["zone0", "zone1"]}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [wanted]}]}
+    return pod(number, affinity={"nodeAffinity": {_REQUIRED: terms}})
+
+
+def pod_affinity(number: int) -> Object:
+    return pod(number, {"color": "blue"}, affinity={"podAffinity": {_REQUIRED: [_term(_ZONE, "blue")]}})
+
+
+def pod_anti_affinity(number: int) -> Object:
+    own = {"podAntiAffinity": {_REQUIRED: [_term("kubernetes.io/hostname", "green")]}}
+    return pod(number, {"color": "green"}, affinity=own)
+
+
+def preferred_pod_affinity(number: int) -> Object:
+    weighted = [{"weight": 1, "podAffinityTerm": _term("kubernetes.io/hostname", "red")}]
+    return pod(number, {"color": "red"}, affinity={"podAffinity": {_PREFERRED: weighted}})
+
+
+def topology_spreading(number: int) -> Object:
+    constraint = {
+        "maxSkew": 5, "topologyKey": _ZONE, "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"color": "blue"}},
+    }  # fmt: skip
+    return pod(number, {"color": "blue"}, topologySpreadConstraints=[constraint])
+
+
+def mixed(number: int) -> Object:
+    made = (pod, node_affinity, pod_affinity, preferred_pod_affinity, topology_spreading)[number % 5]
+    return made(number)
+
+
+WORKLOADS: dict[str, Callable[[int], Object]] = {
+    "SchedulingBasic": pod,
+    "NodeAffinity": node_affinity,
+    "PodAffinity": pod_affinity,
+    "PodAntiAffinity": pod_anti_affinity,
+    "PreferredPodAffinity": preferred_pod_affinity,
+    "TopologySpreading": topology_spreading,
+    "Mixed": mixed,
+}
+
+
+async def _create_all(client: Client, made: list[Object]) -> None:
+    waiting = iter(made)
+
+    async def creator() -> None:
+        for obj in waiting:
+            await client.create(PODS, obj)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_CREATORS):
+            group.create_task(creator())
+
+
+async def measure(workload: str, nodes: int, pods: int, *, before: int = 0) -> Object:
+    """Nodes, `before` Pods that are placed first, then `pods` Pods by the clock."""
+    build = WORKLOADS[workload]
+    with tempfile.TemporaryDirectory() as directory:
+        pki = Pki(Path(directory))
+        pki.ensure_ca()
+        pair = pki.server("apiserver", "kube-apiserver", ["127.0.0.1"])
+        server = ApiServer(
+            ApiServerConfig(
+                store_url=f"sqlite://{directory}/store.db", certificate=pair.certificate, key=pair.key,
+                host="127.0.0.1", port=0, service_account_signing_key=pki.ensure_service_account_key(),
+            )
+        )  # fmt: skip
+        await server.start()
+        client = Client(InProcessTransport(server.local, "admin", ("system:masters",)))
+        account = {"metadata": {"name": "default", "namespace": "default"}}
+        await client.create(SERVICEACCOUNTS, {"apiVersion": "v1", "kind": "ServiceAccount", **account})
+        for number in range(nodes):
+            made = await client.create(NODES, node(number))
+            await client.update(NODES, {**made, "spec": {}})
+        scheduler = asyncio.create_task(
+            Scheduler(Client(InProcessTransport(server.local, "system:kube-scheduler"))).run()
+        )
+        try:
+            await _run(client, [build(n) for n in range(before)])
+            seconds = await _run(client, [build(n) for n in range(before, before + pods)])
+        finally:
+            scheduler.cancel()
+            await asyncio.gather(scheduler, return_exceptions=True)
+            await server.stop()
+    return {"workload": workload, "nodes": nodes, "before": before, "pods": pods, "pods_per_second": pods / seconds}
+
+
+async def _run(client: Client, made: list[Object]) -> float:
+    if not made:
+        return 0.0
+    revision = (await client.list(PODS, limit=1))["metadata"]["resourceVersion"]
+    left = {p["metadata"]["name"] for p in made}
+
+    async def all_bound() -> None:
+        async for kind, obj in client.watch(PODS, resource_version=revision):
+            if kind != "BOOKMARK" and obj["spec"].get("nodeName"):
+                left.discard(obj["metadata"]["name"])
+                if not left:
+                    return
+
+    start = time.perf_counter()
+    async with asyncio.timeout(600), asyncio.TaskGroup() as group:
+        group.create_task(all_bound())
+        group.create_task(_create_all(client, made))
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--pods", type=int, default=3000)
+    parser.add_argument("--before", type=int, default=0)
+    parser.add_argument("--workload", nargs="*", default=list(WORKLOADS), choices=list(WORKLOADS))
+    parser.add_argument("-o", choices=["text", "json"], default="text")
+    given = parser.parse_args()
+    found = []
+    for workload in given.workload:
+        # A node takes one Pod of this workload.
+        count = min(given.pods, given.nodes - given.before) if workload == "PodAntiAffinity" else given.pods
+        result = uvloop.run(measure(workload, given.nodes, count, before=given.before))
+        found.append(result)
+        if given.o == "text":
+            print(f"{workload:22} {result['nodes']:6} nodes {result['pods_per_second']:8.0f} Pods/s", flush=True)
+    if given.o == "json":
+        json.dump(found, sys.stdout, indent=2)
+
+
+if __name__ == "__main__":
+    main()
