@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.quantity import QuantityError
@@ -20,6 +18,7 @@ from podwright.api.resources import (
     NODES,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
+    PODDISRUPTIONBUDGETS,
     PODS,
     REPLICASETS,
     REPLICATIONCONTROLLERS,
@@ -36,7 +35,7 @@ from podwright.client.informers import Informer, InformerFactory
 from podwright.client.transport import STRATEGIC_MERGE_PATCH, ServerUnreachable
 from podwright.scheduler.changes import node_actions, pending_pod_actions
 from podwright.scheduler.config import SchedulerConfig
-from podwright.scheduler.diagnosis import NO_NODES, diagnose, fit_error, preemption_error
+from podwright.scheduler.diagnosis import NO_NODES, diagnose, fit_error
 from podwright.scheduler.framework.evaluation import Evaluation, Judgement, Refused
 from podwright.scheduler.framework.events import (
     ASSIGNED_POD,
@@ -53,6 +52,7 @@ from podwright.scheduler.framework.handle import Handle
 from podwright.scheduler.framework.profile import Profile
 from podwright.scheduler.framework.protocols import EnqueueExtensions
 from podwright.scheduler.framework.verdicts import PluginFailed, Refusal
+from podwright.scheduler.preemption import Nominations, Preemption
 from podwright.scheduler.queue import SchedulingQueue
 from podwright.scheduler.state.cluster import ClusterState
 from podwright.scheduler.state.pods import PodInfo
@@ -64,7 +64,7 @@ _OTHERS = (
     (PERSISTENTVOLUMES, PV),
     (STORAGECLASSES, STORAGE_CLASS),
     (NAMESPACES, NAMESPACE),
-    *((row, row.kind) for row in (SERVICES, REPLICATIONCONTROLLERS, REPLICASETS, STATEFULSETS)),
+    *((row, row.kind) for row in (PODDISRUPTIONBUDGETS, SERVICES, REPLICATIONCONTROLLERS, REPLICASETS, STATEFULSETS)),
 )
 """What plugins look up, with the kind of its events."""
 
@@ -102,6 +102,10 @@ class Engine:
             until=self._until,
         )  # fmt: skip
         self._profiles: dict[str, Evaluation] = {}
+        self.preemption = Preemption(client, recorder, clock)
+        handle.evict = self.preemption.evict
+        handle.random = self._random
+        handle.fits = self._fits
         for each in config.profiles:
             self._profiles[each.scheduler_name] = Evaluation(Profile(each, handle), self.state.nodes)
         first = next(iter(self._profiles.values())).profile
@@ -109,6 +113,7 @@ class Engine:
             clock, sort_key=first.queue_sort[0].sort_key, helps=self._helps, first=config.pod_initial_backoff,
             longest=config.pod_max_backoff, stay=config.max_unschedulable,
         )  # fmt: skip
+        self.nominations = Nominations(self.state)
         self._slots = asyncio.Semaphore(config.parallel_binds)
         self._expiring = asyncio.Event()
         self._waiters: dict[str, set[asyncio.Event]] = {}
@@ -121,6 +126,7 @@ class Engine:
         self._pods.add_handler(self._pod_changed)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._expire(), name="scheduler assumed pods")
+            group.create_task(self.preemption.run(), name="scheduler preemption")
             while True:
                 await self.queue.wait()
                 await self._slots.acquire()
@@ -193,6 +199,7 @@ class Engine:
 
     def _pod_gone(self, old: Object, was_bound: bool) -> None:
         self.queue.remove(objects.uid(old))
+        self.nominations.remove(objects.uid(old))
         known = self.state.pod(objects.key(old))
         if known is not None:
             self.state.remove_pod(old)
@@ -206,6 +213,7 @@ class Engine:
         self.state.put_pod(new)
         if old is None:
             self.queue.remove(objects.uid(new))
+            self.nominations.remove(objects.uid(new))
             if not assumed or before is None or before.node != new["spec"]["nodeName"]:
                 self.queue.happened(ClusterEvent(ASSIGNED_POD, Action.ADD, None, new))
             return
@@ -231,6 +239,7 @@ class Engine:
         known = self.queue.get(uid)
         if known is not None and old is not None:
             known.pod = new
+            self.nominations.follow(known)
             actions = pending_pod_actions(old, new)
             if not actions:
                 return
@@ -242,7 +251,9 @@ class Engine:
                 self.queue.touched(new, uid)
             self.queue.happened(ClusterEvent(PENDING_POD, actions, old, new))
             return
-        self._enqueue(evaluation, PodInfo(new, self.state.classes.of(new), self._clock.monotonic()))
+        made = PodInfo(new, self.state.classes.of(new), self._clock.monotonic())
+        self.nominations.follow(made)
+        self._enqueue(evaluation, made)
 
     def _enqueue(self, evaluation: Evaluation, pod: PodInfo) -> None:
         for plugin in evaluation.profile.pre_enqueue:
@@ -273,6 +284,7 @@ class Engine:
             return self._reject(pod, NO_NODES, frozenset(("NodeName",)))
         try:
             judgement = evaluation.judge(pod)
+            self.nominations.reserve(pod, evaluation, judgement)
             if not len(judgement.feasible):
                 return self._no_node(evaluation, pod, judgement)
             node = self._choose(evaluation, pod, judgement)
@@ -281,6 +293,7 @@ class Engine:
             return self._reject(pod, said, frozenset((refused.refusal.plugin,)))
         except PluginFailed as failed:
             return self._reject(pod, str(failed), frozenset(), error=True)
+        self.nominations.remove(pod.uid)
         self.state.assume(pod.pod, pod.cls, node)
         return self._bind(evaluation.profile, pod, node)
 
@@ -289,27 +302,51 @@ class Engine:
         if len(rows) > 1:
             totals = evaluation.totals(pod, judgement)
             rows = rows[totals == totals.max()]
+        nominated = self.state.nodes.row_of(pod.nominated_node) if pod.nominated_node else None
+        if nominated is not None and nominated in judgement.feasible:
+            return pod.nominated_node
         row = int(rows[self._random.randrange(len(rows))] if len(rows) > 1 else rows[0])
         return self.state.nodes.name_of(row)
 
     def _no_node(self, evaluation: Evaluation, pod: PodInfo, judgement: Judgement) -> Any:
         found = diagnose(evaluation, pod, judgement, self.state.nodes)
         total = self.state.nodes.count
-        hopeful = int(np.count_nonzero(found.resolvable))
-        said = f"{fit_error(total, found.counts)} {preemption_error(total, total - hopeful, hopeful)}"
+        said = fit_error(total, found.counts)
+        for plugin in evaluation.profile.post_filter:
+            node, message = plugin.post_filter(pod, found.resolvable)
+            if node:
+                self.nominations.put(pod, node)
+                return self._reject(pod, said, frozenset(found.plugins), nominated=node)
+            said = f"{said} {message}" if message else said
+        if pod.nominated_node and not self._waits_for_victims(pod):
+            self.nominations.remove(pod.uid)
+            return self._reject(pod, said, frozenset(found.plugins), nominated="")
         return self._reject(pod, said, frozenset(found.plugins))
 
-    async def _reject(self, pod: PodInfo, message: str, plugins: frozenset[str], *, error: bool = False) -> None:
+    def _fits(self, pod: PodInfo, row: int) -> bool:
+        return self._profiles[pod.scheduler_name].fits(pod, row)
+
+    def _waits_for_victims(self, pod: PodInfo) -> bool:
+        entry = self.state.nodes.get(pod.nominated_node)
+        return entry is not None and any(p.deleting for p in entry.pods.values())
+
+    async def _reject(
+        self, pod: PodInfo, message: str, plugins: frozenset[str], *, error: bool = False, nominated: str | None = None
+    ) -> None:
         self.queue.refused(pod, plugins, failed=error)
         self._recorder.event(pod.pod, WARNING, "FailedScheduling", message)
-        await self._say(pod.pod, "SchedulerError" if error else "Unschedulable", message)
+        await self._say(pod.pod, "SchedulerError" if error else "Unschedulable", message, nominated)
 
-    async def _say(self, pod: Object, reason: str, message: str) -> None:
-        """Writes the condition PodScheduled=False, unless it says so already."""
+    async def _say(self, pod: Object, reason: str, message: str, nominated: str | None) -> None:
+        """Writes the condition PodScheduled=False and the nominated node (None: as it is), unless all is said
+        already."""
+        status: Object = {}
+        if nominated is not None and nominated != ((pod.get("status") or {}).get("nominatedNodeName") or ""):
+            status["nominatedNodeName"] = nominated or None
         known = objects.condition(pod, "PodScheduled")
         if known is not None and (known.get("status"), known.get("reason"), known.get("message")) == (
             "False", reason, message,
-        ):  # fmt: skip
+        ) and not status:  # fmt: skip
             return
         now = objects.format_time(self._clock.now())
         since = known["lastTransitionTime"] if known is not None and known.get("status") == "False" else now
@@ -319,8 +356,8 @@ class Engine:
         }  # fmt: skip
         try:
             await self._client.patch(
-                PODS, objects.name(pod), {"status": {"conditions": [condition]}}, namespace=objects.namespace(pod),
-                subresource="status", content_type=STRATEGIC_MERGE_PATCH,
+                PODS, objects.name(pod), {"status": {"conditions": [condition], **status}},
+                namespace=objects.namespace(pod), subresource="status", content_type=STRATEGIC_MERGE_PATCH,
             )  # fmt: skip
         except (ApiError, ServerUnreachable) as failed:
             log.info("condition of pod %s not written: %s", objects.key(pod), failed)

@@ -88,6 +88,19 @@ class Evaluation:
                 code[refused] = index
         return Judgement(code, local)
 
+    def fits(self, pod: PodInfo, row: int) -> bool:
+        """Whether every filter lets the Pod onto one node. A refusal by a PreFilter is one.
+
+        Raises:
+            PluginFailed: a plugin raised.
+        """
+        try:
+            skipped = self._pre_filter(pod)
+        except Refused:
+            return False
+        rows = np.array([row], np.intp)
+        return all(f.name in skipped or bool(self._filter(f, pod, rows)[0]) for f in self.filters)
+
     def _pre_filter(self, pod: PodInfo) -> set[str]:
         skipped = set()
         for name, plugin in self.profile.pre_filter.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from podwright.client.client import Client
     from podwright.client.clock import Clock
     from podwright.scheduler.state.cluster import ClusterState
+    from podwright.scheduler.state.pods import PodInfo
 
 Lister = Callable[[Resource], Sequence[Object]]
 
@@ -39,5 +41,10 @@ class Handle:
         self.object_of = object_of
         self.version_of = version_of
         self.until = until
+        self.random = random.Random()
+        self.fits: Callable[[PodInfo, int], bool] = lambda pod, row: False
+        """Whether every filter lets a Pod, which was judged before, onto the node of a row, as the state is now."""
+        self.evict: Callable[[PodInfo, str, Sequence[Object]], None] = lambda pod, node, victims: None
+        """Has Pods deleted to make room for another on a node."""
         self.allow: Callable[[str], None] = lambda uid: None
         self.reject: Callable[[str, str], None] = lambda uid, message: None

@@ -89,7 +89,7 @@ class NodeFilter(Protocol):
 class PostFilter(Protocol):
     """Runs if no node is left. It may make room: gives (node to nominate or "", message)."""
 
-    async def post_filter(self, pod: PodInfo, resolvable: Mask) -> tuple[str, str]: ...
+    def post_filter(self, pod: PodInfo, resolvable: Mask) -> tuple[str, str]: ...
 
 
 @runtime_checkable

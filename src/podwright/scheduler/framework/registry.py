@@ -23,6 +23,7 @@ _DEFAULT = {
     "VolumeBinding": "volume_binding",
     "PodTopologySpread": "pod_topology_spread",
     "InterPodAffinity": "inter_pod_affinity",
+    "DefaultPreemption": "default_preemption",
     "NodeResourcesBalancedAllocation": "balanced_allocation",
     "ImageLocality": "image_locality",
     "DefaultBinder": "default_binder",

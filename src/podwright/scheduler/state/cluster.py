@@ -56,6 +56,13 @@ class ClusterState:
     def next_expiry(self) -> float:
         return min(self._assumed.values(), default=float("inf"))
 
+    def take_out(self, record: PodRecord) -> None:
+        """Counts as if the Pod were not there, until :meth:`put_back`."""
+        self._remove(record)
+
+    def put_back(self, record: PodRecord) -> None:
+        self._add(record)
+
     def put_pod(self, pod: Object) -> None:
         """A Pod that the API shows bound, new or changed.
 

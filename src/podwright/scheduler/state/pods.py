@@ -17,7 +17,8 @@ DEFAULT_MEMORY = 200 * 1024 * 1024
 
 _SPEC_FIELDS = (
     "nodeSelector", "affinity", "tolerations", "topologySpreadConstraints", "overhead", "resources", "schedulerName",
-    "hostNetwork", "resourceClaims", "nodeName", "schedulingGates", "schedulingGroup", "workloadRef",
+    "hostNetwork", "resourceClaims", "nodeName", "schedulingGates", "priority",
+    "preemptionPolicy", "schedulingGroup", "workloadRef",
 )
 _VOLUMES = (
     "persistentVolumeClaim", "ephemeral", "gcePersistentDisk", "awsElasticBlockStore", "rbd", "iscsi", "azureDisk",
