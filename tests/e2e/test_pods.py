@@ -157,15 +157,6 @@ def test_a_missing_image_waits_and_says_so(cluster: Cluster) -> None:
     assert any(r == "Failed" for r, _ in until(lambda: cluster.events("no-image")))
 
 
-def test_what_is_no_image_name_is_told_as_that(cluster: Cluster) -> None:
-    cluster.apply(pod("bad-name", {"name": "c", "image": "UPPER/case"}))
-
-    def reason() -> bool:
-        return bool(container_status(cluster.pod("bad-name"), "c")["state"]["waiting"]["reason"] == "InvalidImageName")
-
-    until(reason)
-
-
 def test_no_room_leaves_the_pod_pending_with_the_reason(cluster: Cluster) -> None:
     greedy = {"resources": {"requests": {"cpu": "1000"}}}
     cluster.apply(pod("greedy", busybox("c", "sleep 1", **greedy)))

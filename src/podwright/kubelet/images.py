@@ -66,9 +66,8 @@ class ImageManager:
         """
         if not reference.strip():
             raise ContainerFailure(INVALID_NAME, f'Failed to apply default image tag "{reference}"')
-        # Asked for with every policy: what is no image name at all must be told as that, not as a pull that fails.
-        found = await self._status(pod, reference, field_path)
-        if found is not None and policy != "Always":
+        found = None if policy == "Always" else await self._status(pod, reference, field_path)
+        if found is not None:
             self._used[found.id] = self._clock.now()
             self._event(
                 pod, NORMAL, "Pulled",

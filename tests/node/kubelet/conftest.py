@@ -81,6 +81,7 @@ class KubeletNode:
             "crash_loop_maximum": 1.0,
             "retry_initial": 0.2,
             "eviction_hard": {},
+            "pod_pids_limit": 64,
         }
         self.config = KubeletConfig(
             node_name=NODE, data_dir=self.state, cgroup_root=f"/podwright/{mark}", **{**defaults, **config}
