@@ -41,7 +41,8 @@ def node(number: int) -> Object:
             "name": f"node-{number}",
             "labels": {"kubernetes.io/hostname": f"node-{number}", _ZONE: f"zone{number % 3}"},
         },
-        "spec": {}, "status": {"capacity": room, "allocatable": room, "conditions": [{"type": "Ready", "status": "True"}]},
+        "spec": {},
+        "status": {"capacity": room, "allocatable": room, "conditions": [{"type": "Ready", "status": "True"}]},
     }  # fmt: skip
 
 

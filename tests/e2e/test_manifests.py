@@ -417,10 +417,7 @@ REFUSED: dict[str, tuple[int, str]] = {
 # What does not do yet what its page says, and what it waits for. Each of them still runs.
 WAITS: dict[str, str] = {
     "private-reg-pod.yaml": "an untagged name (policy Always) is parsed only by the pull, so back-off hides the reason",
-    "resource/extended-resource-pod.yaml": "the kubelet removes extended resources that others add to the status",
     "security/hello-apparmor.yaml": "the API server does not copy the AppArmor annotations into the fields",
-    "pod-with-pod-affinity.yaml": "the scheduler does not look at affinity between Pods yet",
-    "topology-spread-constraints/one-constraint.yaml": "the scheduler does not spread by topology yet",
 }
 
 # storage/pv-volume.yaml is made and used as what storage/pv-pod.yaml needs.
