@@ -36,6 +36,8 @@ class PluginChoice:
     name: str
     weight: int = 0
     points: frozenset[str] | None = None
+    optional: bool = False
+    """Whether points that the plugin does not have are passed over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ def diagnose(evaluation: Evaluation, pod: PodInfo, judgement: Judgement, nodes: 
                 if not reason.resolvable:
                     resolvable &= ~reason.mask
         found.resolvable[rows] = resolvable
+    for row, (name, messages) in judgement.taken.items():
+        found.plugins.add(name)
+        found.counts.update(messages)
+        found.resolvable[row] = True
     return found
 
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from podwright.api import objects
@@ -31,11 +31,13 @@ from podwright.api.status import ApiError
 from podwright.client.client import Client
 from podwright.client.clock import Clock
 from podwright.client.events import NORMAL, WARNING, EventRecorder
-from podwright.client.informers import Informer, InformerFactory
+from podwright.client.informers import EventHandler, Informer, InformerFactory
 from podwright.client.transport import STRATEGIC_MERGE_PATCH, ServerUnreachable
+from podwright.scheduler.binding import Stopped, bind
 from podwright.scheduler.changes import node_actions, pending_pod_actions
 from podwright.scheduler.config import SchedulerConfig
 from podwright.scheduler.diagnosis import NO_NODES, diagnose, fit_error
+from podwright.scheduler.framework.apart import in_thread
 from podwright.scheduler.framework.evaluation import Evaluation, Judgement, Refused
 from podwright.scheduler.framework.events import (
     ASSIGNED_POD,
@@ -49,9 +51,10 @@ from podwright.scheduler.framework.events import (
     ClusterEvent,
 )
 from podwright.scheduler.framework.handle import Handle
+from podwright.scheduler.framework.permits import Permits
 from podwright.scheduler.framework.profile import Profile
 from podwright.scheduler.framework.protocols import EnqueueExtensions
-from podwright.scheduler.framework.verdicts import PluginFailed, Refusal
+from podwright.scheduler.framework.verdicts import PluginFailed
 from podwright.scheduler.preemption import Nominations, Preemption
 from podwright.scheduler.queue import SchedulingQueue
 from podwright.scheduler.state.cluster import ClusterState
@@ -106,6 +109,8 @@ class Engine:
         handle.evict = self.preemption.evict
         handle.random = self._random
         handle.fits = self._fits
+        self._permits = Permits()
+        handle.allow, handle.reject = self._permits.allow, self._permits.reject
         for each in config.profiles:
             self._profiles[each.scheduler_name] = Evaluation(Profile(each, handle), self.state.nodes)
         first = next(iter(self._profiles.values())).profile
@@ -116,6 +121,7 @@ class Engine:
         self.nominations = Nominations(self.state)
         self._slots = asyncio.Semaphore(config.parallel_binds)
         self._expiring = asyncio.Event()
+        self._deferred: list[tuple[EventHandler, Object | None, Object | None]] | None = None
         self._waiters: dict[str, set[asyncio.Event]] = {}
 
     async def run(self) -> None:
@@ -134,15 +140,12 @@ class Engine:
                 if pod is None:
                     self._slots.release()
                     continue
-                task = self._decide(pod)
-                if task is None:
-                    self._slots.release()
-                else:
-                    group.create_task(self._finish(task), name=f"schedule {pod.key}")
+                work = await self._decide(pod)
+                group.create_task(self._finish(work), name=f"schedule {pod.key}")
                 # Bindings, watches and the API server itself get their turn between two decisions.
                 await asyncio.sleep(0)
 
-    async def _finish(self, work: Any) -> None:
+    async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         finally:
@@ -173,6 +176,9 @@ class Engine:
             waiters.discard(changed)
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
+        if self._deferred is not None:
+            self._deferred.append((self._node_changed, old, new))
+            return
         nodes = self.state.nodes
         if new is None:
             assert old is not None
@@ -185,6 +191,9 @@ class Engine:
             self.queue.happened(ClusterEvent(NODE, actions, old, new))
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        if self._deferred is not None:
+            self._deferred.append((self._pod_changed, old, new))
+            return
         was_bound = old is not None and bool((old.get("spec") or {}).get("nodeName"))
         try:
             if new is None:
@@ -276,39 +285,65 @@ class Engine:
 
     # Deciding
 
-    def _decide(self, pod: PodInfo) -> Any:
-        """What is left to do for the Pod, as a coroutine; None if nothing is."""
+    async def _decide(self, pod: PodInfo) -> Coroutine[Any, Any, None]:
+        """What is left to do for the Pod."""
         evaluation = self._profiles[pod.scheduler_name]
         pod.state = {}
         if not self.state.nodes.count:
             return self._reject(pod, NO_NODES, frozenset(("NodeName",)))
         try:
-            judgement = evaluation.judge(pod)
-            self.nominations.reserve(pod, evaluation, judgement)
-            if not len(judgement.feasible):
+            if evaluation.profile.foreign:
+                judgement, row = await self._choose_apart(evaluation, pod)
+            else:
+                judgement, row = self._choose(evaluation, pod)
+            if row is None:
                 return self._no_node(evaluation, pod, judgement)
-            node = self._choose(evaluation, pod, judgement)
+            node = self.state.nodes.name_of(row)
         except Refused as refused:
             said = fit_error(self.state.nodes.count, Counter(), refused.refusal.message)
             return self._reject(pod, said, frozenset((refused.refusal.plugin,)))
         except PluginFailed as failed:
             return self._reject(pod, str(failed), frozenset(), error=True)
+        except Exception as failed:
+            # Whatever a plugin does, it fails this Pod and no other.
+            log.exception("pod %s", pod.key)
+            return self._reject(pod, f"{type(failed).__name__}: {failed}", frozenset(), error=True)
         self.nominations.remove(pod.uid)
         self.state.assume(pod.pod, pod.cls, node)
         return self._bind(evaluation.profile, pod, node)
 
-    def _choose(self, evaluation: Evaluation, pod: PodInfo, judgement: Judgement) -> str:
+    def _choose(self, evaluation: Evaluation, pod: PodInfo) -> tuple[Judgement, int | None]:
+        """The row of the best node, at random among equals; None if there is none."""
+        judgement = evaluation.judge(pod)
+        self.nominations.reserve(pod, evaluation, judgement)
         rows = judgement.feasible
+        if not len(rows):
+            return judgement, None
+        nominated = self.state.nodes.row_of(pod.nominated_node) if pod.nominated_node else None
+        if nominated is not None and nominated in rows:
+            return judgement, nominated
         if len(rows) > 1:
             totals = evaluation.totals(pod, judgement)
             rows = rows[totals == totals.max()]
-        nominated = self.state.nodes.row_of(pod.nominated_node) if pod.nominated_node else None
-        if nominated is not None and nominated in judgement.feasible:
-            return pod.nominated_node
-        row = int(rows[self._random.randrange(len(rows))] if len(rows) > 1 else rows[0])
-        return self.state.nodes.name_of(row)
+        return judgement, int(rows[self._random.randrange(len(rows))] if len(rows) > 1 else rows[0])
 
-    def _no_node(self, evaluation: Evaluation, pod: PodInfo, judgement: Judgement) -> Any:
+    async def _choose_apart(self, evaluation: Evaluation, pod: PodInfo) -> tuple[Judgement, int | None]:
+        """As :meth:`_choose`, with plugins that are not built in and may hang: in a thread, while the state stands
+        still."""
+        self._deferred = []
+        try:
+            return await in_thread(lambda: self._choose(evaluation, pod), self._config.plugin_timeout)
+        except TimeoutError:
+            evaluation.reset()
+            names = ", ".join(sorted(evaluation.profile.foreign))
+            seconds = self._config.plugin_timeout
+            raise PluginFailed(names, "Filter or Score", f"no answer within {seconds:g}s") from None
+        finally:
+            deferred, self._deferred = self._deferred, None
+            for handler, old, new in deferred:
+                handler(old, new)
+
+    def _no_node(self, evaluation: Evaluation, pod: PodInfo, judgement: Judgement) -> Coroutine[Any, Any, None]:
         found = diagnose(evaluation, pod, judgement, self.state.nodes)
         total = self.state.nodes.count
         said = fit_error(total, found.counts)
@@ -365,26 +400,9 @@ class Engine:
     # Binding
 
     async def _bind(self, profile: Profile, pod: PodInfo, node: str) -> None:
-        reserved = []
         try:
-            for plugin in profile.reserve:
-                reserved.append(plugin)
-                refusal = plugin.reserve(pod, node)
-                if refusal is not None:
-                    raise _Stopped(refusal)
-            for before in profile.pre_bind:
-                if before.needs_pre_bind(pod, node):
-                    refusal = await before.pre_bind(pod, node)
-                    if refusal is not None:
-                        raise _Stopped(refusal)
-            for binder in profile.bind:
-                if await binder.bind(pod, node):
-                    break
-        except asyncio.CancelledError:
-            raise
+            await bind(profile, self._permits, pod, node, plugin_timeout=self._config.plugin_timeout)
         except Exception as failed:
-            for plugin in reversed(reserved):
-                plugin.unreserve(pod, node)
             await self._not_bound(pod, node, failed)
             return
         self.state.expire_at(pod.key, self._clock.monotonic() + self._config.assume_expiry)
@@ -406,7 +424,7 @@ class Engine:
             # Deleted, or another scheduler was first: its word counts.
             self.queue.done(pod)
             return
-        if isinstance(failed, _Stopped):
+        if isinstance(failed, Stopped):
             await self._reject(pod, str(failed), frozenset((failed.refusal.plugin,)))
             return
         log.info("pod %s not bound to %s: %s", pod.key, node, failed)
@@ -426,9 +444,3 @@ class Engine:
                 known = self._pods.get(record.key)
                 if known is not None and not (known.get("spec") or {}).get("nodeName"):
                     self._pod_waits(None, known)
-
-
-class _Stopped(Exception):
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal

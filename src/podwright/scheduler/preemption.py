@@ -64,8 +64,10 @@ class Nominations:
             for record in records:
                 self._state.put_back(record)
             try:
-                if not evaluation.fits(pod, row):
+                refusal = evaluation.refusal_on(pod, row)
+                if refusal is not None:
                     taken.append(row)
+                    judgement.taken[row] = refusal
             finally:
                 for record in records:
                     self._state.take_out(record)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.unit.scheduler.test_scheduler import add_node, admin, node, placed, pod, refused, until
+from tests.unit.scheduler.test_scheduler import add_node, admin, node, placed, pod, refused, server, until
 
 from podwright.api.objects import Object
 from podwright.api.resources import PODDISRUPTIONBUDGETS, PODS, PRIORITYCLASSES
 from podwright.api.status import ApiError
 from podwright.client.client import Client
 
-__all__ = ["admin"]
+__all__ = ["admin", "server"]
 
 
 async def classes(admin: Client) -> None:

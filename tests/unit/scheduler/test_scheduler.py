@@ -23,8 +23,7 @@ Until = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
 @pytest.fixture
-async def admin(tmp_path: Path) -> AsyncIterator[Client]:
-    """An admin's client; the scheduler runs as its own user, under RBAC."""
+async def server(tmp_path: Path) -> AsyncIterator[ApiServer]:
     pki = Pki(tmp_path)
     pki.ensure_ca()
     pair = pki.server("apiserver", "kube-apiserver", ["127.0.0.1"])
@@ -37,13 +36,20 @@ async def admin(tmp_path: Path) -> AsyncIterator[Client]:
     client = Client(InProcessTransport(server.local, "admin", ("system:masters",)))
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}}
     await client.create(SERVICEACCOUNTS, account)
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def admin(server: ApiServer) -> AsyncIterator[Client]:
+    """An admin's client; the scheduler runs as its own user, under RBAC."""
     scheduler = asyncio.ensure_future(
         Scheduler(Client(InProcessTransport(server.local, "system:kube-scheduler"))).run()
     )
-    yield client
+    yield Client(InProcessTransport(server.local, "admin", ("system:masters",)))
     scheduler.cancel()
     await asyncio.gather(scheduler, return_exceptions=True)
-    await server.stop()
+    assert scheduler.cancelled()
 
 
 def node(name: str, *, cpu: str = "4", pods: str = "110", labels: dict[str, str] | None = None, **spec: Any) -> Object:

@@ -48,12 +48,14 @@ class Judgement:
     """`code` says for each row which filter refused it: 0 none, i the i-th of ``evaluation.filters`` (from 1), 255
     that there is no node."""
 
-    __slots__ = ("code", "feasible", "local")
+    __slots__ = ("code", "feasible", "local", "taken")
 
     def __init__(self, code: NDArray[np.uint8], local: _Local) -> None:
         self.code = code
         self.local = local
         self.feasible: Ints = np.flatnonzero(code == 0)
+        self.taken: dict[int, tuple[str, list[str]]] = {}
+        """Rows refused only for Pods nominated to them: the plugin, and what it says."""
 
 
 class Evaluation:
@@ -88,18 +90,29 @@ class Evaluation:
                 code[refused] = index
         return Judgement(code, local)
 
+    def reset(self) -> None:
+        """Forgets all kept answers."""
+        self._kept = OrderedDict()
+
     def fits(self, pod: PodInfo, row: int) -> bool:
         """Whether every filter lets the Pod onto one node. A refusal by a PreFilter is one.
 
         Raises:
             PluginFailed: a plugin raised.
         """
+        return self.refusal_on(pod, row) is None
+
+    def refusal_on(self, pod: PodInfo, row: int) -> tuple[str, list[str]] | None:
+        """The first plugin that refuses the Pod on one node, and its messages."""
         try:
             skipped = self._pre_filter(pod)
-        except Refused:
-            return False
+        except Refused as refused:
+            return refused.refusal.plugin, [refused.refusal.message]
         rows = np.array([row], np.intp)
-        return all(f.name in skipped or bool(self._filter(f, pod, rows)[0]) for f in self.filters)
+        for plugin in self.filters:
+            if plugin.name not in skipped and not self._filter(plugin, pod, rows)[0]:
+                return plugin.name, [r.message for r in plugin.reasons(pod, rows) if r.mask[0]]
+        return None
 
     def _pre_filter(self, pod: PodInfo) -> set[str]:
         skipped = set()

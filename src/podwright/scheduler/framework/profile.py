@@ -43,7 +43,7 @@ class Profile:
                     self.foreign.add(plugin.name)
             points = choice.points if choice.points is not None else frozenset(p.POINTS)
             for point in points:
-                if choice.points is not None and not isinstance(plugin, p.POINTS[point]):
+                if choice.points is not None and not choice.optional and not isinstance(plugin, p.POINTS[point]):
                     raise ValueError(f'plugin "{choice.name}" does not extend {point} plugin')
             self._enable(plugin, points, choice.weight or weights.get(choice.name) or 1, handle)
         if len(self.queue_sort) != 1:
