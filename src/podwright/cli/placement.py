@@ -31,3 +31,6 @@ def explain_placement(pod: str, namespace: str, name: str, output: str) -> None:
         mark = "*" if answer["chosen"] else " "
         said = "; ".join(answer["refusals"]) if answer["refusals"] else f"fits, score {answer['score']:.3f}"
         click.echo(f"{mark} {answer['node']:<20} {said}")
+        if not answer["refusals"] and answer.get("plugins"):
+            parts = ", ".join(f"{plugin} {value}" for plugin, value in answer["plugins"].items())
+            click.echo(f"{'':22} {parts}")
