@@ -184,8 +184,16 @@ def host_pids(pod: dict[str, Any]) -> dict[str, int]:
             for entry in Path("/proc").iterdir()
             if entry.name.isdigit() and _in_cgroup(entry, identity)
         ]
-        found[status["name"]] = min(pids)
+        # The first process is the one whose parent is outside: pids wrap around, so the smallest says nothing.
+        (found[status["name"]],) = (pid for pid in pids if _parent(pid) not in pids)
     return found
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return pid  # It ended meanwhile, so it was a child.
 
 
 def _in_cgroup(process: Path, identity: str) -> bool:
