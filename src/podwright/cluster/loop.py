@@ -32,8 +32,8 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     uvloop.run(guarded())
 
 
-async def run_until(stop: asyncio.Event, group: asyncio.TaskGroup) -> None:
-    """Waits for `stop`, then cancels every task of the group (call it as the group's last task)."""
+async def until(stop: asyncio.Event) -> None:
+    """Waits for `stop`, then raises Stopped: awaited in a task group, it ends the group's tasks."""
     await stop.wait()
     raise Stopped
 

@@ -222,7 +222,7 @@ async def _node(name: str, node: str, pipe: ReadyPipe, stop: asyncio.Event) -> N
             pipe.progress(f"{node} runs")
             await local.ready()
             pipe.ready()
-            await loop.run_until(stop, group)
+            await loop.until(stop)
     except* loop.Stopped:
         log.info("asked to end: Pods keep running")
     finally:

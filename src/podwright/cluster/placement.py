@@ -7,11 +7,28 @@ from dataclasses import asdict
 from typing import Any
 
 from podwright.api import objects
-from podwright.api.resources import NODES, PODS
+from podwright.api.resources import (
+    NAMESPACES,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    REPLICASETS,
+    REPLICATIONCONTROLLERS,
+    SERVICES,
+    STATEFULSETS,
+    STORAGECLASSES,
+)
 from podwright.cluster.admin import admin_client
 from podwright.cluster.down import find_cluster
 from podwright.cluster.pki import Pki
 from podwright.scheduler.explanation import explain
+
+_ALSO_ASKED = (
+    NAMESPACES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES,
+    SERVICES, REPLICATIONCONTROLLERS, REPLICASETS, STATEFULSETS,
+)  # fmt: skip
+"""What rules about volumes, other Pods and spreading look at."""
 
 
 def explain_placement(cluster: str, namespace: str, name: str) -> dict[str, Any]:
@@ -25,10 +42,11 @@ async def _explain(cluster: str, namespace: str, name: str) -> dict[str, Any]:
     async with admin_client(Pki(layout.pki), spec.port) as client:
         pod = await client.get(PODS, name, namespace=namespace)
         nodes, pods = await client.items(NODES), await client.items(PODS)
+        others = {row: await client.items(row) for row in _ALSO_ASKED}
     condition = objects.condition(pod, "PodScheduled") or {}
     return {
         "pod": objects.key(pod),
         "node": (pod.get("spec") or {}).get("nodeName") or "",
         "message": condition.get("message", ""),
-        "nodes": [asdict(answer) for answer in explain(pod, nodes, pods)],
+        "nodes": [asdict(answer) for answer in explain(pod, nodes, pods, others=others)],
     }

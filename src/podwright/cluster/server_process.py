@@ -54,7 +54,7 @@ class ServerProcess:
                 if self._node:
                     await self._start_node(group, clients)
                 self._pipe.ready()
-                await loop.run_until(stop, group)
+                await loop.until(stop)
         except* loop.Stopped:
             log.info("asked to end: Pods keep running")
         notify_systemd("STOPPING=1")

@@ -8,10 +8,9 @@ from typing import Any
 from podwright.api import objects
 from podwright.api.resources import NODES, PODS
 from podwright.api.status import ApiError
-from podwright.client.client import Client
-from podwright.client.https import HttpsTransport
 from podwright.client.transport import ServerUnreachable
 from podwright.cluster import processes
+from podwright.cluster.admin import admin_client
 from podwright.cluster.down import find_cluster
 from podwright.cluster.pki import Pki
 from podwright.cluster.up import process_names
@@ -45,17 +44,9 @@ def status(name: str) -> dict[str, Any]:
 
 
 async def _nodes(pki: Pki, port: int) -> list[dict[str, Any]]:
-    admin = pki.client("admin", "kubernetes-admin", ["system:masters"])
-    transport = HttpsTransport(
-        [f"https://127.0.0.1:{port}"], ca_file=pki.ca.certificate, certificate=(admin.certificate, admin.key)
-    )
-    client = Client(transport)
-    try:
-        async with asyncio.timeout(10):
-            nodes = await client.items(NODES)
-            pods = await client.items(PODS)
-    finally:
-        await client.aclose()
+    async with admin_client(pki, port) as client, asyncio.timeout(10):
+        nodes = await client.items(NODES)
+        pods = await client.items(PODS)
     counts: dict[str, int] = {}
     for pod in pods:
         node = (pod.get("spec") or {}).get("nodeName")

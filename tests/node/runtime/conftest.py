@@ -128,7 +128,7 @@ class Node:
 @pytest.fixture(params=["crun", "runc"])
 def engine_name(request: pytest.FixtureRequest) -> str:
     if shutil.which(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
+        pytest.fail(f"{request.param} is not installed: make setup does it")
     return str(request.param)
 
 

@@ -279,7 +279,7 @@ async def test_image_volume(crun_node: Any) -> None:
 async def registry(tmp_path: Path) -> AsyncIterator[str]:
     binary = shutil.which("docker-registry")
     if binary is None or shutil.which("skopeo") is None:
-        pytest.skip("docker-registry and skopeo are not installed")
+        pytest.fail("docker-registry or skopeo is not installed: make setup does it")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -33,7 +33,7 @@ async def store_url(request: pytest.FixtureRequest, tmp_path: Path, fast_directo
         yield "memory://"
     else:
         if shutil.which("etcd") is None:
-            pytest.skip("etcd is not installed")
+            pytest.fail("etcd is not installed: make setup does it")
         async with etcd_cluster(fast_directory, 1) as members:
             yield f"etcd://127.0.0.1:{members[0].port}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from pathlib import Path
 
@@ -24,8 +23,6 @@ from podwright.store.protocol import (
     Watch,
 )
 from podwright.store.urls import open_store
-
-pytestmark = pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed")
 
 
 async def follow(watch: Watch, count: int) -> list[Change]:
