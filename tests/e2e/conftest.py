@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,11 @@ FAST_RESTARTS = ("--crash-loop-initial", "0.3", "--crash-loop-maximum", "2")
 
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One cluster a module. The module's FLAGS go to ``podwright up``."""
+    """One cluster a module. The module's FLAGS go to ``podwright up``. The name has our pid, so that two runs of the
+    tests on one machine do not meet."""
     directory: Path = tmp_path_factory.mktemp("cluster")
     flags = tuple(getattr(request.module, "FLAGS", FAST_RESTARTS))
-    name = "t-" + request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")[:24]
+    name = f"t-{request.module.__name__.rpartition('.')[2].removeprefix('test_').replace('_', '-')[:24]}-{os.getpid()}"
     started = Cluster(name, directory / "kubeconfig", tuple(f.format(tmp=directory) for f in flags))
     started.podwright("down", "--purge", check=False)
     started.up()
