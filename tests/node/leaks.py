@@ -44,12 +44,19 @@ def take(marks: Iterable[str], *, link_prefixes: Iterable[str] = (), directories
         processes=frozenset(_processes(marks)),
         mounts=frozenset(m for m in mounts if _marked(m, marks)),
         namespaces=frozenset(n for n in _run("ip", "netns", "list").split() if _marked(n, marks)),
-        links=frozenset(line.split()[1].partition("@")[0].rstrip(":") for line in _run("ip", "-o", "link").splitlines()
-                        if line.split()[1].startswith(prefixes or ("\0",))),
+        links=frozenset(link for link in links() if link.partition(" ")[2].startswith(prefixes or ("\0",))),
         routes=frozenset(line for line in _run("ip", "route").splitlines() if _marked(line, tuple(prefixes))),
         tables=frozenset(t for t in _run("nft", "list", "tables").splitlines() if _marked(t, marks)),
         cgroups=frozenset(_cgroups(marks)),
         files=frozenset(str(p) for d in directories if d.exists() for p in [d, *d.rglob("*")]),
+    )
+
+
+def links() -> frozenset[str]:
+    """Every network interface of this namespace as "index name": a name may come again, an index does not."""
+    return frozenset(
+        f"{line.split(':')[0]} {line.split()[1].partition('@')[0].rstrip(':')}"
+        for line in _run("ip", "-o", "link").splitlines()
     )
 
 
