@@ -31,6 +31,46 @@ class NodeUsage:
     boot_time: float
 
 
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """Bytes and errors since the interface came up."""
+
+    name: str
+    rx_bytes: int
+    rx_errors: int
+    tx_bytes: int
+    tx_errors: int
+
+
+def interfaces(process: Path = Path("/proc/self")) -> list[Interface]:
+    """Of the network namespace of a process (a directory of /proc), without loopback; none once it ended."""
+    found = []
+    try:
+        lines = (process / "net/dev").read_text().splitlines()[2:]
+    except OSError:
+        return []
+    for line in lines:
+        name, _, rest = line.strip().partition(":")
+        numbers = [int(n) for n in rest.split()]
+        if name != "lo":
+            found.append(Interface(name, numbers[0], numbers[2], numbers[8], numbers[10]))
+    return sorted(found, key=lambda i: (i.name != "eth0", i.name))
+
+
+def pressure(resource: str, proc: Path = Path("/proc")) -> dict[str, dict[str, float]]:
+    """Pressure stall information of the node: {"some": {"avg10": …, "total": …}, "full": …}, times in microseconds;
+    empty where the kernel has none. `resource` is cpu, memory or io."""
+    found: dict[str, dict[str, float]] = {}
+    try:
+        lines = (proc / "pressure" / resource).read_text().splitlines()
+    except OSError:
+        return {}
+    for line in lines:
+        kind, *pairs = line.split()
+        found[kind] = {key: float(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+    return found
+
+
 def filesystem(path: Path | str) -> Filesystem:
     """Raises OSError."""
     found = os.statvfs(path)

@@ -125,10 +125,10 @@ def pages(kubelet: Kubelet) -> dict[str, Handler]:
 
     async def resource(request: web.Request) -> web.StreamResponse:
         node = await asyncio.to_thread(node_usage.read)
-        return web.Response(text=resource_metrics(await usages(kubelet), node), headers=_TEXT)
+        return web.Response(text=resource_metrics(await usages(kubelet, disks=False), node), headers=_TEXT)
 
     async def cadvisor(request: web.Request) -> web.StreamResponse:
-        return web.Response(text=container_metrics(await usages(kubelet)), headers=_TEXT)
+        return web.Response(text=container_metrics(await usages(kubelet, disks=False)), headers=_TEXT)
 
     async def probes(request: web.Request) -> web.StreamResponse:
         text = probe_metrics(kubelet.probes) if isinstance(kubelet.probes, Probes) else ""

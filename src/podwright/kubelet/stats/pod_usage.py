@@ -59,12 +59,13 @@ def _on_disk(directory: Path, logs: Mapping[str, Path]) -> tuple[dict[str, tuple
     return volumes, {name: disk_usage(path) for name, path in logs.items()}
 
 
-async def usages(kubelet: Kubelet) -> list[PodUsage]:
-    """Of all active Pods, with what can be read of them; a container that ends meanwhile is left out."""
-    return [await usage(kubelet, pod) for pod in list(kubelet.active_pods())]
+async def usages(kubelet: Kubelet, *, disks: bool = True) -> list[PodUsage]:
+    """Of all active Pods, with what can be read of them; a container that ends meanwhile is left out. Without `disks`
+    volumes and logs, which take a walk through their files, are not measured."""
+    return [await usage(kubelet, pod, disks=disks) for pod in list(kubelet.active_pods())]
 
 
-async def usage(kubelet: Kubelet, pod: Object) -> PodUsage:
+async def usage(kubelet: Kubelet, pod: Object, *, disks: bool = True) -> PodUsage:
     uid = objects.uid(pod)
     containers = []
     logs: dict[str, Path] = {}
@@ -75,5 +76,7 @@ async def usage(kubelet: Kubelet, pod: Object) -> PodUsage:
             continue
         if container.log_path.name:
             logs[container.name] = container.log_path.parent
+    if not disks:
+        return PodUsage(pod, containers, {}, {})
     volumes, sizes = await asyncio.to_thread(_on_disk, kubelet.config.pod_dir(uid), logs)
     return PodUsage(pod, containers, volumes, sizes)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from podwright.api import objects
 from podwright.api.objects import Object
@@ -53,6 +54,23 @@ def _filesystem(stamp: str, disk: node_usage.Filesystem, used: int, inodes: int)
     }
 
 
+def _network(stamp: str, found: Sequence[node_usage.Interface]) -> Object:
+    """The first interface is the default one, told twice as the Summary API does."""
+    each = [
+        {"name": i.name, "rxBytes": i.rx_bytes, "rxErrors": i.rx_errors, "txBytes": i.tx_bytes, "txErrors": i.tx_errors}
+        for i in found
+    ]
+    return {"time": stamp, **each[0], "interfaces": each} if each else {}
+
+
+def _pressure(found: Mapping[str, Mapping[str, float]]) -> Object:
+    """"psi", if there is any: averages in percent, totals in nanoseconds."""
+    if not found:
+        return {}
+    told = {k: {**v, "total": int(v.get("total", 0.0)) * 1000} for k, v in found.items()}
+    return {"psi": {"some": {}, "full": {}, **told}}
+
+
 def _memory(stamp: str, stats: Sequence[ContainerStats]) -> Object:
     return {
         "time": stamp,
@@ -74,21 +92,30 @@ class Summary:
         found = await usages(kubelet)
         node = await asyncio.to_thread(node_usage.read)
         disk = node_usage.filesystem(kubelet.config.data_dir)
+        images = await kubelet.image_service.filesystem_usage()
         now = kubelet.clock.now()
         stamp = objects.format_time(now)
+        image_disk = node_usage.filesystem(images.mountpoint)
+        image_fs = _filesystem(stamp, image_disk, images.used_bytes, images.inodes_used)
         self._rates.keep({"", *(c.id for u in found for c, _ in u.containers)})
         used = node.memory_total - node.memory_available
         return {
             "node": {
                 "nodeName": kubelet.config.node_name,
                 "startTime": objects.format_time(node.boot_time),
-                "cpu": _cpu(stamp, node.cpu, self._rates.rate("", now, node.cpu)),
+                "systemContainers": [self._pods_together(found, stamp)],
+                "cpu": _cpu(stamp, node.cpu, self._rates.rate("", now, node.cpu))
+                | _pressure(node_usage.pressure("cpu")),
                 "memory": {
                     "time": stamp,
                     "availableBytes": node.memory_available,
                     "usageBytes": used,
                     "workingSetBytes": used,
+                    **_pressure(node_usage.pressure("memory")),
                 },
+                "io": {"time": stamp, **_pressure(node_usage.pressure("io"))},
+                "network": _network(stamp, node_usage.interfaces()),
+                "runtime": {"imageFs": image_fs, "containerFs": image_fs},
                 "fs": _filesystem(
                     stamp, disk, disk.capacity - disk.available, disk.inodes - disk.inodes_free
                 ),
@@ -96,6 +123,13 @@ class Summary:
             },
             "pods": [self._pod(u, disk, stamp) for u in found],
         }
+
+    def _pods_together(self, found: Sequence[PodUsage], stamp: str) -> Object:
+        """The system container "pods": what all Pods use."""
+        every = [s for usage in found for _, s in usage.containers]
+        used = sum(s.cpu_usage for s in every)
+        rate = sum(self._rates.rate(s.container_id, s.at, s.cpu_usage) for s in every)
+        return {"name": "pods", "startTime": stamp, "cpu": _cpu(stamp, used, rate), "memory": _memory(stamp, every)}
 
     def _pod(self, usage: PodUsage, disk: node_usage.Filesystem, stamp: str) -> Object:
         containers, total_rate = [], 0
@@ -106,13 +140,16 @@ class Summary:
             entry: Object = {
                 "name": container.name,
                 "startTime": objects.format_time(container.started_at),
-                "cpu": _cpu(stamp, stats.cpu_usage, rate),
-                "memory": _memory(stamp, [stats]),
+                "cpu": _cpu(stamp, stats.cpu_usage, rate) | _pressure(stats.psi.get("cpu") or {}),
+                "memory": _memory(stamp, [stats]) | _pressure(stats.psi.get("memory") or {}),
+                "io": {"time": stamp, **_pressure(stats.psi.get("io") or {})},
                 "rootfs": _filesystem(stamp, disk, stats.rootfs_bytes, stats.rootfs_inodes),
                 "logs": _filesystem(stamp, disk, *logs),
             }
             containers.append(entry)
         every = [s for _, s in usage.containers]
+        shares = usage.pod["spec"].get("hostNetwork")
+        first = None if shares else next((c for c, _ in usage.containers if c.pid), None)
         meta = usage.pod["metadata"]
         status = usage.pod.get("status") or {}
         return {
@@ -121,6 +158,7 @@ class Summary:
             "containers": containers,
             "cpu": _cpu(stamp, sum(s.cpu_usage for s in every), total_rate),
             "memory": _memory(stamp, every),
+            "network": _network(stamp, node_usage.interfaces(Path("/proc", str(first.pid))) if first else ()),
             "volume": [{**_filesystem(stamp, disk, *size), "name": n} for n, size in usage.volumes.items()],
             "ephemeral-storage": _filesystem(stamp, disk, usage.disk, sum(s.rootfs_inodes for s in every)),
             "process_stats": {"process_count": usage.processes},

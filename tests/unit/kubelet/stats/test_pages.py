@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ from podwright.kubelet.probes.manager import Probes
 from podwright.kubelet.stats import node_usage
 from podwright.kubelet.stats.pages import family, pages
 from podwright.kubelet.stats.summary import CpuRates
-from podwright.runtime.protocol import Container, ContainerState, ContainerStats
+from podwright.runtime.protocol import Container, ContainerState, ContainerStats, FilesystemUsage
 
 POD: dict[str, Any] = {
     "metadata": {"name": "web", "namespace": "default", "uid": "u1"},
     "spec": {"containers": [{"name": "main"}]},
 }
-STATS = ContainerStats("c1", "main", 100.0, 2_000_000_000, 900, 800, 700, 6, 5, 4096, 3, 11, 12, 13, 14, 2)
+STATS = ContainerStats(
+    "c1", "main", 100.0, 2_000_000_000, 900, 800, 700, 6, 5, 4096, 3, 11, 12, 13, 14, 2,
+    {"cpu": {"some": {"avg10": 1.5, "avg60": 0.0, "avg300": 0.0, "total": 7}}},
+)  # fmt: skip
 
 
 class Runtime:
@@ -25,7 +29,13 @@ class Runtime:
 
 class Found:
     def running(self) -> list[Container]:
-        return [Container("c1", "s1", "main", 0, "busybox", "busybox", ContainerState.RUNNING, 90.0, started_at=91.0)]
+        return [Container("c1", "s1", "main", 0, "busybox", "busybox", ContainerState.RUNNING, 90.0, started_at=91.0,
+                          pid=os.getpid())]  # fmt: skip
+
+
+class Images:
+    async def filesystem_usage(self) -> FilesystemUsage:
+        return FilesystemUsage("/", 12345, 6)
 
 
 class FakeKubelet:
@@ -36,7 +46,7 @@ class FakeKubelet:
         from podwright.kubelet.config import KubeletConfig
 
         self.config = KubeletConfig(node_name="node-1", data_dir=directory, cgroup_root="/x")
-        self.runtime, self.clock = Runtime(), SystemClock()
+        self.runtime, self.clock, self.image_service = Runtime(), SystemClock(), Images()
         self.probes = Probes(self.runtime, None, self.clock)  # type: ignore[arg-type]
 
     def active_pods(self) -> list[dict[str, Any]]:
@@ -64,6 +74,33 @@ async def test_summary(tmp_path: Path) -> None:
     assert pod["memory"]["workingSetBytes"] == 800
     assert pod["volume"][0]["name"] == "cache"
     assert 100_000 <= pod["volume"][0]["usedBytes"] < 130_000
+
+
+async def test_summary_tells_of_images_networks_and_pressure(tmp_path: Path) -> None:
+    found = orjson.loads(await ask(tmp_path, "/stats/summary"))
+    assert found["node"]["runtime"]["imageFs"]["usedBytes"] == 12345
+    names = {line.partition(":")[0].strip() for line in Path("/proc/net/dev").read_text().splitlines()[2:]} - {"lo"}
+    assert {i["name"] for i in found["pods"][0]["network"].get("interfaces", ())} == names
+    assert found["pods"][0]["containers"][0]["cpu"]["psi"]["some"] == {
+        "avg10": 1.5, "avg60": 0.0, "avg300": 0.0, "total": 7000,
+    }  # fmt: skip
+    assert found["node"]["systemContainers"][0]["memory"]["workingSetBytes"] == 800
+
+
+def test_interfaces_and_pressure_are_parsed(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/dev").write_text(
+        "Inter-|   Receive\n face |bytes packets errs drop fifo frame compressed multicast|bytes packets errs ...\n"
+        "    lo:  9 0 0 0 0 0 0 0   0 0 0 0 0 0 0\n"
+        "  net1: 100 2 3 0 0 0 0 0 200 2 4 0 0 0 0\n"
+        "  eth0: 1 2 0 0 0 0 0 0 2 2 0 0 0 0 0\n"
+    )
+    eth0, net1 = node_usage.interfaces(tmp_path)
+    assert eth0.name == "eth0" and net1 == node_usage.Interface("net1", 100, 3, 200, 4)
+    (tmp_path / "pressure").mkdir()
+    (tmp_path / "pressure/io").write_text("some avg10=0.50 avg60=0.26 avg300=0.48 total=10\n")
+    assert node_usage.pressure("io", tmp_path) == {"some": {"avg10": 0.5, "avg60": 0.26, "avg300": 0.48, "total": 10.0}}
+    assert node_usage.pressure("cpu", tmp_path) == {} == node_usage.pressure("io", tmp_path / "none")
 
 
 async def test_prometheus_pages(tmp_path: Path) -> None:
