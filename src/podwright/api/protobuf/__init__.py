@@ -5,4 +5,7 @@ sources: message → [number, JSON name, kind, flags]. Kinds: s string, b bool, 
 m and a name a message, M and a kind a map from strings. Flags: r repeated, n inline in JSON, p pointer (a zero value
 means something), k a zero value is kept in JSON, z an empty message is left out, L the JSON of the message is the
 list in its only field.
+
+``plugin_fields.json`` has, in the same form, the messages that a kubelet exchanges with its plugins over their sockets:
+``csi.v1`` (csi.proto of the Container Storage Interface) and ``pluginregistration`` (KEP-595). Enumerations are integers.
 """

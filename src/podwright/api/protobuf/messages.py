@@ -33,13 +33,18 @@ _SCHEMA = "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPr
 
 
 @cache
-def _table() -> dict[str, list[tuple[int, str, str, str]]]:
-    data = (files(__package__) / "fields.json").read_bytes()
+def _read(file: str) -> dict[str, list[tuple[int, str, str, str]]]:
+    data = (files(__package__) / file).read_bytes()
     return {name: [(f[0], f[1], f[2], f[3]) for f in fields] for name, fields in orjson.loads(data).items()}
 
 
+def _table(message: str) -> dict[str, list[tuple[int, str, str, str]]]:
+    # A node speaks with plugins and never needs the large table.
+    return _read("fields.json" if message.startswith("k8s.io.") else "plugin_fields.json")
+
+
 def known(message: str) -> bool:
-    return message in _table()
+    return message in _table(message)
 
 
 def encode(message: str, obj: Any) -> bytes:
@@ -71,7 +76,7 @@ def _encoder(message: str) -> Encode:
         return special.CODECS[message][0]
     if message in special.UNIONS:
         return _union_encoder(special.UNIONS[message])
-    rows = _table()[message]
+    rows = _table(message)[message]
     if rows and rows[0][3] == "rL":
         one = _field_encoder(rows[0][0], rows[0][2])
         return lambda values: b"".join(one(v) for v in values)
@@ -172,14 +177,14 @@ def _union_encoder(kind: str) -> Encode:
 
 @cache
 def _fields(message: str) -> dict[int, tuple[str, str, str]]:
-    return {number: (name, kind, flags) for number, name, kind, flags in _table()[message]}
+    return {number: (name, kind, flags) for number, name, kind, flags in _table(message)[message]}
 
 
 @cache
 def _kept_zeros(message: str) -> tuple[tuple[str, Any], ...]:
     """Fields that JSON always has: their zero values, for senders that leave zeros off the wire."""
     zeros = {"s": "", "b": False, "i": 0}
-    return tuple((name, zeros[kind]) for _, name, kind, flags in _table()[message] if flags == "k" and kind in zeros)
+    return tuple((name, zeros[kind]) for _, name, kind, flags in _table(message)[message] if flags == "k" and kind in zeros)
 
 
 def _decode(message: str, data: bytes, at: int, end: int, depth: int) -> Any:

@@ -103,7 +103,8 @@ def assert_same_fields(message: str, node: schema.Schema, seen: set[str]) -> Non
     wire = {}
     pending = [message]
     while pending:
-        for _, name, kind, flags in messages._table()[pending.pop()]:
+        one = pending.pop()
+        for _, name, kind, flags in messages._table(one)[one]:
             if "n" in flags:
                 pending.append(kind[1:])
             else:
