@@ -6,6 +6,7 @@ m and a name a message, M and a kind a map from strings. Flags: r repeated, n in
 means something), k a zero value is kept in JSON, z an empty message is left out, L the JSON of the message is the
 list in its only field.
 
-``plugin_fields.json`` has, in the same form, the messages that a kubelet exchanges with its plugins over their sockets:
-``csi.v1`` (csi.proto of the Container Storage Interface) and ``pluginregistration`` (KEP-595). Enumerations are integers.
+``plugin_fields.json`` has, in the same form, what a kubelet and its plugins say to each other over their sockets:
+``csi.v1`` (csi.proto of the Container Storage Interface) and ``pluginregistration`` (KEP-595). Enumerations are
+integers.
 """

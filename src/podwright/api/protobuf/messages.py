@@ -184,7 +184,8 @@ def _fields(message: str) -> dict[int, tuple[str, str, str]]:
 def _kept_zeros(message: str) -> tuple[tuple[str, Any], ...]:
     """Fields that JSON always has: their zero values, for senders that leave zeros off the wire."""
     zeros = {"s": "", "b": False, "i": 0}
-    return tuple((name, zeros[kind]) for _, name, kind, flags in _table(message)[message] if flags == "k" and kind in zeros)
+    rows = _table(message)[message]
+    return tuple((name, zeros[kind]) for _, name, kind, flags in rows if flags == "k" and kind in zeros)
 
 
 def _decode(message: str, data: bytes, at: int, end: int, depth: int) -> Any:
