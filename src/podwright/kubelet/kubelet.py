@@ -33,6 +33,7 @@ from podwright.kubelet.node import machine as machines
 from podwright.kubelet.node.node_manager import NodeManager
 from podwright.kubelet.node.shutdown import end_pods
 from podwright.kubelet.node.status import NodeHealth
+from podwright.kubelet.plugins.registration import PluginKind, PluginWatcher
 from podwright.kubelet.pod_manager import PodManager
 from podwright.kubelet.pod_status import Verdict
 from podwright.kubelet.pod_workers import PodWorkers
@@ -45,6 +46,8 @@ from podwright.kubelet.status.status_manager import StatusManager
 from podwright.kubelet.sync.backoff import RestartBackoff
 from podwright.kubelet.termination import ContainerKiller
 from podwright.kubelet.user_namespaces import UserNamespaces
+from podwright.kubelet.volumes.csi.drivers import CsiDrivers
+from podwright.kubelet.volumes.csi.volumes import CsiVolumes
 from podwright.kubelet.volumes.manager import VolumeManager
 from podwright.kubelet.volumes.mount_points import make_shared
 from podwright.kubelet.volumes.tokens import ServiceAccountTokens
@@ -87,6 +90,8 @@ class Kubelet:
         config.data_dir.mkdir(parents=True, exist_ok=True)
         self.machine = machines.read(config.data_dir)
         self.node = NodeManager(client, config, self.machine, images, self.recorder, self.clock, self._health)
+        self.csi = CsiVolumes(config, client, CsiDrivers(client, config.node_name), self.node.changed)
+        self.node.volumes_in_use = self.csi.in_use
         self._pressure: dict[str, tuple[str, str]] = {}
         self._not_ready = "container runtime is not up"
         self._shutting_down = False
@@ -138,7 +143,7 @@ class Kubelet:
                 parallel=config.max_parallel_image_pulls,
             ),
             volumes=VolumeManager(
-                config, self.referenced, ServiceAccountTokens(self.client, clock), self.image_service, clock
+                config, self.referenced, ServiceAccountTokens(self.client, clock), self.image_service, clock, self.csi
             ),
             statuses=self.statuses,
             probes=self.probes,
@@ -205,6 +210,8 @@ class Kubelet:
             "garbage": self.garbage.run(),
             "logs": self._logs.run(),
             "pods": self._follow_pods(),
+            "plugins": self._plugins().run(),
+            "CSINode": self.csi.drivers.announce(self.node.registered, self.clock),
         }
         if self.config.static_pod_path is not None:
             tasks["static pods"] = StaticPodDirectory(
@@ -224,6 +231,10 @@ class Kubelet:
                 headers=self.config.static_pod_url_headers,
             ).run()
         return tasks
+
+    def _plugins(self) -> PluginWatcher:
+        kinds = {"CSIPlugin": PluginKind(self.csi.drivers.register, self.csi.drivers.deregister)}
+        return PluginWatcher(self.config.data_dir / "plugins_registry", kinds, self.clock)
 
     def _make_directories(self) -> None:
         for directory in (self.config.pods_dir, self.config.logs_dir, self.config.seccomp_dir):
@@ -302,6 +313,8 @@ class Kubelet:
         self.node.seen(new)
         if new is not None:
             self._context.volumes.node_labels = objects.labels(new)
+            for uid in self.csi.node_changed(new):
+                self.workers.wake(uid)
 
     def _ended(self, pod: Object) -> None:
         """Nothing of the Pod is left on the node."""

@@ -28,7 +28,7 @@ from podwright.kubelet.sync.jobs import Jobs
 from podwright.kubelet.sync.preparing import downward_facts, prepare, take_down
 from podwright.kubelet.sync.sandboxes import SandboxFailure
 from podwright.kubelet.sync.uncancelled import first_of
-from podwright.kubelet.volumes.mounted import VolumeFailure
+from podwright.kubelet.volumes.mounted import VolumeFailure, VolumePending
 from podwright.kubelet.worker_context import WorkerContext
 from podwright.runtime.protocol import RuntimeFailure, Sandbox
 
@@ -269,6 +269,9 @@ class PodWorker:
         await work.jobs.settled()
 
     def _complain(self, error: Exception) -> None:
+        if isinstance(error, VolumePending):
+            log.debug("%s: %s", pods.describe(self.pod), error)
+            return
         reason, message = "FailedSync", f"error syncing pod: {error}"
         if isinstance(error, VolumeFailure):
             reason, message = "FailedMount", str(error)

@@ -11,7 +11,7 @@ from podwright.kubelet import labels
 from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.containers import termination_message
 from podwright.kubelet.containers.command import command_and_args
-from podwright.kubelet.containers.mounts import own_mounts, volume_mounts
+from podwright.kubelet.containers.mounts import own_mounts, volume_devices, volume_mounts
 from podwright.kubelet.containers.namespaces import container_namespaces
 from podwright.kubelet.containers.resources import CgroupPolicy, container_resources
 from podwright.kubelet.containers.security import security_context
@@ -68,7 +68,7 @@ def container_config(inputs: ContainerInputs, config: KubeletConfig) -> Containe
         working_dir=ctr.get("workingDir") or "",
         env=tuple(inputs.env.items()),
         mounts=(*mounts, *own_mounts(ctr, inputs.hosts_file, inputs.resolv_file, message)),
-        devices=inputs.devices,
+        devices=(*inputs.devices, *volume_devices(ctr, inputs.volumes)),
         labels=labels.of_container(pod, ctr),
         annotations={**labels.container_annotations(pod, ctr, inputs.restarts), **inputs.extra_annotations},
         log_path=f"{ctr['name']}/{inputs.restarts}.log",

@@ -10,7 +10,7 @@ from podwright.kubelet.containers.expansion import expand, missing
 from podwright.kubelet.containers.failures import ContainerFailure, config_error
 from podwright.kubelet.volumes import subpath
 from podwright.kubelet.volumes.mounted import MountedVolume
-from podwright.runtime.protocol import Mount, MountPropagation
+from podwright.runtime.protocol import Device, Mount, MountPropagation
 
 _PROPAGATION = {
     "None": MountPropagation.PRIVATE,
@@ -33,6 +33,8 @@ def volume_mounts(
         volume = volumes.get(mount["name"])
         if volume is None:
             raise config_error(f'cannot find volume "{mount["name"]}" to mount into container "{ctr["name"]}"')
+        if volume.block:
+            raise config_error(f'volume "{mount["name"]}" has volumeMode Block, but is specified in volumeMounts')
         readonly = bool(mount.get("readOnly")) or volume.read_only
         sub_path = _sub_path(mount, env)
         recursive = readonly and mount.get("recursiveReadOnly") in ("Enabled", "IfPossible")
@@ -58,6 +60,21 @@ def volume_mounts(
                 propagation=_PROPAGATION.get(mount.get("mountPropagation") or "None", MountPropagation.PRIVATE),
             )
         )
+    return found
+
+
+def volume_devices(ctr: Object, volumes: Mapping[str, MountedVolume]) -> list[Device]:
+    """One device for each volumeDevice.
+
+    Raises:
+        ContainerFailure: the volume is not there, or is no device.
+    """
+    found = []
+    for wanted in ctr.get("volumeDevices") or ():
+        volume = volumes.get(wanted["name"])
+        if volume is None or not volume.block:
+            raise config_error(f'volume "{wanted["name"]}" of container "{ctr["name"]}" is no block device')
+        found.append(Device(str(volume.path), wanted["devicePath"], "r" if volume.read_only else "mrw"))
     return found
 
 
@@ -103,5 +120,3 @@ def own_mounts(ctr: Object, hosts: Path, resolv: Path, message: Path) -> list[Mo
     if path not in taken:
         found.append(Mount(path, str(message)))
     return found
-
-

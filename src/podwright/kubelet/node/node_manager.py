@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from podwright.api import objects
 from podwright.api.objects import Object
@@ -53,6 +53,8 @@ class NodeManager:
         self._adopted: dict[str, str] = {}
         self.capacity = machines.capacity(machine, config)
         self.allocatable = machines.allocatable(self.capacity, config)
+        self.volumes_in_use: Callable[[], Sequence[str]] = tuple
+        """What must not be detached from the node."""
         self.registered = asyncio.Event()
         self.node: Object | None = None
 
@@ -143,6 +145,7 @@ class NodeManager:
             capacity=self.capacity,
             allocatable=self.allocatable,
             health=self._health(),
+            volumes_in_use=self.volumes_in_use(),
             found_images=found_images,
             before=before,
             now=self._clock.now(),
@@ -253,7 +256,7 @@ class NodeManager:
 
 def _lasting(found: Object) -> Object:
     """A status without heartbeat times and without what others write."""
-    names = ("capacity", "allocatable", "addresses", "daemonEndpoints", "nodeInfo", "images")
+    names = ("capacity", "allocatable", "addresses", "daemonEndpoints", "nodeInfo", "images", "volumesInUse")
     kept: Object = {name: found.get(name) for name in names}
     kept["conditions"] = sorted(
         ({k: v for k, v in c.items() if k not in _VOLATILE} for c in found.get("conditions") or ()),

@@ -106,6 +106,7 @@ def status(
     capacity: Mapping[str, str],
     allocatable: Mapping[str, str],
     health: NodeHealth,
+    volumes_in_use: Sequence[str] = (),
     found_images: Sequence[Image],
     before: Object,
     now: float,
@@ -119,6 +120,7 @@ def status(
         "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
         "nodeInfo": node_info(machine, runtime),
         "images": images(found_images),
+        "volumesInUse": list(volumes_in_use) or None,
         "runtimeHandlers": [
             {"name": name, "features": {"recursiveReadOnlyMounts": True, "userNamespaces": True}}
             for name in config.runtime_handlers

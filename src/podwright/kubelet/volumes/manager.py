@@ -17,8 +17,10 @@ from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.containers.downward import DownwardFacts
 from podwright.kubelet.referenced_objects import ReferencedObjects
 from podwright.kubelet.volumes import atomic_writer, empty_dir, host_path, payloads, persistent
+from podwright.kubelet.volumes.csi import requests as csi_requests
+from podwright.kubelet.volumes.csi.volumes import CsiVolumes
 from podwright.kubelet.volumes.mount_points import is_mount_point, mount, remove_tree, unmount_below
-from podwright.kubelet.volumes.mounted import MountedVolume, PullImage, VolumeContext, VolumeFailure
+from podwright.kubelet.volumes.mounted import MountedVolume, PullImage, VolumeContext, VolumeFailure, VolumePending
 from podwright.kubelet.volumes.tokens import ServiceAccountTokens
 from podwright.runtime.protocol import ImageService
 
@@ -35,6 +37,8 @@ _PLUGINS = {
     "nfs": "kubernetes.io~nfs",
 }
 _IN_MEMORY = ("secret", "downwardAPI", "projected")
+_LOOK_AGAIN = 60.0
+"""Seconds after which a CSI volume in use is published again if its driver asks for it, and looked at for growth."""
 
 
 class VolumeManager:
@@ -47,12 +51,15 @@ class VolumeManager:
         tokens: ServiceAccountTokens,
         images: ImageService,
         clock: Clock,
+        csi: CsiVolumes,
     ) -> None:
         self._config = config
         self._objects = referenced
         self._tokens = tokens
         self._images = images
         self._clock = clock
+        self.csi = csi
+        self._looked_after: dict[str, float] = {}
         self._mounted: dict[str, dict[str, MountedVolume]] = {}
         self.node_labels: Mapping[str, str] = {}
 
@@ -82,6 +89,8 @@ class VolumeManager:
         async def one(volume: Object) -> None:
             try:
                 known[volume["name"]] = await self._set_up(pod, volume, facts, pull_image)
+            except VolumePending as pending:
+                failures.append(pending)
             except (VolumeFailure, OSError, atomic_writer.BadPayload) as failed:
                 failures.append(
                     VolumeFailure(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {failed}')
@@ -91,7 +100,8 @@ class VolumeManager:
             for volume in missing:
                 group.create_task(one(volume))
         if failures:
-            raise failures[0]
+            # What is merely waited for is said only if nothing is wrong.
+            raise min(failures, key=lambda failure: isinstance(failure, VolumePending))
         return known
 
     def _context(self, pod: Object, volume: Object, facts: DownwardFacts, pull: PullImage | None) -> VolumeContext:
@@ -120,7 +130,9 @@ class VolumeManager:
         if kind == "hostPath":
             return MountedVolume(name, await asyncio.to_thread(host_path.setup, volume[kind]))
         if kind in ("persistentVolumeClaim", "ephemeral"):
-            return await persistent.setup(context, volume)
+            return await persistent.setup(context, volume, self.csi)
+        if kind == "csi":
+            return await self.csi.mount(context, name, csi_requests.of_inline(pod, volume), None)
         if kind == "image":
             return await _image(context, volume)
         if kind == "nfs":
@@ -149,11 +161,19 @@ class VolumeManager:
             VolumeFailure
         """
         known = self._mounted.get(objects.uid(pod), {})
+        look = self._clock.now() - self._looked_after.get(objects.uid(pod), 0.0) >= _LOOK_AGAIN
+        if look:
+            self._looked_after[objects.uid(pod)] = self._clock.now()
         for volume in pod["spec"].get("volumes") or ():
             kind = kind_of(volume)
-            if volume["name"] not in known or kind not in _WRITTEN:
+            if volume["name"] not in known:
                 continue
             context = self._context(pod, volume, facts, None)
+            if look and self.csi.knows(objects.uid(pod), volume["name"]):
+                await (persistent.setup(context, volume, self.csi) if kind != "csi" else
+                       self.csi.mount(context, volume["name"], csi_requests.of_inline(pod, volume), None))  # fmt: skip
+            if kind not in _WRITTEN:
+                continue
             try:
                 payload = await _WRITTEN[kind](context, volume[kind])
                 if await asyncio.to_thread(self._write, context, payload, kind in _IN_MEMORY):
@@ -164,7 +184,10 @@ class VolumeManager:
     def next_refresh(self, uid: str) -> float | None:
         """Seconds until the first token of the Pod has to be renewed, None if it has none."""
         due = self._tokens.next_renewal(uid)
-        return None if due is None else max(0.0, due - self._clock.now())
+        left = [] if due is None else [due - self._clock.now()]
+        if self.csi.looks_after(uid):
+            left.append(self._looked_after.setdefault(uid, self._clock.now()) + _LOOK_AGAIN - self._clock.now())
+        return max(0.0, min(left)) if left else None
 
     async def unmount(self, uid: str) -> None:
         """Unmounts and removes everything of the Pod that is on disk, whatever state it is in. Idempotent.
@@ -174,6 +197,8 @@ class VolumeManager:
         """
         self._objects.release(uid)
         self._tokens.forget(uid)
+        self._looked_after.pop(uid, None)
+        await self.csi.unmount(uid)
         try:
             await asyncio.to_thread(_remove_pod_dir, self._config.pod_dir(uid))
         except OSError as failed:

@@ -17,15 +17,21 @@ class VolumeFailure(Exception):
     """The volume cannot be set up now. The message goes into a FailedMount event; it is tried again."""
 
 
+class VolumePending(VolumeFailure):
+    """It is under way elsewhere, and the Pod is woken when that is done: no event."""
+
+
 @dataclass(frozen=True, slots=True)
 class MountedVolume:
-    """A directory (or file) on the host, or an image (its id in `image`, its reference in `image_ref`)."""
+    """A directory (or file) on the host, or an image (its id in `image`, its reference in `image_ref`). `block`: a
+    device, for volumeDevices."""
 
     name: str
     path: Path = Path()
     read_only: bool = False
     image: str = ""
     image_ref: str = ""
+    block: bool = False
 
 
 PullImage = Callable[[Object, str, str], Awaitable[str]]

@@ -1,9 +1,10 @@
-"""persistentVolumeClaim and generic ephemeral volumes on PersistentVolumes that this node can reach by itself:
-hostPath, local and nfs."""
+"""persistentVolumeClaim and generic ephemeral volumes on PersistentVolumes: hostPath, local and nfs, which this node
+can reach by itself, and those of CSI drivers."""
 
 from __future__ import annotations
 
 import asyncio
+import stat
 from pathlib import Path
 
 from podwright.api import node_affinity, objects
@@ -12,12 +13,14 @@ from podwright.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from podwright.api.status import ApiError
 from podwright.client.transport import ServerUnreachable
 from podwright.kubelet.volumes import host_path
+from podwright.kubelet.volumes.csi.requests import of_persistent_volume
+from podwright.kubelet.volumes.csi.volumes import CsiVolumes
 from podwright.kubelet.volumes.mount_points import MS_BIND, MS_REC, is_mount_point, mount
 from podwright.kubelet.volumes.mounted import MountedVolume, VolumeContext, VolumeFailure
 from podwright.kubelet.volumes.ownership import give_to_group
 
 
-async def setup(context: VolumeContext, volume: Object) -> MountedVolume:
+async def setup(context: VolumeContext, volume: Object, csi: CsiVolumes) -> MountedVolume:
     """The volume behind the claim.
 
     Raises:
@@ -34,8 +37,10 @@ async def setup(context: VolumeContext, volume: Object) -> MountedVolume:
         raise VolumeFailure(f'PVC "{claim_name}" was not created for pod "{objects.name(context.pod)}"')
     pv = await _volume(context, str((claim.get("spec") or {}).get("volumeName") or ""), claim)
     spec = pv["spec"]
+    if "csi" in spec:
+        return await csi.mount(context, name, of_persistent_volume(pv, read_only=read_only), claim)
     if spec.get("volumeMode") == "Block":
-        raise VolumeFailure(f'volume "{name}" has volumeMode Block, which needs a device')
+        return MountedVolume(name, await asyncio.to_thread(_device, spec), read_only, block=True)
     path = await asyncio.to_thread(_mounted, context, spec)
     if context.fs_group is not None and not read_only and "hostPath" not in spec:
         policy = (context.pod["spec"].get("securityContext") or {}).get("fsGroupChangePolicy")
@@ -79,6 +84,19 @@ def _reachable(pv: Object, context: VolumeContext) -> bool:
         return True
     selector = node_affinity.compile(required)
     return selector.matches_labels(context.host_node_labels, context.facts.node_name)
+
+
+def _device(spec: Object) -> Path:
+    """The block device behind a volume of mode Block."""
+    source = Path((spec.get("local") or spec.get("hostPath") or {}).get("path") or "/dev/null")
+    try:
+        real = source.resolve(strict=True)
+        found = stat.S_ISBLK(real.stat().st_mode)
+    except OSError as absent:
+        raise VolumeFailure(f"{source}: {absent.strerror}") from absent
+    if not found:
+        raise VolumeFailure(f"{source} is not a block device")
+    return real
 
 
 def _mounted(context: VolumeContext, spec: Object) -> Path:
