@@ -126,6 +126,10 @@ class KubeletNode:
 
     async def restart(self) -> None:
         await self.kill()
+        await self.restart_from_nothing()
+
+    async def restart_from_nothing(self) -> None:
+        """After :meth:`kill`."""
         self.runtime = self._runtime()
         self.kubelet = self._kubelet()
         await self.start()
