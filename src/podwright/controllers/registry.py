@@ -36,6 +36,7 @@ from podwright.controllers.statefulset import StatefulSetController
 from podwright.controllers.taint_eviction import TaintEvictionController
 from podwright.controllers.ttl_after_finished import TTLAfterFinishedController
 from podwright.controllers.volumes import (
+    AttachDetachController,
     ClaimProtectionController,
     LocalPathProvisioner,
     PersistentVolumeBinder,
@@ -71,6 +72,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ClaimProtectionController,
     VolumeProtectionController,
     VolumeExpansionController,
+    AttachDetachController,
     HorizontalPodAutoscalerController,
     ServiceAccountTokenController,
     ClusterRoleAggregationController,

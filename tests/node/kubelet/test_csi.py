@@ -92,7 +92,8 @@ async def test_registration(node: KubeletNode, driver: CsiDriver) -> None:
     assert await node.until(entry) == {
         "name": NAME, "nodeID": f"id-of-{NAME}", "topologyKeys": ["topology.test/zone"], "allocatable": {"count": 7}
     }
-    seen = await node.until(lambda: (n := node.api.find(NODES, NODE)) and "topology.test/zone" in objects.labels(n) and n)
+    zoned = "topology.test/zone"
+    seen = await node.until(lambda: (n := node.api.find(NODES, NODE)) and zoned in objects.labels(n) and n)
     assert objects.annotations(seen)["csi.volume.kubernetes.io/nodeid"] == f'{{"{NAME}":"id-of-{NAME}"}}'
     await driver.stop()
     await node.until(lambda: entry() is None)
