@@ -40,6 +40,19 @@ def test_inspect_says_what_the_kernel_says(cluster: Cluster):
     assert f"pid     {pids['a']}" in text
 
 
+def test_top_says_who_uses_what(cluster: Cluster):
+    limits = {"limits": {"cpu": "200m"}}
+    cluster.apply(pod("hot", busybox("burns", "while :; do :; done", resources=limits), busybox("rests", "sleep 999")))
+    cluster.running("hot")
+    lines = cluster.kubectl("top", "pod", "hot", "--containers", "--no-headers").splitlines()
+    used = {line.split()[1]: int(line.split()[2].removesuffix("m")) for line in lines}
+    assert 120 <= used["burns"] <= 280 and used["rests"] <= 20
+    (node,) = cluster.kubectl("top", "node", "--no-headers").splitlines()
+    assert node.split()[0] == "node-1" and int(node.split()[1].removesuffix("m")) >= 100
+    assert cluster.try_kubectl("top", "pod", "nobody").returncode == 1
+    cluster.kubectl("delete", "pod", "hot", "--now")
+
+
 def test_a_pod_of_the_hosts_network_shares_it(cluster: Cluster):
     cluster.apply(pod("host", busybox("a", "exec sleep 1000"), hostNetwork=True))
     cluster.running("host")

@@ -67,6 +67,11 @@ class Resource:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
+    def protobuf(self) -> bool:
+        """Whether it has a protobuf form: custom resources and metrics are JSON only."""
+        return not self.custom and self.group != "metrics.k8s.io"
+
+    @property
     def list_kind(self) -> str:
         return self.kind + "List"
 
@@ -104,6 +109,8 @@ def _definition(group: str, version: str, kind: str) -> str:
         return f"io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.{version}.{kind}"
     if group == "apiregistration.k8s.io":
         return f"io.k8s.kube-aggregator.pkg.apis.apiregistration.{version}.{kind}"
+    if group == "metrics.k8s.io":
+        return f"io.k8s.metrics.pkg.apis.metrics.{version}.{kind}"
     return f"io.k8s.api.{group.split('.', maxsplit=1)[0] or 'core'}.{version}.{kind}"
 
 
@@ -298,6 +305,9 @@ TABLE: tuple[Resource, ...] = (
         "storagemigration.k8s.io", "v1", "storageversionmigrations", "StorageVersionMigration", cluster=True,
         subs=(STATUS,),
     ),
+    _row("metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics", cluster=True, verbs=("get", "list"),
+         storage="metrics.k8s.io/nodes"),
+    _row("metrics.k8s.io", "v1beta1", "pods", "PodMetrics", verbs=("get", "list"), storage="metrics.k8s.io/pods"),
     _row("batch", "v1beta1", "cronjobs", "CronJob", short="cj", subs=(STATUS,), storage_version="v1", legacy=True),
     _row(
         "discovery.k8s.io", "v1beta1", "endpointslices", "EndpointSlice", storage_version="v1", legacy=True,
@@ -431,4 +441,6 @@ SUBJECTACCESSREVIEWS = _builtin(_AUTHZ, "subjectaccessreviews")
 RESOURCECLAIMS = _builtin(_DRA, "resourceclaims")
 RESOURCECLAIMTEMPLATES = _builtin(_DRA, "resourceclaimtemplates")
 RESOURCESLICES = _builtin(_DRA, "resourceslices")
+NODE_METRICS = _builtin("metrics.k8s.io", "nodes", "v1beta1")
+POD_METRICS = _builtin("metrics.k8s.io", "pods", "v1beta1")
 DEVICECLASSES = _builtin(_DRA, "deviceclasses")

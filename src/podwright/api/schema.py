@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from podwright.api.metrics_definitions import DEFINITIONS
 from podwright.api.resources import Resource
 
 OBJECT = "object"
@@ -193,7 +194,7 @@ def definitions() -> dict[str, dict[str, Any]]:
         path = Path(place, "kubernetes-json-schema", "v1.37.0-local", "_definitions.json")
         if path.exists():
             found: dict[str, dict[str, Any]] = orjson.loads(path.read_bytes())["$defs"]
-            return found
+            return found | DEFINITIONS
     raise FileNotFoundError("kubernetes-validate with the definitions of Kubernetes 1.37 is not installed")
 
 

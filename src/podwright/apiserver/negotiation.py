@@ -48,7 +48,7 @@ def _is_pretty(user_agent: str, asked: str) -> bool:
 
 def negotiate(accept: str, user_agent: str = "", pretty: str = "", row: Resource | None = None) -> Form:
     """Raises ApiError (406)."""
-    form = _choose(accept, row is not None and row.custom)
+    form = _choose(accept, row is not None and not row.protobuf)
     if form is None:
         raise status.not_acceptable(accepted_types())
     if form.media == JSON and _is_pretty(user_agent, pretty):

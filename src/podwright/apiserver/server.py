@@ -51,6 +51,8 @@ from podwright.apiserver.registry.namespaces import finalize
 from podwright.apiserver.registry.registry import Registry
 from podwright.apiserver.registry.services import ServiceStrategy
 from podwright.apiserver.requests import Authenticator, Authorizer
+from podwright.apiserver.resource_metrics.readings import Readings
+from podwright.apiserver.resource_metrics.serving import install_resource_metrics
 from podwright.apiserver.reviewing import install_reviews
 from podwright.apiserver.streaming import Streaming
 from podwright.apiserver.upkeep import Upkeep
@@ -149,6 +151,8 @@ class ApiServer:
         self.health.ready["informer-sync"] = lambda: self._ready
         self.health.ready["poststarthook/rbac/bootstrap-roles"] = lambda: self._ready
         self.health.ready["shutdown"] = lambda: not self._stopping.is_set()
+        readings = Readings(self.streaming.kubelets, self.objects, self.streaming.http, self.now)
+        install_resource_metrics(self.handlers, readings, self.objects)
         install_pages(self.handlers, self.metrics, self.registry, self.inflight, self.encoder)
 
     async def start(self) -> None:

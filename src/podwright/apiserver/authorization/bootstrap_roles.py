@@ -56,6 +56,7 @@ CLUSTER_ROLES: dict[str, tuple[str, ...]] = {
         f"{WRITE} | resource.k8s.io | resourceclaims resourceclaimtemplates",
     ),
     "system:aggregate-to-view": (
+        f"{READ} | metrics.k8s.io | nodes pods",
         f"{READ} | core | configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods"
         " replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status",
         f"{READ} | core | bindings events limitranges namespaces/status pods/log pods/status"

@@ -12,7 +12,7 @@ class ProtobufCodec:
     watch_type = envelope.WATCH_TYPE
 
     def handles(self, row: Resource | None) -> bool:
-        return row is None or not row.custom
+        return row is None or row.protobuf
 
     def encode(self, obj: Object) -> bytes:
         return envelope.encode(obj)

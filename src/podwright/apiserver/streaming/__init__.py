@@ -36,7 +36,7 @@ class Streaming:
     def __init__(self, config: ApiServerConfig, objects: Objects, admission: Chain) -> None:
         self._objects = objects
         self._admission = admission
-        self._kubelets = Kubelets(config, objects)
+        self.kubelets = Kubelets(config, objects)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -74,18 +74,18 @@ class Streaming:
         await self._connect_admission(user, PODS, subresource, namespace, name, _options(subresource, query))
         pods.check_stream(subresource, query, name)
         target = pods.stream_target(pod, subresource, query)
-        address = self._kubelets.address(pods.node_of(pod))
-        return await relay(request, address.host, address.port, target, tls=self._kubelets.tls)
+        address = self.kubelets.address(pods.node_of(pod))
+        return await relay(request, address.host, address.port, target, tls=self.kubelets.tls)
 
     async def _logs(self, request: web.BaseRequest, pod: Object, query: pods.Query) -> web.StreamResponse:
         target = pods.log_target(pod, query)
         node = (pod.get("spec") or {}).get("nodeName")
         if not node:
             return web.Response(headers={"Content-Type": "text/plain"})
-        address = self._kubelets.address(node)
+        address = self.kubelets.address(node)
         insecure = pods.is_true(query, "insecureSkipTLSVerifyBackend")
-        tls = self._kubelets.insecure_tls if insecure else self._kubelets.tls
-        return await logs.stream(request, self._http(), address, target, tls, pod)
+        tls = self.kubelets.insecure_tls if insecure else self.kubelets.tls
+        return await logs.stream(request, self.http(), address, target, tls, pod)
 
     async def _proxy(
         self, request: web.BaseRequest, user: UserInfo, namespace: str, name: str, resource: str, path: str
@@ -97,12 +97,12 @@ class Streaming:
         options: Object = {"kind": _PROXY_OPTIONS[resource], "apiVersion": "v1", "path": path}
         await self._connect_admission(user, row, "proxy", namespace, plain, options)
         if resource == "pods":
-            backend = proxy.pod_backend(self._objects, self._kubelets, namespace, name)
+            backend = proxy.pod_backend(self._objects, self.kubelets, namespace, name)
         elif resource == "services":
-            backend = proxy.service_backend(self._objects, self._kubelets, namespace, name)
+            backend = proxy.service_backend(self._objects, self.kubelets, namespace, name)
         else:
-            backend = proxy.node_backend(self._kubelets, name)
-        return await proxy.forward(request, self._http(), backend, path, row.path(namespace, name, "proxy"))
+            backend = proxy.node_backend(self.kubelets, name)
+        return await proxy.forward(request, self.http(), backend, path, row.path(namespace, name, "proxy"))
 
     async def _connect_admission(
         self, user: UserInfo, row: Resource, subresource: str, namespace: str, name: str, options: Object
@@ -121,7 +121,7 @@ class Streaming:
         await self._admission.admit(admission)
         await self._admission.validate(admission)
 
-    def _http(self) -> aiohttp.ClientSession:
+    def http(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
         return self._session
