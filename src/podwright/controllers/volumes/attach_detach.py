@@ -97,9 +97,11 @@ class AttachDetachController(Controller):
         volume = self.volumes.get(key)
         here = {a["spec"]["nodeName"]: a for a in self.attachments.by_index("volume", key)}
         wanted = self._wanted(volume) if volume is not None else {}
+        gone: set[str] = set()
         for node, attachment in here.items():
             if node not in wanted and not objects.is_deleting(attachment):
-                await self._detach(key, attachment, volume)
+                if await self._detach(key, attachment, volume):
+                    gone.add(node)
             elif node in wanted:
                 self._unwanted_since.pop(objects.name(attachment), None)
                 self._complain(volume, attachment, wanted[node])
@@ -116,7 +118,7 @@ class AttachDetachController(Controller):
             await self._attach(volume, node)
         attached = {
             node for node, a in here.items()
-            if node in wanted and not objects.is_deleting(a) and (a.get("status") or {}).get("attached")
+            if node not in gone and not objects.is_deleting(a) and (a.get("status") or {}).get("attached")
         }  # fmt: skip
         await self._say_attached(volume, attached, wanted)
 
@@ -163,8 +165,8 @@ class AttachDetachController(Controller):
             },
         })  # fmt: skip
 
-    async def _detach(self, key: str, attachment: Object, volume: Object | None) -> None:
-        """Once the node has let go of it, or can be expected never to."""
+    async def _detach(self, key: str, attachment: Object, volume: Object | None) -> bool:
+        """Once the node has let go of it, or can be expected never to; False if it has to wait for that."""
         name, node = objects.name(attachment), self.nodes.get(attachment["spec"]["nodeName"])
         if node is not None and volume is not None:
             in_use, well, out = _detachable(node)
@@ -175,10 +177,11 @@ class AttachDetachController(Controller):
                     # A node that is well says when it is done; one that is not is waited for so long.
                     if not well:
                         self.queue.add_after(key, left)
-                    return
+                    return False
             await self._write_attached(node, [n for n in by_attached(node) if n != _unique_name(volume)])
         self._unwanted_since.pop(name, None)
         await ignore_not_found(self.client.delete(VOLUMEATTACHMENTS, name, uid=objects.uid(attachment)))
+        return True
 
     async def _say_attached(
         self, volume: Object, attached: set[str], wanted: Mapping[str, Sequence[Object]]
@@ -194,7 +197,7 @@ class AttachDetachController(Controller):
             found = self.nodes.get(host)
             if found is not None and name not in by_attached(found):
                 await self._write_attached(found, [*by_attached(found), name])
-                self._tell(wanted[host], NORMAL, "SuccessfulAttachVolume",
+                self._tell(wanted.get(host, ()), NORMAL, "SuccessfulAttachVolume",
                            f'AttachVolume.Attach succeeded for volume "{objects.name(volume)}" ')  # fmt: skip
 
     async def _write_attached(self, node: Object, names: Iterable[str]) -> None:
