@@ -95,8 +95,14 @@ class AttachDetachController(Controller):
 
     async def reconcile(self, key: str) -> None:
         volume = self.volumes.get(key)
-        here = {a["spec"]["nodeName"]: a for a in self.attachments.by_index("volume", key)}
-        wanted = self._wanted(volume) if volume is not None else {}
+        if volume is None or not volume["spec"].get("csi"):
+            return
+        # Attachments that others made are theirs.
+        here = {
+            a["spec"]["nodeName"]: a for a in self.attachments.by_index("volume", key)
+            if objects.name(a) == _attachment_name(volume, a["spec"]["nodeName"])
+        }  # fmt: skip
+        wanted = self._wanted(volume)
         gone: set[str] = set()
         for node, attachment in here.items():
             if node not in wanted and not objects.is_deleting(attachment):
@@ -105,8 +111,6 @@ class AttachDetachController(Controller):
             elif node in wanted:
                 self._unwanted_since.pop(objects.name(attachment), None)
                 self._complain(volume, attachment, wanted[node])
-        if volume is None:
-            return
         for node, users in wanted.items():
             if node in here or self.nodes.get(node) is None:
                 continue
@@ -145,30 +149,28 @@ class AttachDetachController(Controller):
         for pod in users:
             self.events.event(pod, kind, reason, message)
 
-    def _complain(self, volume: Object | None, attachment: Object, users: Sequence[Object]) -> None:
+    def _complain(self, volume: Object, attachment: Object, users: Sequence[Object]) -> None:
         status = attachment.get("status") or {}
         failure = (status.get("attachError") or {}).get("message")
-        if volume is not None and failure and not status.get("attached"):
+        if failure and not status.get("attached"):
             self._tell(users, WARNING, "FailedAttachVolume",
                        f'AttachVolume.Attach failed for volume "{objects.name(volume)}" : {failure}')  # fmt: skip
 
     async def _attach(self, volume: Object, node: str) -> None:
-        source = volume["spec"]["csi"]
-        named = hashlib.sha256(f"{source['volumeHandle']}{source['driver']}{node}".encode()).hexdigest()
         await self.client.create(VOLUMEATTACHMENTS, {
             "apiVersion": "storage.k8s.io/v1",
             "kind": "VolumeAttachment",
-            "metadata": {"name": f"csi-{named}"},
+            "metadata": {"name": _attachment_name(volume, node)},
             "spec": {
-                "attacher": source["driver"], "nodeName": node,
+                "attacher": volume["spec"]["csi"]["driver"], "nodeName": node,
                 "source": {"persistentVolumeName": objects.name(volume)},
             },
         })  # fmt: skip
 
-    async def _detach(self, key: str, attachment: Object, volume: Object | None) -> bool:
+    async def _detach(self, key: str, attachment: Object, volume: Object) -> bool:
         """Once the node has let go of it, or can be expected never to; False if it has to wait for that."""
         name, node = objects.name(attachment), self.nodes.get(attachment["spec"]["nodeName"])
-        if node is not None and volume is not None:
+        if node is not None:
             in_use, well, out = _detachable(node)
             if _unique_name(volume) in in_use and not out:
                 since = self._unwanted_since.setdefault(name, self.clock.monotonic())
@@ -187,8 +189,6 @@ class AttachDetachController(Controller):
         self, volume: Object, attached: set[str], wanted: Mapping[str, Sequence[Object]]
     ) -> None:
         """Brings the status of the nodes to what is attached to them: their kubelets wait for it."""
-        if not volume["spec"].get("csi"):
-            return
         name = _unique_name(volume)
         for node in self.nodes.by_index("attached", name):
             if objects.name(node) not in attached:
@@ -216,6 +216,11 @@ def _unique_name(volume: Object) -> str:
     """How a node's status calls the volume."""
     source = volume["spec"]["csi"]
     return f"kubernetes.io/csi/{source['driver']}^{source['volumeHandle']}"
+
+
+def _attachment_name(volume: Object, node: str) -> str:
+    source = volume["spec"]["csi"]
+    return "csi-" + hashlib.sha256(f"{source['volumeHandle']}{source['driver']}{node}".encode()).hexdigest()
 
 
 def _detachable(node: Object) -> tuple[frozenset[str], bool, bool]:
