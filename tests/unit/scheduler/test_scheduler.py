@@ -11,7 +11,15 @@ import pytest
 
 from podwright.api import objects
 from podwright.api.objects import Object
-from podwright.api.resources import EVENTS, NODES, PERSISTENTVOLUMECLAIMS, PODS, SERVICEACCOUNTS, STORAGECLASSES
+from podwright.api.resources import (
+    EVENTS,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    SERVICEACCOUNTS,
+    STORAGECLASSES,
+)
 from podwright.apiserver.config import ApiServerConfig
 from podwright.apiserver.server import ApiServer
 from podwright.client.client import Client
@@ -205,6 +213,36 @@ async def test_a_claim_that_waits_for_its_consumer_learns_the_node(admin: Client
     provisioned["status"] = {"phase": "Bound"}
     await admin.update_status(PERSISTENTVOLUMECLAIMS, provisioned)
     assert await placed(admin, "user") == "a"
+
+
+async def test_a_claim_for_one_pod_has_one_pod_in_the_whole_cluster(admin: Client) -> None:
+    await add_node(admin, node("a"))
+    await add_node(admin, node("b"))
+    claim = {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "default"},
+        "spec": {
+            "accessModes": ["ReadWriteOncePod"], "resources": {"requests": {"storage": "1Gi"}}, "volumeName": "data",
+            "storageClassName": "",
+        },
+    }  # fmt: skip
+    await admin.create(PERSISTENTVOLUMES, {
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOncePod"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/x"}},
+    })  # fmt: skip
+    await admin.create(PERSISTENTVOLUMECLAIMS, claim)
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+    await admin.create(PODS, pod("first", volumes=[volume]))
+    await placed(admin, "first")
+    await admin.create(PODS, pod("second", volumes=[volume]))
+
+    async def refused() -> str:
+        found = await admin.get(PODS, "second", namespace="default")
+        return str((objects.condition(found, "PodScheduled") or {}).get("message", ""))
+
+    message = await until(refused)
+    assert "2 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode" in message
+    await admin.delete(PODS, "first", namespace="default", grace_period_seconds=0)
+    await placed(admin, "second")
 
 
 async def test_no_node_is_ever_booked_twice_under_a_burst(admin: Client) -> None:

@@ -20,6 +20,7 @@ _DEFAULT = {
     "NodeAffinity": "node_affinity",
     "NodePorts": "node_ports",
     "NodeResourcesFit": "node_resources_fit",
+    "VolumeRestrictions": "volume_restrictions",
     "VolumeBinding": "volume_binding",
     "PodTopologySpread": "pod_topology_spread",
     "InterPodAffinity": "inter_pod_affinity",
