@@ -31,6 +31,8 @@ async def controllers(spec: ClusterSpec, pki: Pki, ranges: Ranges, clients: Clie
         # A small cluster is drained at once: one node of two is no zone in trouble.
         node_eviction_rate=0.1 if spec.node_grace >= 40 else 10.0,
         cluster_cidr=(str(ranges.pods),),
+        # With the cluster's data, so that --purge leaves none of it behind.
+        pvc_local_path_root=str(pki.directory.parent / "volumes"),
         root_ca=pki.ca.certificate.read_text(),
         signing_ca_certificate=pki.ca.certificate,
         signing_ca_key=pki.ca.key,

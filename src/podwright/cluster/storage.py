@@ -18,6 +18,7 @@ _CLASS: Object = {
     "provisioner": "podwright.io/local-path",
     "reclaimPolicy": "Delete",
     "volumeBindingMode": "WaitForFirstConsumer",
+    "allowVolumeExpansion": True,
 }
 
 
