@@ -436,6 +436,7 @@ CUSTOMRESOURCEDEFINITIONS = _builtin("apiextensions.k8s.io", "customresourcedefi
 APISERVICES = _builtin("apiregistration.k8s.io", "apiservices")
 CERTIFICATESIGNINGREQUESTS = _builtin(_CERTS, "certificatesigningrequests")
 CLUSTERTRUSTBUNDLES = _builtin(_CERTS, "clustertrustbundles")
+PODCERTIFICATEREQUESTS = _builtin(_CERTS, "podcertificaterequests")
 TOKENREVIEWS = _builtin(_AUTHN, "tokenreviews")
 SUBJECTACCESSREVIEWS = _builtin(_AUTHZ, "subjectaccessreviews")
 RESOURCECLAIMS = _builtin(_DRA, "resourceclaims")

@@ -46,6 +46,7 @@ from podwright.kubelet.status.status_manager import StatusManager
 from podwright.kubelet.sync.backoff import RestartBackoff
 from podwright.kubelet.termination import ContainerKiller
 from podwright.kubelet.user_namespaces import UserNamespaces
+from podwright.kubelet.volumes.certificates import PodCertificates
 from podwright.kubelet.volumes.csi.drivers import CsiDrivers
 from podwright.kubelet.volumes.csi.volumes import CsiVolumes
 from podwright.kubelet.volumes.manager import VolumeManager
@@ -92,6 +93,7 @@ class Kubelet:
         self.node = NodeManager(client, config, self.machine, images, self.recorder, self.clock, self._health)
         self.csi = CsiVolumes(config, client, CsiDrivers(client, config.node_name), self.node.changed)
         self.node.volumes_in_use = self.csi.in_use
+        self._certificates = PodCertificates(client, self.referenced, config.node_name, self.clock)
         self._pressure: dict[str, tuple[str, str]] = {}
         self._not_ready = "container runtime is not up"
         self._shutting_down = False
@@ -143,7 +145,13 @@ class Kubelet:
                 parallel=config.max_parallel_image_pulls,
             ),
             volumes=VolumeManager(
-                config, self.referenced, ServiceAccountTokens(self.client, clock), self.image_service, clock, self.csi
+                config,
+                self.referenced,
+                ServiceAccountTokens(self.client, clock),
+                self.image_service,
+                clock,
+                self.csi,
+                self._certificates,
             ),
             statuses=self.statuses,
             probes=self.probes,
@@ -313,6 +321,7 @@ class Kubelet:
         self.node.seen(new)
         if new is not None:
             self._context.volumes.node_labels = objects.labels(new)
+            self._certificates.node_uid = objects.uid(new)
             for uid in self.csi.node_changed(new):
                 self.workers.wake(uid)
 

@@ -62,6 +62,13 @@ class ReferencedObjects:
         self._read[resource, namespace, name] = _revision(found)
         return found
 
+    async def all_of(self, resource: Resource) -> list[Object]:
+        """Every object of a resource. Raises like :meth:`get`."""
+        watched = self._watched.get((resource, "", ""))
+        if watched is not None and watched.informer.has_synced():
+            return list(watched.informer.items())
+        return [with_type(resource, found) for found in await self._client.items(resource)]
+
     async def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
         """Like :meth:`get`, None if it does not exist."""
         try:
@@ -72,7 +79,8 @@ class ReferencedObjects:
             raise
 
     def follow(self, uid: str, resource: Resource, namespace: str, name: str) -> None:
-        """The Pod is woken when the object comes, changes or goes, until :meth:`release`."""
+        """The Pod is woken when the object comes, changes or goes, until :meth:`release`; with name "", when any one of
+        the resource does."""
         reference = (resource, namespace, name)
         watched = self._watched.get(reference)
         if watched is None:
@@ -80,7 +88,7 @@ class ReferencedObjects:
                 self._client,
                 resource,
                 namespace=namespace,
-                field_selector=f"metadata.name={name}",
+                field_selector=f"metadata.name={name}" if name else "",
                 clock=self._clock,
             )
             watched = self._watched[reference] = _Watched(informer)

@@ -17,6 +17,7 @@ from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.containers.downward import DownwardFacts
 from podwright.kubelet.referenced_objects import ReferencedObjects
 from podwright.kubelet.volumes import atomic_writer, empty_dir, host_path, payloads, persistent
+from podwright.kubelet.volumes.certificates import PodCertificates
 from podwright.kubelet.volumes.csi import requests as csi_requests
 from podwright.kubelet.volumes.csi.volumes import CsiVolumes
 from podwright.kubelet.volumes.mount_points import is_mount_point, mount, remove_tree, unmount_below
@@ -52,6 +53,7 @@ class VolumeManager:
         images: ImageService,
         clock: Clock,
         csi: CsiVolumes,
+        certificates: PodCertificates,
     ) -> None:
         self._config = config
         self._objects = referenced
@@ -59,6 +61,7 @@ class VolumeManager:
         self._images = images
         self._clock = clock
         self.csi = csi
+        self.certificates = certificates
         self._looked_after: dict[str, float] = {}
         self._mounted: dict[str, dict[str, MountedVolume]] = {}
         self.node_labels: Mapping[str, str] = {}
@@ -108,6 +111,7 @@ class VolumeManager:
         group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
         return VolumeContext(
             pod=pod,
+            volume=volume["name"],
             directory=self.volume_dir(objects.uid(pod), volume),
             objects=self._objects,
             tokens=self._tokens,
@@ -116,6 +120,7 @@ class VolumeManager:
             fs_group=None if group is None else int(group),
             host_node_labels=self.node_labels,
             pull_image=pull,
+            certificates=self.certificates,
         )
 
     async def _set_up(self, pod: Object, volume: Object, facts: DownwardFacts, pull: PullImage) -> MountedVolume:
@@ -182,9 +187,9 @@ class VolumeManager:
                 raise VolumeFailure(f'volume "{volume["name"]}": {failed}') from failed
 
     def next_refresh(self, uid: str) -> float | None:
-        """Seconds until the first token of the Pod has to be renewed, None if it has none."""
-        due = self._tokens.next_renewal(uid)
-        left = [] if due is None else [due - self._clock.now()]
+        """Seconds until something of the Pod has to be renewed or looked at, None if nothing has."""
+        dues = (self._tokens.next_renewal(uid), self.certificates.next_renewal(uid))
+        left = [due - self._clock.now() for due in dues if due is not None]
         if self.csi.looks_after(uid):
             left.append(self._looked_after.setdefault(uid, self._clock.now()) + _LOOK_AGAIN - self._clock.now())
         return max(0.0, min(left)) if left else None
@@ -197,6 +202,7 @@ class VolumeManager:
         """
         self._objects.release(uid)
         self._tokens.forget(uid)
+        self.certificates.forget(uid)
         self._looked_after.pop(uid, None)
         await self.csi.unmount(uid)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from podwright.api.objects import Object
 from podwright.kubelet.containers.downward import DownwardFacts
@@ -34,16 +35,31 @@ class MountedVolume:
     block: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A private key and the certificates that go with it, the leaf first, as PEM."""
+
+    key: bytes
+    chain: bytes
+
+
+class Certificates(Protocol):
+    """Where podCertificate sources get their credentials from."""
+
+    async def get(self, pod: Object, place: tuple[str, int], source: Object) -> Credential: ...
+
+
 PullImage = Callable[[Object, str, str], Awaitable[str]]
 """(pod, reference, pull policy) → image id."""
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeContext:
-    """What a volume is set up with. `directory` is its own (it may not exist yet); `fs_group` the Pod's fsGroup, None
-    if it has none."""
+    """What a volume is set up with. `volume` is its name in the Pod, `directory` its own (it may not exist yet);
+    `fs_group` the Pod's fsGroup, None if it has none."""
 
     pod: Object
+    volume: str
     directory: Path
     objects: ReferencedObjects
     tokens: ServiceAccountTokens
@@ -52,3 +68,4 @@ class VolumeContext:
     fs_group: int | None = None
     host_node_labels: Mapping[str, str] = field(default_factory=dict)
     pull_image: PullImage | None = None
+    certificates: Certificates | None = None

@@ -8,10 +8,11 @@ from typing import Any
 
 from podwright.api import objects
 from podwright.api.objects import Object
-from podwright.api.resources import CLUSTERTRUSTBUNDLES, CONFIGMAPS, SECRETS, Resource
+from podwright.api.resources import CONFIGMAPS, SECRETS, Resource
 from podwright.api.status import ApiError
 from podwright.client.transport import ServerUnreachable
 from podwright.kubelet.containers.downward import field_value, resource_value
+from podwright.kubelet.volumes import trust_bundles
 from podwright.kubelet.volumes.atomic_writer import FileContent
 from podwright.kubelet.volumes.mounted import VolumeContext, VolumeFailure
 
@@ -100,7 +101,7 @@ async def downward_api(context: VolumeContext, source: Object, mode: int | None 
 async def projected(context: VolumeContext, source: Object) -> dict[str, FileContent]:
     mode = _mode(source, None)
     found: dict[str, FileContent] = {}
-    for part in source.get("sources") or ():
+    for index, part in enumerate(source.get("sources") or ()):
         if part.get("configMap"):
             found.update(await config_map(context, part["configMap"], mode))
         elif part.get("secret"):
@@ -110,7 +111,9 @@ async def projected(context: VolumeContext, source: Object) -> dict[str, FileCon
         elif part.get("serviceAccountToken"):
             found.update(await _token(context, part["serviceAccountToken"], mode))
         elif part.get("clusterTrustBundle"):
-            found.update(await _trust_bundle(context, part["clusterTrustBundle"], mode))
+            found.update(await trust_bundles.payload(context, part["clusterTrustBundle"], mode))
+        elif part.get("podCertificate"):
+            found.update(await _certificate(context, index, part["podCertificate"], mode))
         else:
             raise VolumeFailure(f"projected volume source {', '.join(part)} is not supported")
     return found
@@ -123,11 +126,26 @@ async def _token(context: VolumeContext, source: Object, mode: int) -> dict[str,
         )
     except (ApiError, ServerUnreachable) as refused:
         raise VolumeFailure(f"failed to fetch token: {refused}") from refused
-    uid = _one_user(context.pod)
+    return {source["path"]: _private(context, token.value.encode(), mode, _one_user(context.pod))}
+
+
+def _private(context: VolumeContext, data: bytes, mode: int, uid: int | None) -> FileContent:
+    """A credential: only the user that all containers run as may read it, or only the fsGroup."""
     if context.fs_group is None and uid is not None:
-        # Only the user that all containers run as may read it.
-        return {source["path"]: FileContent(token.value.encode(), _TOKEN_MODE, uid)}
-    return {source["path"]: FileContent(token.value.encode(), _TOKEN_MODE if context.fs_group is not None else mode)}
+        return FileContent(data, _TOKEN_MODE, uid)
+    return FileContent(data, _TOKEN_MODE if context.fs_group is not None else mode)
+
+
+async def _certificate(context: VolumeContext, index: int, source: Object, mode: int) -> dict[str, FileContent]:
+    assert context.certificates is not None
+    credential = await context.certificates.get(context.pod, (context.volume, index), source)
+    uid = source.get("user")
+    uid = _one_user(context.pod) if uid is None else int(uid)
+    files = (
+        ("keyPath", credential.key), ("certificateChainPath", credential.chain),
+        ("credentialBundlePath", credential.key + credential.chain),
+    )  # fmt: skip
+    return {source[path]: _private(context, data, mode, uid) for path, data in files if source.get(path)}
 
 
 def _one_user(pod: Object) -> int | None:
@@ -139,19 +157,3 @@ def _one_user(pod: Object) -> int | None:
             own = (ctr.get("securityContext") or {}).get("runAsUser")
             users.add(of_pod.get("runAsUser") if own is None else own)
     return int(next(iter(users))) if len(users) == 1 and None not in users else None
-
-
-async def _trust_bundle(context: VolumeContext, source: Object, mode: int) -> dict[str, FileContent]:
-    if not source.get("name"):
-        raise VolumeFailure("clusterTrustBundle by signerName is not supported on this node")
-    try:
-        bundle = await context.objects.find(CLUSTERTRUSTBUNDLES, "", source["name"])
-    except (ApiError, ServerUnreachable) as refused:
-        raise VolumeFailure(f"unable to get trust bundle {source['name']}: {refused}") from refused
-    context.objects.follow(objects.uid(context.pod), CLUSTERTRUSTBUNDLES, "", source["name"])
-    if bundle is None:
-        if source.get("optional"):
-            return {source["path"]: FileContent(b"", mode)}
-        raise VolumeFailure(f'clustertrustbundle "{source["name"]}" not found')
-    text = str((bundle.get("spec") or {}).get("trustBundle") or "")
-    return {source["path"]: FileContent(text.encode(), mode)}
