@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+import os
+import stat
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from podwright.kubelet.containers.downward import DownwardFacts, field_value, re
 from podwright.kubelet.containers.expansion import expand
 from podwright.kubelet.containers.failures import config_error
 from podwright.kubelet.containers.service_links import service_variables
+from podwright.runtime.linux import RESOLVE_BENEATH, openat2
 
 log = logging.getLogger(__name__)
 
@@ -142,15 +145,26 @@ def _key(obj: Object | None, data: Mapping[str, str], ref: Object, where: str) -
     return data[ref["key"]]
 
 
+def _read_inside(volume: Path, path: str) -> str:
+    """A regular file of a volume; the kernel sees to it that no link leads out. Raises OSError, ValueError."""
+    root = os.open(volume, os.O_PATH | os.O_DIRECTORY)
+    try:
+        file = openat2(root, path, os.O_RDONLY | os.O_NONBLOCK, resolve=RESOLVE_BENEATH)
+    finally:
+        os.close(root)
+    with open(file, encoding="utf-8") as content:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_FILE:
+            raise ValueError("no regular file, or too large")
+        return content.read()
+
+
 def _file_key(ref: Object, sources: EnvSources) -> str | None:
     volume = sources.volumes.get(ref["volumeName"])
     if volume is None:
         raise config_error(f"cannot find the volume \"{ref['volumeName']}\" referenced by FileKeyRef")
-    path = (volume / ref["path"]).resolve()
     try:
-        if not path.is_relative_to(volume.resolve()) or path.stat().st_size > _LARGEST_FILE:
-            raise config_error(f"environment file \"{ref['path']}\" is outside its volume or too large")
-        variables = env_files.parse(path.read_text())
+        variables = env_files.parse(_read_inside(volume, ref["path"]))
     except FileNotFoundError:
         if ref.get("optional"):
             return None

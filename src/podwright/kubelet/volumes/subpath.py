@@ -4,11 +4,15 @@ the check and the mount gains nothing (CVE-2017-1002101)."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path, PurePosixPath
 
 from podwright.kubelet.volumes.mount_points import MS_BIND, is_mount_point, mount, unmount
+from podwright.runtime.linux import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
+
+_INSIDE = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
 
 
 class BadSubPath(Exception):
@@ -48,28 +52,29 @@ def bind(volume: Path, sub_path: str, target: Path) -> Path:
 
 
 def _open_inside(volume: Path, sub_path: str) -> int:
-    """A descriptor of the part. Links inside the volume are followed, but only as far as they stay inside."""
-    real = os.path.realpath(volume)
-    mode = stat.S_IMODE(os.stat(real).st_mode)
-    wanted = os.path.realpath(os.path.join(real, sub_path))
-    if wanted != real and not wanted.startswith(real + "/"):
-        raise BadSubPath(f"subPath {sub_path!r} is outside of the volume")
-    current = os.open(real, os.O_PATH | os.O_DIRECTORY)
-    for part in PurePosixPath(os.path.relpath(wanted, real)).parts:
-        if part == ".":
-            continue
-        try:
-            following = os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=current)
-        except FileNotFoundError:
-            os.mkdir(part, dir_fd=current)
-            following = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=current)
-            os.chmod(f"/proc/self/fd/{following}", mode)
-        except OSError as failed:
-            os.close(current)
-            raise BadSubPath(f"subPath {sub_path!r}: {failed.strerror}") from failed
-        os.close(current)
-        current = following
-        if stat.S_ISLNK(os.fstat(current).st_mode):
-            os.close(current)
-            raise BadSubPath(f"subPath {sub_path!r} was changed to a link while it was looked at")
-    return current
+    """A descriptor of the part. Links inside the volume are followed, but only as far as they stay inside: the kernel
+    sees to that while it looks, whatever a container does meanwhile."""
+    root = os.open(os.path.realpath(volume), os.O_PATH | os.O_DIRECTORY)
+    try:
+        return _descend(root, str(PurePosixPath(sub_path)), stat.S_IMODE(os.fstat(root).st_mode))
+    except OSError as failed:
+        if failed.errno in (errno.EXDEV, errno.ELOOP, errno.ENOTDIR, errno.EEXIST):
+            raise BadSubPath(f"subPath {sub_path!r} leads out of the volume or changed under our eyes") from failed
+        raise
+    finally:
+        os.close(root)
+
+
+def _descend(root: int, path: str, mode: int) -> int:
+    try:
+        return openat2(root, path, os.O_PATH, resolve=_INSIDE)
+    except FileNotFoundError:
+        parent, _, name = path.rpartition("/")
+        above = _descend(root, parent or ".", mode)
+    try:
+        os.mkdir(name, dir_fd=above)
+        made = openat2(above, name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, resolve=_INSIDE)
+    finally:
+        os.close(above)
+    os.chmod(f"/proc/self/fd/{made}", mode)
+    return made

@@ -20,6 +20,7 @@ from podwright.runtime.oci.user_namespaces import MappedMounts
 from podwright.runtime.protocol import (
     ContainerConfig,
     DiskLimits,
+    Mount,
     NamespaceMode,
     Resources,
     RuntimeFailure,
@@ -202,7 +203,10 @@ def _devices(config: ContainerConfig) -> tuple[list[dict[str, Any]], list[str]]:
 def _image_mounts(host: Host, record: ContainerRecord) -> dict[str, str]:
     found: dict[str, str] = {}
     for mount in record.config.mounts:
-        if not mount.image or mount.image in found:
+        if not mount.image:
+            continue
+        if mount.image in found:
+            _image_part(found, mount)
             continue
         status = host.images.status(mount.image)
         if status is None:
@@ -211,7 +215,28 @@ def _image_mounts(host: Host, record: ContainerRecord) -> dict[str, str]:
         content = host.images.content
         rootfs.mount_readonly(content.layers, content.lower_directories(status.id), target)
         found[mount.image] = str(target)
+        _image_part(found, mount)
     return found
+
+
+def _image_part(found: dict[str, str], mount: Mount) -> None:
+    """Where the part of the image is that a mount asks for: links in an image must not lead out of it."""
+    if not mount.image_sub_path:
+        return
+    root = os.open(found[mount.image], os.O_PATH | os.O_DIRECTORY)
+    try:
+        part = linux.openat2(root, mount.image_sub_path.strip("/"), os.O_PATH)
+    except OSError as error:
+        raise RuntimeFailure(
+            f'failed to mount "{mount.image_sub_path}" of an image volume: {error.strerror}', "CreateContainerError"
+        ) from error
+    finally:
+        os.close(root)
+    try:
+        # An image is read-only: what the path is now it stays.
+        found[f"{mount.image}/{mount.image_sub_path}"] = os.readlink(f"/proc/self/fd/{part}")
+    finally:
+        os.close(part)
 
 
 def _swap_accounting(version: int) -> bool:

@@ -33,7 +33,8 @@ class Surroundings:
     """What a container gets from its sandbox and this host.
 
     `namespaces`: kind → path to join, "" for a new one; a kind that is missing is the host's. `image_mounts`: where
-    the images of `Mount.image` are mounted. `volumes`: where else than at its own path a host path is mounted.
+    the images of `Mount.image` are mounted, and where each "image/sub path" is. `volumes`: where else than at its own
+    path a host path is mounted.
     `files`: container path → file of the sandbox. `block_devices` as "major:minor". `cgroup_path` is the container's
     own group.
     """
@@ -169,10 +170,9 @@ def mounts(config: ContainerConfig, surroundings: Surroundings) -> list[dict[str
             readonly = "ro" if config.security.readonly_rootfs else "rw"
             found.append(_bind(target, source, ("rbind", "rprivate", readonly)))
     for mount in sorted(config.mounts, key=lambda m: m.container_path.rstrip("/").count("/")):
-        source = surroundings.image_mounts[mount.image] if mount.image else mount.host_path
+        part = f"{mount.image}/{mount.image_sub_path}" if mount.image_sub_path else mount.image
+        source = surroundings.image_mounts[part] if mount.image else mount.host_path
         source = surroundings.volumes.get(source, source)
-        if mount.image and mount.image_sub_path:
-            source = f"{source}/{mount.image_sub_path}"
         found.append(_bind(mount.container_path, source, _options(mount)))
     return found
 
