@@ -62,13 +62,24 @@ def _container(row: dict[str, Any]) -> Iterator[str]:
     yield f"  id      {row['id'] or '-'}"
     if not row["pid"]:
         return
-    yield f"  pid     {row['pid']}, user {row['uid']}, group {row['gid']}"
+    groups = f", groups {' '.join(map(str, row['groups']))}" if row["groups"] else ""
+    yield f"  pid     {row['pid']}, user {row['uid']}, group {row['gid']}{groups}, oom_score_adj {row['oomScoreAdj']}"
+    for part in row["userMap"]:
+        last = part["inside"] + part["length"] - 1
+        yield f"  users   {part['inside']} to {last} are the host's {part['outside']} on"
     yield from _cgroup(row["cgroup"], "  ")
     yield f"  caps    {' '.join(row['capabilities']) or 'none'}"
     no_new = ", no new privileges" if row["noNewPrivileges"] else ""
-    yield f"  seccomp {row['seccomp']}{no_new}"
+    profile = f" ({row['seccompProfile']})" if row["seccompProfile"] else ""
+    yield f"  seccomp {row['seccomp']}{profile}{no_new}"
+    hidden = [m["target"] for m in row["mounts"] if m["target"].startswith(("/proc/", "/sys/firmware", "/sys/devices"))]
+    if hidden:
+        yield f"  masked or read-only: {' '.join(hidden)}"
     yield "  mounts"
     for mount in row["mounts"]:
+        # Version 1 of cgroups has a mount for each controller, which say nothing new.
+        if mount["target"] in hidden or mount["target"].startswith("/sys/fs/cgroup/"):
+            continue
         source = mount["source"] if mount["root"] == "/" else f"{mount['source']}[{mount['root']}]"
         yield f"    {mount['target']} {mount['type']} {source} {mount['options']}"
 
@@ -81,7 +92,17 @@ def _cgroup(row: dict[str, Any], indent: str) -> Iterator[str]:
     memory = of(_mebibytes(row["memoryUsageBytes"]), _mebibytes(row["memoryLimitBytes"]))
     processes = of(str(row["pidsUsage"]), "no limit" if row["pidsLimit"] is None else str(row["pidsLimit"]))
     cpu = "no limit" if row["cpuLimitMillicores"] is None else f"limit {row['cpuLimitMillicores']}m"
-    yield f"{indent}        memory {memory}; cpu {cpu}, used {row['cpuUsageSeconds'] or 0:.2f} s; pids {processes}"
+    where = f" on {row['cpuset']}" if row["cpuset"] else ""
+    yield (
+        f"{indent}        memory {memory}; cpu {cpu}, weight {row['cpuWeight']}{where}, "
+        f"used {row['cpuUsageSeconds'] or 0:.2f} s; pids {processes}"
+    )
+    read, written = _mebibytes(row["diskReadBytes"]), _mebibytes(row["diskWriteBytes"])
+    limits = "; ".join(
+        f"{limit['device']} " + ", ".join(f"{name} {value}" for name, value in limit.items() if name != "device")
+        for limit in row["diskLimits"]
+    )
+    yield f"{indent}        disk read {read}, written {written}; {limits or 'no limit'}"
 
 
 def _mebibytes(count: int | None) -> str:

@@ -9,14 +9,11 @@ from typing import Any
 
 from podwright.api.objects import Object
 from podwright.api.resources import PODS
-from podwright.cluster import cgroups, node_link, proc_net, proc_status
+from podwright.cluster import cgroup_limits, cgroups, node_link, proc_net, proc_status
 from podwright.cluster.admin import admin_client
 from podwright.cluster.down import find_cluster
 from podwright.cluster.pki import Pki
 from podwright.cluster.processes import start_time
-
-_UNLIMITED = 1 << 60
-"""cgroup v1 says "no limit" with a number close to 2**63."""
 
 
 class NotInspectable(Exception):
@@ -41,7 +38,11 @@ def inspect_pod(name: str, namespace: str, pod: str) -> dict[str, Any]:
     ]
     identities = {s["name"]: (s.get("containerID") or "").partition("://")[2] for s in statuses}
     pids = main_pids([identity for identity in identities.values() if identity])
-    containers = [_container(s, identities[s["name"]], pids.get(identities[s["name"]], 0)) for s in statuses]
+    profiles = _seccomp_profiles(found)
+    containers = [
+        _container(s, identities[s["name"]], pids.get(identities[s["name"]], 0), profiles.get(s["name"], ""))
+        for s in statuses
+    ]
     running = [c for c in containers if c["pid"]]
     if not running:
         raise NotInspectable(
@@ -50,7 +51,7 @@ def inspect_pod(name: str, namespace: str, pod: str) -> dict[str, Any]:
         )
     net = Path(f"/proc/{running[0]['pid']}/net")
     try:
-        routes, ports = proc_net.routes((net / "route").read_text()), proc_net.ports(net)
+        routes, ports = proc_net.all_routes(net), proc_net.ports(net)
     except OSError as failed:  # The process ended meanwhile, or we are not root.
         raise NotInspectable(f"pod {namespace}/{pod}: its network cannot be read: {failed}") from failed
     pod_cgroup = running[0]["cgroup"]["path"].rpartition("/")[0]
@@ -62,7 +63,7 @@ def inspect_pod(name: str, namespace: str, pod: str) -> dict[str, Any]:
         "phase": status.get("phase", ""),
         "hostIP": status.get("hostIP", ""),
         "podIPs": [ip["ip"] for ip in status.get("podIPs") or ()],
-        "cgroup": {"path": pod_cgroup, **cgroup_numbers(cgroups.directories(pod_cgroup))},
+        "cgroup": {"path": pod_cgroup, **cgroup_limits.numbers(cgroups.directories(pod_cgroup))},
         "namespaces": shared(
             {c["name"]: c["namespaces"] for c in running},
             # This command's own are the host's; init's cannot be read on every machine.
@@ -113,46 +114,25 @@ def shared(
     ]
 
 
-def cgroup_numbers(directories: Sequence[Path]) -> dict[str, Any]:
-    """Limits (None is no limit) and use now, the same words for both versions of cgroups."""
-
-    def read(*names: str) -> str:
-        for name in names:
-            for directory in directories:
-                try:
-                    return (directory / name).read_text().strip()
-                except OSError:
-                    continue  # Another hierarchy has it, or none.
-        return ""
-
-    quota, _, period = read("cpu.max").partition(" ")
-    quota, period = quota or read("cpu.cfs_quota_us"), period or read("cpu.cfs_period_us")
-    limited = quota.isdecimal() and period.isdecimal()
-    stat = dict(line.split(" ", 1) for line in read("cpu.stat").splitlines())
-    used = int(stat["usage_usec"]) / 1e6 if "usage_usec" in stat else _number(read("cpuacct.usage"), 1e9)
-    return {
-        "memoryLimitBytes": _number(read("memory.max", "memory.limit_in_bytes")),
-        "memoryUsageBytes": _number(read("memory.current", "memory.usage_in_bytes")),
-        "cpuLimitMillicores": round(1000 * int(quota) / int(period)) if limited else None,
-        "cpuUsageSeconds": used,
-        "pidsLimit": _number(read("pids.max")),
-        "pidsUsage": _number(read("pids.current")),
-    }
-
-
-def _number(text: str, unit: float = 0) -> Any:
-    if not text.isdecimal() or int(text) >= _UNLIMITED:
-        return None
-    return int(text) / unit if unit else int(text)
-
-
 def _node(cluster: str, node: str) -> dict[str, int]:
     """The network namespace that stands for the node's machine in a cluster of several."""
     path = Path(f"/run/netns/{node_link.namespace(cluster, node)}")
     return {"net": path.stat().st_ino} if path.exists() else {}
 
 
-def _container(status: Object, identity: str, pid: int) -> dict[str, Any]:
+def _seccomp_profiles(pod: Object) -> dict[str, str]:
+    """By container, what its manifest asks for: the kernel only tells that there is a filter."""
+    spec = pod.get("spec") or {}
+    common = (spec.get("securityContext") or {}).get("seccompProfile")
+    found = {}
+    for kind in ("initContainers", "containers", "ephemeralContainers"):
+        for ctr in spec.get(kind) or ():
+            profile = (ctr.get("securityContext") or {}).get("seccompProfile") or common or {}
+            found[ctr["name"]] = " ".join(filter(None, (profile.get("type"), profile.get("localhostProfile"))))
+    return found
+
+
+def _container(status: Object, identity: str, pid: int, profile: str) -> dict[str, Any]:
     state = next(iter(status.get("state") or {}), "waiting")
     row: dict[str, Any] = {
         "name": status["name"], "id": identity, "image": status.get("image", ""), "state": state,
@@ -164,7 +144,10 @@ def _container(status: Object, identity: str, pid: int) -> dict[str, Any]:
     try:
         path = _cgroup_path((process / "cgroup").read_text(), identity)
         row |= proc_status.rights((process / "status").read_text())
-        row["cgroup"] = {"path": path, **cgroup_numbers(cgroups.directories(path))}
+        row["seccompProfile"] = profile
+        row["userMap"] = proc_status.user_map((process / "uid_map").read_text())
+        row["oomScoreAdj"] = int((process / "oom_score_adj").read_text())
+        row["cgroup"] = {"path": path, **cgroup_limits.numbers(cgroups.directories(path))}
         row["namespaces"] = proc_status.namespaces(pid)
         row["mounts"] = proc_status.mounts((process / "mountinfo").read_text())
     except (FileNotFoundError, ProcessLookupError):

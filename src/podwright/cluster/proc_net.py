@@ -22,6 +22,26 @@ def routes(text: str) -> list[dict[str, str]]:
     return found
 
 
+def all_routes(net: Path) -> list[dict[str, str]]:
+    """IPv4 and IPv6, below a /proc/PID/net."""
+    found = routes((net / "route").read_text())
+    table = net / "ipv6_route"
+    return [*found, *routes6(table.read_text())] if table.exists() else found
+
+
+def routes6(text: str) -> list[dict[str, str]]:
+    """The IPv6 routes of /proc/PID/net/ipv6_route, without those of loopback and of multicast."""
+    found = []
+    for line in text.splitlines():
+        destination, length, _, _, gateway, *_, device = line.split()
+        network = ipaddress.IPv6Network((int(destination, 16), int(length, 16)))
+        if device == "lo" or network.is_multicast:
+            continue
+        via = "" if int(gateway, 16) == 0 else str(ipaddress.IPv6Address(int(gateway, 16)))
+        found.append({"destination": str(network), "gateway": via, "device": device})
+    return found
+
+
 def ports(net: Path) -> list[dict[str, str | int]]:
     """Listening TCP and unconnected UDP sockets, below a /proc/PID/net."""
     found: list[dict[str, str | int]] = []

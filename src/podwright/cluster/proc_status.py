@@ -26,11 +26,22 @@ def rights(status: str) -> dict[str, object]:
     return {
         "uid": int(fields["Uid"].split()[1]),
         "gid": int(fields["Gid"].split()[1]),
+        "groups": [int(group) for group in fields.get("Groups", "").split()],
         "capabilities": capabilities(fields["CapEff"]),
         "boundingCapabilities": capabilities(fields["CapBnd"]),
         "seccomp": _SECCOMP.get(fields.get("Seccomp", "0"), fields.get("Seccomp", "")),
         "noNewPrivileges": fields.get("NoNewPrivs") == "1",
     }
+
+
+def user_map(text: str) -> list[dict[str, int]]:
+    """The ranges of /proc/PID/uid_map; the host's own, which maps everything to itself, is left out."""
+    rows = [[int(number) for number in line.split()] for line in text.splitlines()]
+    return [
+        {"inside": inside, "outside": outside, "length": length}
+        for inside, outside, length in rows
+        if not (inside == outside == 0 and length == 0xFFFFFFFF)
+    ]
 
 
 def mounts(mountinfo: str) -> list[dict[str, str]]:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from podwright.cluster import proc_net, proc_status
-from podwright.cluster.anatomy import cgroup_numbers, shared
+from podwright.cluster.anatomy import shared
+from podwright.cluster.cgroup_limits import numbers
 
 TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
@@ -24,6 +25,18 @@ def test_routes():
         {"destination": "0.0.0.0/0", "gateway": "169.254.1.1", "device": "eth0"},
         {"destination": "169.254.1.1/32", "gateway": "", "device": "eth0"},
     ]
+
+
+def test_ipv6_routes_and_user_maps():
+    line = "{} {} 00000000000000000000000000000000 00 {} 00000400 00000001 00000000 00000001 {}"
+    table = "\n".join((
+        line.format("0" * 32, "00", "fe80" + "0" * 27 + "1", "eth0"),
+        line.format("ff" + "0" * 30, "08", "0" * 32, "eth0"),
+        line.format("0" * 31 + "1", "80", "0" * 32, "lo"),
+    ))
+    assert proc_net.routes6(table) == [{"destination": "::/0", "gateway": "fe80::1", "device": "eth0"}]
+    assert proc_status.user_map("         0          0 4294967295\n") == []
+    assert proc_status.user_map("0 65536 65536\n") == [{"inside": 0, "outside": 65536, "length": 65536}]
 
 
 def test_capabilities_by_number_even_those_without_a_name():
@@ -52,15 +65,22 @@ def test_both_versions_of_cgroups_say_the_same(tmp_path):
     files = {
         old: {"memory.limit_in_bytes": "9223372036854771712", "memory.usage_in_bytes": "4096",
               "cpu.cfs_quota_us": "10000", "cpu.cfs_period_us": "100000", "cpuacct.usage": "1500000000",
-              "cpu.stat": "nr_periods 1", "pids.max": "max", "pids.current": "2"},
+              "cpu.stat": "nr_periods 1", "pids.max": "max", "pids.current": "2", "cpu.shares": "204",
+              "cpuset.effective_cpus": "0-1", "blkio.throttle.read_bps_device": "254:0 2097152",
+              "blkio.throttle.write_iops_device": "254:0 50",
+              "blkio.throttle.io_service_bytes": "254:0 Read 8192\n254:0 Write 4096\n254:0 Total 12288\nTotal 12288"},
         new: {"memory.max": "max", "memory.current": "4096", "cpu.max": "10000 100000",
-              "cpu.stat": "usage_usec 1500000", "pids.max": "max", "pids.current": "2"},
+              "cpu.stat": "usage_usec 1500000", "pids.max": "max", "pids.current": "2", "cpu.weight": "204",
+              "cpuset.cpus.effective": "0-1", "io.max": "254:0 rbps=2097152 wbps=max riops=max wiops=50",
+              "io.stat": "254:0 rbytes=8192 wbytes=4096 rios=2 wios=1"},
     }  # fmt: skip
     for directory, contents in files.items():
         directory.mkdir()
         for name, text in contents.items():
             (directory / name).write_text(text + "\n")
     expected = {"memoryLimitBytes": None, "memoryUsageBytes": 4096, "cpuLimitMillicores": 100,
-                "cpuUsageSeconds": 1.5, "pidsLimit": None, "pidsUsage": 2}  # fmt: skip
-    assert cgroup_numbers([old]) == expected
-    assert cgroup_numbers([new]) == expected
+                "cpuUsageSeconds": 1.5, "pidsLimit": None, "pidsUsage": 2, "cpuWeight": 204, "cpuset": "0-1",
+                "diskLimits": [{"device": "254:0", "readBps": 2097152, "writeIops": 50}],
+                "diskReadBytes": 8192, "diskWriteBytes": 4096}  # fmt: skip
+    assert numbers([old]) == expected
+    assert numbers([new]) == expected
