@@ -8,6 +8,7 @@ from typing import Any
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
 from podwright.api.schema import definitions
+from podwright.apiserver.openapi import custom as custom_resources
 from podwright.apiserver.openapi import schemas
 from podwright.apiserver.openapi.paths import Operation, operations, query_type
 
@@ -39,36 +40,6 @@ def all_operations(rows: Iterable[Resource], custom: CustomSchemas) -> list[Oper
     return found
 
 
-def custom_definitions(row: Resource, custom: CustomSchemas, prefix: str) -> dict[str, Object]:
-    """The definitions of a custom resource's version and of its list."""
-    name, raw = custom(row)
-    body = {**raw, "type": "object"}
-    properties = dict(body.get("properties") or {})
-    meta = f"{prefix}io.k8s.apimachinery.pkg.apis.meta.v1."
-    properties["apiVersion"] = {"type": "string", "description": "The versioned schema of this representation."}
-    properties["kind"] = {"type": "string", "description": "The REST resource that this object represents."}
-    about = "Standard object's metadata."
-    ref: Object = {"$ref": f"{meta}ObjectMeta"}
-    is_v2 = prefix == schemas.V2
-    list_ref: Object = {"$ref": f"{meta}ListMeta"}
-    properties["metadata"] = {**(ref if is_v2 else {"allOf": [ref]}), "description": about}
-    body["properties"] = properties
-    body["x-kubernetes-group-version-kind"] = [{"group": row.group, "kind": row.kind, "version": row.version}]
-    listed: Object = {
-        "description": f"{row.list_kind} is a list of {row.kind}",
-        "type": "object",
-        "required": ["items"],
-        "properties": {
-            "apiVersion": properties["apiVersion"],
-            "kind": properties["kind"],
-            "metadata": list_ref if is_v2 else {"allOf": [list_ref]},
-            "items": {"type": "array", "items": {"$ref": prefix + name}},
-        },
-        "x-kubernetes-group-version-kind": [{"group": row.group, "kind": row.list_kind, "version": row.version}],
-    }
-    return {name: body, name + "List": listed}
-
-
 def _definitions(
     rows: Sequence[Resource],
     found: Sequence[Operation],
@@ -87,7 +58,7 @@ def _definitions(
             result[name]["x-kubernetes-group-version-kind"] = kinds[name]
     for row in rows:
         if row.custom:
-            result.update(custom_definitions(row, custom, prefix))
+            result.update(custom_resources.definitions(row, *custom(row), prefix))
     return dict(sorted(result.items()))
 
 

@@ -13,11 +13,14 @@ from podwright.api.objects import Object
 from podwright.api.resources import Resource
 from podwright.apiserver.exchange import Bytes, Request
 from podwright.apiserver.handlers import Handlers
-from podwright.apiserver.openapi import documents
+from podwright.apiserver.openapi import documents, gnostic
 from podwright.apiserver.registry.registry import Registry
 
 _V3_ROOT = "/openapi/v3"
 _JSON = "application/json"
+_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_PROTOBUF_NAMES = (_PROTOBUF, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+"""The second is what clients ask for; it is no valid media type, so the answer bears the first."""
 
 
 class OpenAPI:
@@ -28,9 +31,12 @@ class OpenAPI:
         self._registry = registry
         self._custom = custom
         self._v3: dict[str, tuple[bytes, str]] = {}
-        self._v2: tuple[bytes, str] | None = None
+        self._v2: dict[str, tuple[bytes, str]] = {}
+        """By media type."""
         self._root: tuple[bytes, str] | None = None
         self._gate = asyncio.Lock()
+        self._changes = 0
+        """A document that was begun before a change is answered with, but not kept."""
 
     def install(self, handlers: Handlers) -> None:
         handlers.pages["/openapi/v2"] = self._page_v2
@@ -38,8 +44,10 @@ class OpenAPI:
         handlers.page_trees.append((_V3_ROOT + "/", self._page_v3))
 
     def changed(self, group: str, version: str) -> None:
+        self._changes += 1
         self._v3.pop(_path(group, version), None)
-        self._v2 = self._root = None
+        self._v2.clear()
+        self._root = None
 
     def _versions(self) -> dict[str, list[Resource]]:
         found: dict[str, list[Resource]] = {}
@@ -50,21 +58,25 @@ class OpenAPI:
     async def _document(self, path: str, rows: list[Resource]) -> tuple[bytes, str]:
         kept = self._v3.get(path)
         if kept is None:
-            all_rows = list(self._registry.table)
+            begun, all_rows = self._changes, list(self._registry.table)
             kept = await _made(lambda: documents.v3(rows, self._custom, all_rows))
-            self._v3[path] = kept
+            if begun == self._changes:
+                self._v3[path] = kept
         return kept
 
     async def _page_root(self, request: Request) -> Bytes:
         async with self._gate:
-            if self._root is None:
-                paths: Object = {}
+            kept = self._root
+            if kept is None:
+                begun, paths = self._changes, {}
                 for path, rows in sorted(self._versions().items()):
                     _, tag = await self._document(path, rows)
                     paths[path] = {"serverRelativeURL": f"{_V3_ROOT}/{path}?hash={tag}"}
                 body = orjson.dumps({"paths": paths})
-                self._root = (body, _tag(body))
-        return _answer(request, *self._root)
+                kept = (body, _tag(body))
+                if begun == self._changes:
+                    self._root = kept
+        return _answer(request, *kept)
 
     async def _page_v3(self, request: Request) -> Bytes:
         path = request.info.path.removeprefix(_V3_ROOT + "/").rstrip("/")
@@ -79,14 +91,27 @@ class OpenAPI:
         return answer
 
     async def _page_v2(self, request: Request) -> Bytes:
+        media = _media(request.headers.get("Accept") or "")
         async with self._gate:
-            if self._v2 is None:
-                rows = list(self._registry.table)
-                self._v2 = await _made(lambda: documents.v2(rows, self._custom))
-        accept = request.headers.get("Accept") or ""
-        if accept and "json" not in accept and "*/*" not in accept:
-            raise status.not_acceptable([_JSON])
-        return _answer(request, *self._v2)
+            kept = self._v2.get(media)
+            if kept is None:
+                begun, rows = self._changes, list(self._registry.table)
+                form = orjson.dumps if media == _JSON else gnostic.encode
+                kept = await _made(lambda: documents.v2(rows, self._custom), form)
+                if begun == self._changes:
+                    self._v2[media] = kept
+        return _answer(request, *kept, media)
+
+
+def _media(accept: str) -> str:
+    """Raises ApiError (406)."""
+    clauses = [clause.partition(";")[0].strip().lower() for clause in accept.split(",")] if accept else ["*/*"]
+    for clause in clauses:
+        if clause in (_JSON, "application/*", "*/*"):
+            return _JSON
+        if clause in _PROTOBUF_NAMES:
+            return _PROTOBUF
+    raise status.not_acceptable([_JSON, _PROTOBUF])
 
 
 def _path(group: str, version: str) -> str:
@@ -97,16 +122,18 @@ def _tag(body: bytes) -> str:
     return hashlib.sha512(body).hexdigest().upper()
 
 
-async def _made(build: Callable[[], Object]) -> tuple[bytes, str]:
+async def _made(
+    build: Callable[[], Object], form: Callable[[Object], bytes] = orjson.dumps
+) -> tuple[bytes, str]:
     def run() -> tuple[bytes, str]:
-        body = orjson.dumps(build())
+        body = form(build())
         return body, _tag(body)
 
     return await asyncio.to_thread(run)
 
 
-def _answer(request: Request, body: bytes, tag: str) -> Bytes:
+def _answer(request: Request, body: bytes, tag: str, media: str = _JSON) -> Bytes:
     headers = {"ETag": f'"{tag}"', "Vary": "Accept"}
     if request.headers.get("If-None-Match") in (f'"{tag}"', tag):
         return Bytes(b"", "", 304, headers)
-    return Bytes(body, _JSON, 200, headers)
+    return Bytes(body, media, 200, headers)

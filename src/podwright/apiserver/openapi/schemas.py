@@ -13,11 +13,11 @@ V2 = "#/definitions/"
 V3 = "#/components/schemas/"
 _LOCAL = "#/$defs/"
 
-_META = "io.k8s.apimachinery.pkg.apis.meta.v1."
-STATUS = _META + "Status"
-DELETE_OPTIONS = _META + "DeleteOptions"
-PATCH = _META + "Patch"
-WATCH_EVENT = _META + "WatchEvent"
+META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+STATUS = META + "Status"
+DELETE_OPTIONS = META + "DeleteOptions"
+PATCH = META + "Patch"
+WATCH_EVENT = META + "WatchEvent"
 
 _LOOSE: dict[str, Object] = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"format": "int-or-string", "type": "string"},

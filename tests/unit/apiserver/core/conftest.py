@@ -80,11 +80,15 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 class Answer:
     status: int
     headers: Any
-    text: str
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
 
     @property
     def json(self) -> Any:
-        return json.loads(self.text)
+        return json.loads(self.body)
 
 
 class Api:
@@ -109,7 +113,7 @@ class Api:
             sent["Authorization"] = f"Bearer {token}"
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         async with self.session.request(method, self.url + path, data=data, headers=sent) as response:
-            return Answer(response.status, response.headers, await response.text())
+            return Answer(response.status, response.headers, await response.read())
 
     async def get(self, path: str, **more: Any) -> Answer:
         return await self.request("GET", path, **more)

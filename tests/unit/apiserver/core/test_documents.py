@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from podwright.api.protobuf import wire
+from podwright.api.resources import Resource
+from podwright.apiserver.openapi import custom, schemas
+
 from .conftest import Api
 
 V2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -50,6 +56,78 @@ async def test_openapi_v2(api: Api) -> None:
     assert all(ref.removeprefix("#/definitions/") in document["definitions"] for ref in refs)
     ids = [op["operationId"] for item in document["paths"].values() for k, op in item.items() if k != "parameters"]
     assert len(ids) == len(set(ids)) and "readCoreV1NamespacedPod" in ids
+
+
+async def test_openapi_v2_in_protobuf(api: Api) -> None:
+    """client-go asks for nothing else; the answer's media type is the valid spelling of it."""
+    wanted = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+    answer = await api.get("/openapi/v2", headers={"Accept": wanted})
+    assert answer.headers["Content-Type"] == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    again = await api.get("/openapi/v2", headers={"Accept": wanted, "If-None-Match": answer.headers["ETag"]})
+    assert again.status == 304
+    document = (await api.get("/openapi/v2")).json
+    top = _wire(answer.body)
+    assert top[1] == [b"2.0"]
+    named = {pair[1][0].decode(): _wire(pair[2][0]) for pair in map(_wire, _wire(top[9][0])[1])}
+    assert named.keys() == document["definitions"].keys()
+    spec = named["io.k8s.api.core.v1.PodSpec"]
+    assert spec[19] == [b"containers"] and _wire(spec[22][0]) == {1: [b"object"]}
+    fields = {pair[1][0].decode(): _wire(pair[2][0]) for pair in map(_wire, _wire(spec[25][0])[1])}
+    extensions = {pair[1][0].decode(): _wire(pair[2][0])[2][0] for pair in map(_wire, fields["containers"][31])}
+    assert extensions["x-kubernetes-patch-merge-key"] == b'"name"\n'
+    items = _wire(_wire(fields["containers"][23][0])[1][0])
+    assert items == {1: [b"#/definitions/io.k8s.api.core.v1.Container"]}
+    paths = {pair[1][0].decode() for pair in map(_wire, _wire(top[8][0])[2])}
+    assert paths == document["paths"].keys()
+    assert (await api.get("/openapi/v2", headers={"Accept": "text/plain"})).status == 406
+
+
+def _wire(data: bytes) -> dict[int, list[Any]]:
+    """A message's fields by number, nested ones still bytes."""
+    found: dict[int, list[Any]] = {}
+    at = 0
+    while at < len(data):
+        tag, at = wire.read_varint(data, at, len(data))
+        value: Any
+        if tag & 7 == wire.BYTES:
+            length, at = wire.read_varint(data, at, len(data))
+            value, at = data[at : at + length], at + length
+        elif tag & 7 == wire.FIXED64:
+            value, at = data[at : at + 8], at + 8
+        else:
+            value, at = wire.read_varint(data, at, len(data))
+        found.setdefault(tag >> 3, []).append(value)
+    return found
+
+
+def test_custom_resources_lose_in_v2_what_kubectl_would_misread() -> None:
+    row = Resource("example.com", "v1", "widgets", "Widget", custom=True)
+    raw: dict[str, Any] = {
+        "type": "object",
+        "properties": {
+            "spec": {
+                "type": "object",
+                "required": ["note", "size"],
+                "properties": {
+                    "note": {"type": "string", "nullable": True},
+                    "size": {"type": "integer"},
+                    "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": {"a": {}}},
+                    "port": {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]},
+                },
+            }
+        },
+    }
+    second = custom.definitions(row, "com.example.v1.Widget", raw, schemas.V2)["com.example.v1.Widget"]
+    spec = second["properties"]["spec"]
+    assert spec["required"] == ["size"]
+    assert spec["properties"]["note"] == {}
+    assert spec["properties"]["free"] == {"x-kubernetes-preserve-unknown-fields": True}
+    assert spec["properties"]["port"] == {"x-kubernetes-int-or-string": True}
+    third = custom.definitions(row, "com.example.v1.Widget", raw, schemas.V3)["com.example.v1.Widget"]
+    assert third["properties"]["spec"] == raw["properties"]["spec"]
+    open_ended = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    free = custom.definitions(row, "w", open_ended, schemas.V2)["w"]
+    assert "properties" not in free
 
 
 def _refs(value: object) -> list[str]:
