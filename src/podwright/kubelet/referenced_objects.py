@@ -34,6 +34,8 @@ class ReferencedObjects:
         self._client = client
         self._clock = clock
         self._watched: dict[Reference, _Watched] = {}
+        self._pinned: dict[str, dict[Reference, Object]] = {}
+        """By Pod, what can never change for it."""
         self._read: dict[Reference, str] = {}
         """Revision of each object when it was last read without a watch."""
         self._listeners: list[Callable[[str], None]] = []
@@ -78,6 +80,13 @@ class ReferencedObjects:
                 return None
             raise
 
+    def pin(self, uid: str, resource: Resource, namespace: str, obj: Object) -> None:
+        """An immutable object: the Pod keeps this version until :meth:`release`."""
+        self._pinned.setdefault(uid, {})[resource, namespace, str(obj["metadata"]["name"])] = obj
+
+    def pinned(self, uid: str, resource: Resource, namespace: str, name: str) -> Object | None:
+        return self._pinned.get(uid, {}).get((resource, namespace, name))
+
     def follow(self, uid: str, resource: Resource, namespace: str, name: str) -> None:
         """The Pod is woken when the object comes, changes or goes, until :meth:`release`; with name "", when any one of
         the resource does."""
@@ -98,6 +107,7 @@ class ReferencedObjects:
 
     def release(self, uid: str) -> None:
         """The Pod is gone: what only it followed is watched no more."""
+        self._pinned.pop(uid, None)
         for reference, watched in list(self._watched.items()):
             watched.holders.discard(uid)
             if not watched.holders:

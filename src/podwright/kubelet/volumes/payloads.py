@@ -70,13 +70,18 @@ async def _object(context: VolumeContext, resource: Resource, name: str, optiona
     """Reads it and follows it from now on, unless it can never change."""
     namespace = objects.namespace(context.pod)
     uid = objects.uid(context.pod)
+    pinned = context.objects.pinned(uid, resource, namespace, name)
+    if pinned is not None:
+        return pinned
     try:
         obj = await context.objects.find(resource, namespace, name)
     except ApiError as refused:
         raise VolumeFailure(str(refused)) from refused
     except ServerUnreachable as lost:
         raise VolumeFailure(f"couldn't get {resource.kind.lower()} {namespace}/{name}: {lost}") from lost
-    if obj is None or not obj.get("immutable"):
+    if obj is not None and obj.get("immutable"):
+        context.objects.pin(uid, resource, namespace, obj)
+    else:
         context.objects.follow(uid, resource, namespace, name)
     if obj is None and not optional:
         raise VolumeFailure(f'{resource.kind.lower()} "{name}" not found')
