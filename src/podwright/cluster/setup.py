@@ -27,6 +27,11 @@ DEVELOPMENT_PROGRAMS = {
     "docker-registry": "docker-registry",
     "wrk": "wrk",
     "openssl": "openssl",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "depmod": "kmod",
+    "cpio": "cpio",
+    "mkfs.ext4": "e2fsprogs",
+    "dbus-daemon": "dbus-daemon",
 }
 """Needed by tests and benchmarks only."""
 
