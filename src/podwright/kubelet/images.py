@@ -16,6 +16,7 @@ from podwright.kubelet import pull_secrets
 from podwright.kubelet.containers.failures import ContainerFailure
 from podwright.kubelet.referenced_objects import ReferencedObjects
 from podwright.kubelet.sync.backoff import RestartBackoff, go_duration
+from podwright.runtime.images import reference as image_names
 from podwright.runtime.protocol import Image, ImagePullFailure, ImageService, RegistryAuth, RuntimeFailure
 
 ERR_PULL = "ErrImagePull"
@@ -64,8 +65,12 @@ class ImageManager:
         Raises:
             ContainerFailure: with reason ErrImagePull, ImagePullBackOff, ErrImageNeverPull, InvalidImageName, …
         """
-        if not reference.strip():
-            raise ContainerFailure(INVALID_NAME, f'Failed to apply default image tag "{reference}"')
+        try:
+            image_names.parse(reference)
+        except image_names.InvalidReference as invalid:
+            raise self._not_inspected(
+                pod, INVALID_NAME, f'Failed to apply default image tag "{reference}": {invalid}', field_path
+            ) from invalid
         found = None if policy == "Always" else await self._status(pod, reference, field_path)
         if found is not None:
             self._used[found.id] = self._clock.now()
@@ -104,13 +109,14 @@ class ImageManager:
             return await self._images.image_status(reference)
         except RuntimeFailure as failed:
             reason = failed.reason or INSPECT_ERROR
-            message = (
-                f'Failed to apply default image tag "{reference}": {failed}'
-                if reason == INVALID_NAME
-                else f'Failed to inspect image "{reference}": {failed}'
-            )
-            self._event(pod, WARNING, reason, message, field_path)
-            raise ContainerFailure(reason, message) from failed
+            what = "apply default image tag" if reason == INVALID_NAME else "inspect image"
+            raise self._not_inspected(
+                pod, reason, f'Failed to {what} "{reference}": {failed}', field_path
+            ) from failed
+
+    def _not_inspected(self, pod: Object, reason: str, message: str, field_path: str) -> ContainerFailure:
+        self._event(pod, WARNING, "InspectFailed", message, field_path)
+        return ContainerFailure(reason, message)
 
     async def _pull(
         self, pod: Object, reference: str, field_path: str, pulling: Callable[[], None] | None

@@ -3,6 +3,7 @@ nobody."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -69,6 +70,7 @@ class RuntimeCache:
         self._sandboxes: dict[str, dict[str, Sandbox]] = {}
         self._containers: dict[str, dict[str, Container]] = {}
         self._views: dict[str, PodRuntime] = {}
+        self._watchers: dict[str, set[asyncio.Event]] = {}
 
     def pod(self, uid: str) -> PodRuntime:
         view = self._views.get(uid)
@@ -107,18 +109,39 @@ class RuntimeCache:
         }
         self._sandboxes, self._containers = sandboxes, containers
         self._views.clear()
+        for uid in changed:
+            self._changed(uid)
         return changed
+
+    def _changed(self, uid: str) -> None:
+        self._views.pop(uid, None)
+        for event in self._watchers.get(uid, ()):
+            event.set()
+
+    async def ended(self, uid: str, container_id: str) -> None:
+        """Returns as soon as the container is known not to run."""
+        watchers = self._watchers.setdefault(uid, set())
+        changed = asyncio.Event()
+        watchers.add(changed)
+        try:
+            while any(c.id == container_id for c in self.pod(uid).running()):
+                changed.clear()
+                await changed.wait()
+        finally:
+            watchers.discard(changed)
+            if not watchers and self._watchers.get(uid) is watchers:
+                del self._watchers[uid]
 
     def put_sandbox(self, sandbox: Sandbox) -> None:
         self._sandboxes.setdefault(sandbox.metadata.uid, {})[sandbox.id] = sandbox
-        self._views.pop(sandbox.metadata.uid, None)
+        self._changed(sandbox.metadata.uid)
 
     async def refresh_sandbox(self, uid: str, sandbox_id: str) -> None:
         try:
             self.put_sandbox(await self._runtime.pod_sandbox_status(sandbox_id))
         except NoSuchThing:
             self._sandboxes.get(uid, {}).pop(sandbox_id, None)
-            self._views.pop(uid, None)
+            self._changed(uid)
 
     async def refresh_container(self, uid: str, container_id: str) -> Container | None:
         """Reads one container; None if it is gone."""
@@ -132,12 +155,12 @@ class RuntimeCache:
         # An answer that was on its way when the container exited must not bring it back to life.
         if before is None or before.state is not ContainerState.EXITED or container.state is ContainerState.EXITED:
             known[container_id] = container
-            self._views.pop(uid, None)
+            self._changed(uid)
         return known[container_id]
 
     def drop_container(self, uid: str, container_id: str) -> None:
         self._containers.get(uid, {}).pop(container_id, None)
-        self._views.pop(uid, None)
+        self._changed(uid)
 
     def drop_sandbox(self, uid: str, sandbox_id: str) -> None:
         """The sandbox was removed, and its containers with it."""
@@ -148,7 +171,7 @@ class RuntimeCache:
         if not self._sandboxes.get(uid) and not kept:
             self._sandboxes.pop(uid, None)
             self._containers.pop(uid, None)
-        self._views.pop(uid, None)
+        self._changed(uid)
 
     def sandbox_stopped(self, uid: str, sandbox_id: str) -> None:
         sandbox = self._sandboxes.get(uid, {}).get(sandbox_id)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from podwright.api import objects
 from podwright.api.resources import LEASES, NODES, PODS
+from podwright.kubelet.images import INVALID_NAME
 
 from .conftest import Cluster, make_container, make_pod
 
@@ -169,6 +172,21 @@ async def test_image_that_cannot_be_pulled(cluster: Cluster) -> None:
     await cluster.until_ready()
     expected = {"Pulling", "Failed", "Pulled", "Created", "Started"}
     await cluster.until(lambda: expected <= {r for r, _ in cluster.api.events("web")})
+
+
+@pytest.mark.parametrize("policy", ["Always", "IfNotPresent", "Never"])
+@pytest.mark.parametrize("name", ["Busy:Box:1", "example.com/UPPER", "-x/y", "a b"])
+async def test_name_that_is_none(cluster: Cluster, name: str, policy: str) -> None:
+    await cluster.create(make_pod("web", make_container("main", image=name, imagePullPolicy=policy)))
+
+    def why(pod: objects.Object) -> objects.Object:
+        return dict(statuses(pod).get("main", {}).get("state", {}).get("waiting") or {})
+
+    waiting = why(await cluster.until_pod(lambda p: why(p).get("reason") == INVALID_NAME))
+    start = f'Failed to apply default image tag "{name}": couldn\'t parse image name "{name}": invalid reference format'
+    assert waiting["message"].startswith(start)
+    await cluster.until(lambda: "InspectFailed" in {r for r, _ in cluster.api.events("web")})
+    assert cluster.images.pulls == []
 
 
 async def test_active_deadline(cluster: Cluster) -> None:

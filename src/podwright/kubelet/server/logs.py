@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -120,24 +120,30 @@ def _seconds(text: str) -> float:
         return 0.0
 
 
-async def read_log(path: Path, options: LogOptions, *, running: Callable[[], bool]) -> AsyncGenerator[bytes, None]:
-    """Pieces of the log. With follow it goes on, across rotations, until the container no longer runs and everything
-    it wrote was given.
+async def read_log(
+    path: Path, options: LogOptions, *, ended: Callable[[], Awaitable[None]]
+) -> AsyncGenerator[bytes, None]:
+    """Pieces of the log. With follow it goes on, across rotations, until the container no longer runs (which is when
+    `ended` returns) and everything it wrote was given.
 
     Raises:
         FileNotFoundError: there is no log.
     """
     writer = _Writer(options)
     with Inotify() as inotify:
+        end: asyncio.Future[None] | None = None
         if options.follow:
             inotify.add_watch(path.parent, _CHANGES)
         file = path.open("rb")
         try:
+            if options.follow:
+                end = asyncio.ensure_future(ended())
+                await asyncio.wait((end,), timeout=0)
             if options.tail is not None:
                 file.seek(await asyncio.to_thread(tail_offset, file, options.tail))
             while True:
                 # Asked before reading: what was written before the end is read after this.
-                over = not running()
+                over = end is None or end.done()
                 async with aclosing(_complete_lines(file)) as batches:
                     async for lines in batches:
                         piece = b"".join(writer.render(line) for line in lines)
@@ -149,11 +155,13 @@ async def read_log(path: Path, options: LogOptions, *, running: Callable[[], boo
                     file.close()
                     file = path.open("rb")
                     continue
-                if not options.follow or over:
+                if end is None or over:
                     return
-                await _change(inotify)
+                await _change(inotify, end)
         finally:
             file.close()
+            if end is not None:
+                end.cancel()
 
 
 async def _complete_lines(file: BinaryIO) -> AsyncGenerator[list[LogLine], None]:
@@ -183,11 +191,12 @@ def _rotated(path: Path, file: BinaryIO) -> bool:
     return (current.st_dev, current.st_ino) != (opened.st_dev, opened.st_ino)
 
 
-async def _change(inotify: Inotify) -> None:
-    """Waits for something to happen in the directory. A container's end may leave no trace in its log, so the wait
-    is bounded: whoever follows a silent log learns of the end within a second."""
+async def _change(inotify: Inotify, end: asyncio.Future[None]) -> None:
+    """Waits for something to happen in the directory, or for the container's end, which may leave no trace there."""
+    happened = asyncio.ensure_future(inotify.get())
     try:
-        async with asyncio.timeout(1.0):
-            await inotify.get()
-    except TimeoutError:
-        return
+        await asyncio.wait((happened, end), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if not happened.done():
+            happened.cancel()
+            await asyncio.wait((happened,))

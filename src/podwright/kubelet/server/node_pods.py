@@ -26,6 +26,9 @@ class KubeletPods:
     def pod_runtime(self, uid: str) -> PodRuntime:
         return self._kubelet.pod_runtime(uid)
 
+    async def container_ended(self, uid: str, container_id: str) -> None:
+        await self._kubelet.cache.ended(uid, container_id)
+
     def _with_status(self, pod: Object) -> Object:
         status = self._kubelet.pod_status(objects.uid(pod))
         return pod if status is None else {**pod, "status": status}

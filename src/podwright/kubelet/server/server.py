@@ -37,6 +37,9 @@ class NodePods(Protocol):
 
     def pod_runtime(self, uid: str) -> PodRuntime: ...
 
+    async def container_ended(self, uid: str, container_id: str) -> None:
+        """Returns as soon as the container is known not to run."""
+
 
 class BadRequest(Exception):
     """The message goes to the client as it is, with code 400."""
@@ -131,13 +134,12 @@ class KubeletServer:
         options, previous = log_options(request.query)
         instance = self._log_instance(pod, container, previous=previous)
 
-        def running() -> bool:
-            instances = self._pods.pod_runtime(objects.uid(pod)).of_name(container)
-            return any(c.id == instance.id and c.state is ContainerState.RUNNING for c in instances)
+        def ended() -> Awaitable[None]:
+            return self._pods.container_ended(objects.uid(pod), instance.id)
 
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         try:
-            async with aclosing(read_log(instance.log_path, options, running=running)) as pieces:
+            async with aclosing(read_log(instance.log_path, options, ended=ended)) as pieces:
                 # The header goes out at once: a client that follows a silent log must not wait for its first line.
                 await response.prepare(request)
                 async for piece in pieces:

@@ -44,13 +44,13 @@ def parse(text: str) -> Reference:
     """The full form of `text`. Raises InvalidReference with docker's words."""
     rest, at, digest = text.partition("@")
     if at and not _DIGEST.fullmatch(digest):
-        raise InvalidReference(f"couldn't parse image name {text!r}: invalid reference format")
+        raise InvalidReference(f'couldn\'t parse image name "{text}": invalid reference format')
     head, colon, last = rest.rpartition(":")
     tag = ""
     if colon and "/" not in last:
         rest, tag = head, last
         if not _TAG.fullmatch(tag):
-            raise InvalidReference(f"couldn't parse image name {text!r}: invalid reference format")
+            raise InvalidReference(f'couldn\'t parse image name "{text}": invalid reference format')
     if not at and not tag and _HEX64.fullmatch(rest):
         raise InvalidReference(
             f"invalid repository name ({rest}), cannot specify 64-byte hexadecimal strings"
@@ -58,13 +58,13 @@ def parse(text: str) -> Reference:
     domain, path = _split_domain(rest)
     if any(c.isupper() for c in path):
         raise InvalidReference(
-            f"couldn't parse image name {text!r}: invalid reference format: repository name must be lowercase"
+            f'couldn\'t parse image name "{text}": invalid reference format: repository name must be lowercase'
         )
     if not _DOMAIN.fullmatch(domain) or not all(_COMPONENT.fullmatch(part) for part in path.split("/")):
-        raise InvalidReference(f"couldn't parse image name {text!r}: invalid reference format")
+        raise InvalidReference(f'couldn\'t parse image name "{text}": invalid reference format')
     if len(path) > 255:
         raise InvalidReference(
-            f"couldn't parse image name {text!r}: repository name must not be more than 255 characters"
+            f'couldn\'t parse image name "{text}": repository name must not be more than 255 characters'
         )
     return Reference(domain, path, tag or ("" if digest else "latest"), digest)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,16 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-async def read(path: Path, options: LogOptions, *, running: bool = False) -> bytes:
-    return b"".join([piece async for piece in read_log(path, options, running=lambda: running)])
+async def _ended() -> None:
+    return
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def read(path: Path, options: LogOptions) -> bytes:
+    return b"".join([piece async for piece in read_log(path, options, ended=_ended)])
 
 
 async def test_parts_of_a_line_come_together(log: Path) -> None:
@@ -54,11 +63,11 @@ async def test_times_are_in_utc_and_once_a_line(log: Path) -> None:
 
 
 async def test_follow_goes_on_across_a_rotation_until_the_container_ended(log: Path) -> None:
-    alive = True
+    over = asyncio.Event()
     seen = bytearray()
 
     async def follow() -> None:
-        async for piece in read_log(log, LogOptions(follow=True), running=lambda: alive):
+        async for piece in read_log(log, LogOptions(follow=True), ended=partial(_until, over)):
             seen.extend(piece)
 
     async def reached(text: bytes) -> None:
@@ -80,12 +89,32 @@ async def test_follow_goes_on_across_a_rotation_until_the_container_ended(log: P
     log.rename(log.with_suffix(".old"))
     log.write_bytes(b"2026-01-01T00:00:07.0+00:00 stdout F first of the new\n")
     await reached(b"last of the old\nfirst of the new\n")
-    alive = False
+    over.set()
     with log.open("ab") as file:
         file.write(b"2026-01-01T00:00:08.0+00:00 stdout F end\n")
     async with asyncio.timeout(5):
         await task
     assert seen.endswith(b"first of the new\nend\n")
+
+
+async def test_follower_of_a_silent_log_learns_of_the_end_at_once(log: Path) -> None:
+    over, given = asyncio.Event(), asyncio.Event()
+
+    async def follow() -> float:
+        async for _ in read_log(log, LogOptions(follow=True), ended=partial(_until, over)):
+            given.set()
+        return asyncio.get_running_loop().time()
+
+    task = asyncio.ensure_future(follow())
+    await given.wait()
+    ended_at = asyncio.get_running_loop().time()
+    over.set()
+    assert await task - ended_at < 0.5
+
+
+async def test_follow_of_a_log_that_is_over(log: Path) -> None:
+    async with asyncio.timeout(5):
+        assert await read(log, LogOptions(follow=True)) == b"one\noops\npartial\n\n"
 
 
 def test_tail_over_blocks() -> None:
