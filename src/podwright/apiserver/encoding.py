@@ -15,6 +15,7 @@ from podwright.apiserver.cache.entries import Cached, Event
 from podwright.apiserver.exchange import Bytes, Many, One
 from podwright.apiserver.negotiation import JSON, PARTIAL, PARTIAL_LIST, TABLE, YAML, Form
 from podwright.apiserver.printers import Printers
+from podwright.apiserver.registry.registry import Form as VersionForm
 from podwright.apiserver.registry.registry import Registry
 
 _INCLUDE = ("None", "Metadata", "Object")
@@ -58,15 +59,23 @@ class Encoder:
 
     def served(self, row: Resource, cached: Cached) -> Object:
         if row.custom:
-            obj = cached.object
-            return obj if obj.get("apiVersion") == row.api_version else {**obj, "apiVersion": row.api_version}
+            return self._registry.form(row).of(cached)
         _, stored = self._registry.storage(row)
         return self._registry.convert(stored, row, cached.object)
+
+    async def watched(self, row: Resource, cached: Cached) -> Object:
+        """As :meth:`served`, of what nobody has prepared. Raises ApiError (500) if it cannot be converted."""
+        return await self._registry.shown(row, cached) if row.custom else self.served(row, cached)
+
+    def conversion(self, row: Resource) -> VersionForm | None:
+        """What prepares entries of `row` for :meth:`frame`, if they need it: its objects are converted by a webhook."""
+        form = self._registry.form(row) if row.custom else None
+        return form if form is not None and form.converts else None
 
     def _lies_ready(self, row: Resource, cached: Cached) -> bool:
         """Whether the cached bytes are the answer: stored in the version that was asked for."""
         if row.custom:
-            return cached.data.startswith(_head(row))
+            return self._registry.form(row).lies_ready(cached)
         return self._is_stored(row)
 
     def _is_stored(self, row: Resource) -> bool:

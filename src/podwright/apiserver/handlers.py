@@ -7,7 +7,7 @@ from typing import Any
 
 from podwright.api import status
 from podwright.api.resources import Resource
-from podwright.apiserver.exchange import Bytes, One, Reply, Request, Stream
+from podwright.apiserver.exchange import Bytes, Many, One, Reply, Request, Stream
 from podwright.apiserver.registry import creating, deleting, lists, patching, pods, scale, updating, watches
 from podwright.apiserver.registry.registry import Registry
 
@@ -59,6 +59,17 @@ class Handlers:
                 if reply is not None:
                     return reply
             raise status.path_not_found()
+        reply = await self._resource(request, row)
+        if row.custom:
+            form = self._registry.form(row)
+            if isinstance(reply, Many):
+                await form.prepare(reply.items)
+            elif isinstance(reply, One) and reply.cached is not None:
+                await form.prepare((reply.cached,))
+        return reply
+
+    async def _resource(self, request: Request, row: Resource) -> Reply:
+        info = request.info
         verb = info.verb
         if len(info.parts) > 3 and info.subresource != "proxy":
             raise status.path_not_found()

@@ -46,6 +46,8 @@ class _QueueSink:
         self.ended = True
         self.wake.set()
 
+    finish = end
+
 
 class LocalEndpoint:
     """One per server. `stopping` ends all watches."""
@@ -123,7 +125,7 @@ class LocalEndpoint:
             while not self._stopping.is_set():
                 while sink.events:
                     type_, entry = sink.events.popleft()
-                    yield WatchEvent(type_, self._encoder.served(reply.row, entry))
+                    yield WatchEvent(type_, await self._encoder.watched(reply.row, entry))
                 if sink.ended or loop.time() >= deadline:
                     return
                 if reply.bookmarks and loop.time() >= next_bookmark:

@@ -21,6 +21,7 @@ from podwright.api.resources import (
 )
 from podwright.apiserver import admission, authentication, authorization, bootstrap, collector, encryption
 from podwright.apiserver.admission import priority
+from podwright.apiserver.admission.webhook_client import WebhookClient
 from podwright.apiserver.audit import Auditor, LogFile, Policy
 from podwright.apiserver.cache.entries import Event
 from podwright.apiserver.cache.feed import Feed
@@ -117,8 +118,10 @@ class ApiServer:
         self.flows = Classifier(self.objects)
         self.health = Health()
         self.discovery = Discovery(self.registry, self.encoder, f"{config.advertise_address}:{config.port}")
+        self.webhooks = WebhookClient(self.objects)
         self.custom = CustomResources(
-            self.registry, self.printers, changed=self._rows_changed, expressions=expressions.compile_schema
+            self.registry, self.printers, changed=self._rows_changed, webhooks=self.webhooks,
+            expressions=expressions.compile_schema,
         )
         self.openapi = OpenAPI(self.registry, self.custom.openapi)
         self._stopping = asyncio.Event()
@@ -275,4 +278,5 @@ class ApiServer:
             await asyncio.wait((background,))
         await self.streaming.close()
         await self.admission.close()
+        await self.webhooks.close()
         await self.store.close()

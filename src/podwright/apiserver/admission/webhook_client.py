@@ -107,7 +107,6 @@ class WebhookClient:
         request. Raises CallFailed."""
         timeout = int(webhook.get("timeoutSeconds") or DEFAULT_TIMEOUT)
         config = webhook.get("clientConfig") or {}
-        target = target_of(self._objects, config, timeout)
         identifier = str(uuid.uuid4())
         body = {
             "kind": "AdmissionReview",
@@ -119,7 +118,7 @@ class WebhookClient:
                 "oldObject": request.old_object,
             },
         }
-        answer = await self._post(target, config, orjson.dumps(body), timeout)
+        answer = await self.post(config, orjson.dumps(body), timeout)
         response = _verified(answer, identifier)
         name = str(webhook.get("name") or "")
         for key, value in (response.get("auditAnnotations") or {}).items():
@@ -127,7 +126,9 @@ class WebhookClient:
         request.warnings.extend(str(warning) for warning in response.get("warnings") or ())
         return response
 
-    async def _post(self, target: Target, config: Object, body: bytes, timeout: int) -> Any:
+    async def post(self, config: Object, body: bytes, timeout: int) -> Any:
+        """The JSON that a ``clientConfig`` answers to `body` within `timeout` seconds. Raises CallFailed."""
+        target = target_of(self._objects, config, timeout)
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         headers = {"Content-Type": "application/json", "Accept": "application/json"}

@@ -7,6 +7,7 @@ from collections import OrderedDict
 import orjson
 
 from podwright.api.objects import Object
+from podwright.api.resources import Resource
 
 _METADATA = b'"metadata":{'
 _PARSED_LIMIT = 2048
@@ -56,7 +57,7 @@ def encode(obj: Object, revision: int | None = None) -> bytes:
 class Cached:
     """One object at one revision. Immutable; `object` is shared, never to be changed."""
 
-    __slots__ = ("_labels", "_object", "data", "key", "name", "namespace", "revision")
+    __slots__ = ("_labels", "_object", "_shown", "data", "key", "name", "namespace", "revision")
 
     def __init__(self, key: str, data: bytes, revision: int) -> None:
         self.key = key
@@ -67,6 +68,7 @@ class Cached:
         self.revision = revision
         self._object: Object | None = None
         self._labels: dict[str, str] | None = None
+        self._shown: tuple[tuple[object, Object], ...] = ()
 
     @classmethod
     def of(cls, key: str, value: bytes, revision: int) -> Cached:
@@ -78,6 +80,13 @@ class Cached:
         entry = cls(key, orjson.dumps(obj), revision)
         entry._object = obj
         return entry
+
+    def show(self, form: object, obj: Object) -> None:
+        """Keeps what the object looks like in one form of a custom resource; the last two forms are kept."""
+        self._shown = (*self._shown[-1:], (form, obj))
+
+    def shown_as(self, form: object) -> Object | None:
+        return next((obj for known, obj in self._shown if known is form), None)
 
     @property
     def object(self) -> Object:
@@ -92,6 +101,10 @@ class Cached:
         metadata = {"resourceVersion": str(self.revision), **obj["metadata"]}
         self._object = {**obj, "metadata": metadata}
         _parsed.keep(self)
+
+    def has_head(self, row: Resource) -> bool:
+        """Whether the bytes are of the row's kind and version."""
+        return self.data.startswith(b'{"kind":"%b","apiVersion":"%b",' % (row.kind.encode(), row.api_version.encode()))
 
     def at(self, revision: int) -> Cached:
         """The same object, under another revision: how a watch is told of one that no longer matches."""

@@ -19,7 +19,8 @@ class Sink(Protocol):
 
     def send(self, type: str, entry: Cached, event: Event | None) -> None: ...
 
-    def end(self) -> None: ...
+    def finish(self) -> None:
+        """Nothing more comes."""
 
 
 class Filter:
@@ -116,7 +117,7 @@ class Subscription:
     def close(self) -> None:
         """The cache gives up on its subscribers (it was rebuilt)."""
         self.stop()
-        self._sink.end()
+        self._sink.finish()
 
     def stop(self) -> None:
         if not self._ended:

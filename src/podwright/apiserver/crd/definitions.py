@@ -17,8 +17,12 @@ def storage_version(spec: Object) -> str:
     return str(next((v["name"] for v in versions if v.get("storage")), versions[0]["name"] if versions else ""))
 
 
+def storage_path(spec: Object) -> str:
+    return f"{spec['group']}/{spec['names']['plural']}"
+
+
 def rows(crd: Object) -> Iterator[tuple[Resource, Object]]:
-    """The row of each served version, and the version's entry."""
+    """The row of each version that is served or stored, and the version's entry."""
     spec = crd["spec"]
     names = (crd.get("status") or {}).get("acceptedNames") or spec["names"]
     stored = storage_version(spec)
@@ -44,7 +48,7 @@ def row(spec: Object, names: Object, version: Object, stored: str) -> Resource:
         categories=tuple(names.get("categories") or ()),
         subresources=tuple(subresources),
         verbs=ALL_VERBS,
-        storage_path=f"{spec['group']}/{names['plural']}",
+        storage_path=storage_path(spec),
         storage_version=stored,
         singular=names.get("singular") or names["kind"].lower(),
         custom=True,

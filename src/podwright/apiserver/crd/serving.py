@@ -11,8 +11,11 @@ from podwright.api import objects, schema
 from podwright.api.objects import Object
 from podwright.api.resources import CUSTOMRESOURCEDEFINITIONS, Resource
 from podwright.api.status import ApiError
+from podwright.apiserver.admission.webhook_client import WebhookClient
 from podwright.apiserver.cache.entries import Event
 from podwright.apiserver.crd import definitions, establishing
+from podwright.apiserver.crd.conversion import WebhookConverter
+from podwright.apiserver.crd.forms import VersionForm
 from podwright.apiserver.crd.rules import Expressions, VersionRules
 from podwright.apiserver.printers import Printers
 from podwright.apiserver.registry.registry import Conflict, Missing, Registry, ScalePaths
@@ -32,14 +35,17 @@ class CustomResources:
         printers: Printers,
         *,
         changed: Callable[[str, str], None],
+        webhooks: WebhookClient,
         expressions: CompileExpressions | None = None,
     ) -> None:
-        """`changed` is told the group and version whose rows changed."""
+        """`changed` is told the group and version whose rows changed; `webhooks` calls conversion webhooks."""
         self._registry = registry
         self._printers = printers
         self._changed = changed
         self._expressions = expressions
         self._rows: dict[str, list[Resource]] = {}
+        self._webhooks = webhooks
+        self._installed: dict[str, tuple[Any, ...]] = {}
         self._raw: dict[tuple[str, str, str], Object] = {}
         self._work: asyncio.Queue[str] = asyncio.Queue()
         self._followed: set[str] = set()
@@ -59,34 +65,55 @@ class CustomResources:
         crd = event.current.object
         if event.type == "DELETED":
             self._remove(objects.name(crd))
+            self._end_watches(crd)
             self._work.put_nowait("")
         else:
             self._install(crd)
 
+    def _end_watches(self, crd: Object) -> None:
+        """Watches of a definition that changed or went are begun anew by their clients, as upstream has it."""
+        cache = self._registry.feed.cache(definitions.storage_path(crd["spec"]))
+        for subscriber in cache.subscribers():
+            subscriber.close()
+
     def _install(self, crd: Object) -> None:
         name = objects.name(crd)
-        self._remove(name)
         if crd["metadata"].get("deletionTimestamp"):
             self._work.put_nowait(name)
-        if not objects.condition_is_true(crd, "Established"):
+        established = objects.condition_is_true(crd, "Established")
+        state = (established, crd["spec"], (crd.get("status") or {}).get("acceptedNames"))
+        before = self._installed.get(name)
+        if before == state:
             return
+        self._remove(name)
+        self._installed[name] = state
+        if before is not None and before[0]:
+            self._end_watches(crd)
+        if not established:
+            return
+        conversion = crd["spec"].get("conversion") or {}
+        converter = WebhookConverter(self._webhooks, conversion) if conversion.get("strategy") == "Webhook" else None
+        since = int(crd["metadata"].get("resourceVersion") or 0)
         made: list[Resource] = []
         for row, version in definitions.rows(crd):
             try:
-                self._add(row, version)
+                self._add(row, version, since, converter)
             except (ValueError, KeyError, TypeError, AttributeError):
                 _log.exception("version %s of %s is not served", version.get("name"), name)
                 continue
             made.append(row)
         self._rows[name] = made
 
-    def _add(self, row: Resource, version: Object) -> None:
+    def _add(self, row: Resource, version: Object, since: int, converter: WebhookConverter | None) -> None:
         registry = self._registry
         key = (row.group, row.version, row.plural)
         raw = definitions.raw_schema(version)
         registry.schemas[key] = schema.from_structural(raw)
         expressions = self._expressions(raw) if self._expressions is not None else None
-        registry.rules.custom[key] = VersionRules(row, raw, expressions)
+        rules = registry.rules.custom[key] = VersionRules(row, raw, expressions)
+        form = registry.forms[key] = VersionForm(row, registry.schemas[key], rules, since, converter)
+        if version.get("storage"):
+            registry.stored_forms[row.group, row.plural] = form
         registry.selectable[key] = {
             field["jsonPath"].lstrip("."): field["jsonPath"] for field in version.get("selectableFields") or []
         }
@@ -99,18 +126,21 @@ class CustomResources:
             )
         self._printers.custom[key] = version.get("additionalPrinterColumns") or []
         self._raw[key] = raw
-        registry.table.add(row)
         if version.get("served"):
+            registry.table.add(row)
             self._changed(row.group, row.version)
 
     def _remove(self, name: str) -> None:
         registry = self._registry
+        self._installed.pop(name, None)
         for row in self._rows.pop(name, []):
+            registry.stored_forms.pop((row.group, row.plural), None)
             key = (row.group, row.version, row.plural)
             registry.table.remove(row)
             registry.forget(row)
             parts: tuple[dict[tuple[str, str, str], Any], ...] = (
-                registry.rules.custom, registry.selectable, registry.scale_paths, self._printers.custom, self._raw,
+                registry.rules.custom, registry.forms, registry.selectable, registry.scale_paths,
+                self._printers.custom, self._raw,
             )
             for part in parts:
                 part.pop(key, None)

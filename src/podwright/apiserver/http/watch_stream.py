@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from podwright.api.status import ApiError
 from podwright.apiserver.cache.entries import Cached, Event
 from podwright.apiserver.encoding import Encoder
 from podwright.apiserver.http.connections import Connection
@@ -19,6 +20,8 @@ BOOKMARK_SECONDS = 60.0
 _WRITE_AHEAD = 256 * 1024
 """Bytes put into the connection's buffer at once."""
 _PENDING_BYTES = 16 * 1024 * 1024
+_UNCONVERTED = 65536
+"""Events that wait for a conversion webhook."""
 _STALL_SECONDS = 60.0
 
 
@@ -34,6 +37,9 @@ class HttpSink:
         self._pending: deque[bytes] = deque()
         self._pending_bytes = 0
         self._first = True
+        self._conversion = encoder.conversion(watch.row)
+        self._unconverted: deque[tuple[str, Cached, Event | None]] = deque()
+        self.finished = False
         self.initial = True
         self.wake = asyncio.Event()
         self.ended = False
@@ -41,6 +47,33 @@ class HttpSink:
     def send(self, type: str, entry: Cached, event: Event | None) -> None:
         if self.ended:
             return
+        if self._conversion is not None:
+            self._unconverted.append((type, entry, event))
+            if len(self._unconverted) > _UNCONVERTED and not self.initial:
+                self.end()
+            self.wake.set()
+            return
+        self._encode(type, entry, event)
+
+    async def convert(self) -> None:
+        """Events that a webhook must convert first are put in order once it has; one that it cannot convert ends the
+        watch."""
+        if self._conversion is None:
+            return
+        while self._unconverted and not self.ended:
+            batch = list(self._unconverted)
+            try:
+                await self._conversion.prepare(entry for type, entry, _ in batch if type != "BOOKMARK")
+            except ApiError as error:
+                self._unconverted.clear()
+                self.put(self._encoder.error_frame(error, self._form))
+                self.finish()
+                return
+            for item in batch:
+                self._unconverted.popleft()
+                self._encode(*item)
+
+    def _encode(self, type: str, entry: Cached, event: Event | None) -> None:
         first = self._first and bool(self._form.shape)
         chunk = self._encoder.frame(
             self._watch.row, self._form, self._include, type, entry, event, first
@@ -73,6 +106,11 @@ class HttpSink:
         self._pending_bytes -= size
         return b"".join(parts)
 
+    def finish(self) -> None:
+        """What is queued is still sent."""
+        self.finished = True
+        self.wake.set()
+
     def end(self) -> None:
         self.ended = True
         self.wake.set()
@@ -104,7 +142,9 @@ async def serve_watch(
         transport.write(head(200, headers, now) + b"\r\n")
         next_bookmark = loop.time() + BOOKMARK_SECONDS
         while not sink.ended and not stopping.is_set():
-            if not await _flush(request, sink):
+            finished = sink.finished
+            await sink.convert()
+            if not await _flush(request, sink) or finished:
                 break
             sink.initial = False
             at = loop.time()
@@ -115,6 +155,8 @@ async def serve_watch(
                 sink.send("BOOKMARK", watch.bookmark(), None)
             until = min(deadline, next_bookmark) if watch.bookmarks else deadline
             sink.wake.clear()
+            if sink.finished:
+                continue
             try:
                 async with asyncio.timeout(max(until - at, 0.01)):
                     await sink.wake.wait()

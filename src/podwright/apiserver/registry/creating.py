@@ -123,6 +123,8 @@ async def _create_once(
     try:
         await registry.admission.admit(admission)
         assert admission.object is not None
+        if row.custom and admission.object is not obj:
+            admission.object = registry.form(row).settled(admission.object)
         obj = admission.object
         metadata = obj["metadata"]
         registry.rules.prepare_create(stored, obj)

@@ -57,8 +57,8 @@ async def delete_object(
     current = await registry.get(row, namespace, name)
     admission = AdmissionRequest(
         user=request.user, operation="DELETE", resource=stored, subresource="", namespace=namespace, name=name,
-        object=None, old_object=current.object, options=options.as_object(), dry_run=options.dry_run,
-        warnings=request.warnings, audit=request.audit,
+        object=None, old_object=await registry.shown(row, current), options=options.as_object(),
+        dry_run=options.dry_run, warnings=request.warnings, audit=request.audit,
     )
     if admit:
         await registry.admission.admit(admission)

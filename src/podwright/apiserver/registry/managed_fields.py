@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from podwright.api import apply as server_side_apply
 from podwright.api import objects
+from podwright.api.apply.field_sets import FieldSet
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
 from podwright.apiserver.exchange import Request
 from podwright.apiserver.registry.options import WriteOptions
 from podwright.apiserver.registry.registry import Registry
+
+
+def reset(row: Resource, subresource: str) -> FieldSet | None:
+    """Fields that a write to a custom resource does not own, because it cannot change them: the status of the main
+    resource, if it has that subresource. None: as for built-in kinds."""
+    return {"f:status": {}} if row.custom and not subresource and row.subresource("status") is not None else None
 
 
 def track(
@@ -36,6 +43,7 @@ def track(
         operation="Update",
         subresource=subresource,
         now=objects.format_time(registry.now()),
+        reset=reset(stored, subresource),
     )
     if entries:
         metadata["managedFields"] = entries

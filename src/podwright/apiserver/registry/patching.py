@@ -12,6 +12,7 @@ from podwright.api.resources import Resource
 from podwright.api.schema import Schema
 from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.exchange import One, Request
+from podwright.apiserver.registry import managed_fields
 from podwright.apiserver.registry.bodies import body_media, body_value, checked, complete
 from podwright.apiserver.registry.creating import create_object
 from podwright.apiserver.registry.options import WriteOptions, write_options
@@ -154,6 +155,7 @@ def _merge(
         subresource=subresource,
         force=bool(options.force),
         now=objects.format_time(registry.now()),
+        reset=managed_fields.reset(row, subresource),
     )
 
 

@@ -38,6 +38,25 @@ class Admission(Protocol):
     async def validate(self, request: AdmissionRequest) -> None: ...
 
 
+class Form(Protocol):
+    """How stored objects of a custom resource look in one version (crd.forms.VersionForm)."""
+
+    row: Resource
+
+    @property
+    def converts(self) -> bool: ...
+
+    def lies_ready(self, cached: Cached) -> bool: ...
+
+    async def prepare(self, entries: Iterable[Cached]) -> None: ...
+
+    def of(self, cached: Cached) -> Object: ...
+
+    async def convert(self, objs: Sequence[Object]) -> list[Object]: ...
+
+    def settled(self, obj: Object) -> Object: ...
+
+
 class Conflict(Exception):
     """The object was written since it was read. ``current`` is what stands there now."""
 
@@ -75,15 +94,20 @@ class Registry:
         self.scale_paths: dict[tuple[str, str, str], ScalePaths] = {}
         self.schemas: dict[tuple[str, str, str], schema.Schema] = {}
         """Of custom resources, by (group, version, plural)."""
+        self.forms: dict[tuple[str, str, str], Form] = {}
+        """Of custom resources, by (group, version, plural); also of versions that are stored and not served."""
+        self.stored_forms: dict[tuple[str, str], Form] = {}
+        """The forms in which custom resources are stored, by (group, plural)."""
         self._strategies = strategies
         self._caches: dict[tuple[str, str, str], tuple[WatchCache, Resource]] = {}
 
     def storage(self, row: Resource) -> tuple[WatchCache, Resource]:
-        """The cache that holds objects of `row`, and the row in whose version they are stored."""
+        """The cache that holds objects of `row`, and the row in whose version they are worked on: that in which they
+        are stored. Custom resources are worked on in the version of the request, and stored by :meth:`stored`."""
         key = (row.group, row.version, row.plural)
         found = self._caches.get(key)
         if found is None:
-            stored = self.table.storage_row(row)
+            stored = row if row.custom else self.table.storage_row(row)
             found = self._caches[key] = (self.feed.cache(stored.storage_path), stored)
         return found
 
@@ -108,11 +132,39 @@ class Registry:
         """The object in another version; the same object if there is nothing to do."""
         if source is target or (source.group == target.group and source.version == target.version):
             return obj
-        if target.custom:
-            return {**obj, "apiVersion": target.api_version}
         from podwright.api import conversion
 
         return conversion.convert(source, target, obj)
+
+    def form(self, row: Resource) -> Form:
+        """Raises ApiError (404) for a version that is gone."""
+        form = self.forms.get((row.group, row.version, row.plural))
+        if form is None:
+            raise status.path_not_found()
+        return form
+
+    async def shown(self, row: Resource, cached: Cached) -> Object:
+        """A stored object as it is worked on. Raises ApiError (500) if it cannot be converted."""
+        if not row.custom:
+            return cached.object
+        form = self.form(row)
+        await form.prepare((cached,))
+        return form.of(cached)
+
+    async def converted(self, source: Resource, target: Resource, obj: Object) -> Object:
+        """An object on its way in another version of the same kind. Raises ApiError (500)."""
+        if target.custom and obj.get("apiVersion") != target.api_version:
+            return (await self.form(target).convert((obj,)))[0]
+        return self.convert(source, target, obj)
+
+    async def stored(self, row: Resource, obj: Object) -> Object:
+        """The object in the version in which it is stored. Raises ApiError (500)."""
+        if not row.custom:
+            return obj
+        form = self.stored_forms.get((row.group, row.plural))
+        if form is None:
+            raise status.path_not_found()
+        return (await form.convert((obj,)))[0] if obj.get("apiVersion") != form.row.api_version else obj
 
     async def fresh(self) -> None:
         """With a store that others write too: waits until the caches have seen all that was there when called."""
@@ -132,6 +184,7 @@ class Registry:
     async def commit_create(self, row: Resource, key: str, obj: Object) -> Cached:
         """Raises KeyExists, ApiError (500)."""
         cache, _ = self.storage(row)
+        obj = await self.stored(row, obj)
         value = encode(obj)
         self.feed.written[value] = obj
         try:
@@ -146,6 +199,7 @@ class Registry:
     async def commit_update(self, row: Resource, old: Cached, obj: Object) -> Cached:
         """Raises Conflict, Missing. Nothing is written, and `old` comes back, if nothing changed."""
         cache, _ = self.storage(row)
+        obj = await self.stored(row, obj)
         value = encode(obj)
         if value == old.stored():
             return old

@@ -80,7 +80,7 @@ def _selector_text(row: Resource, selector: Object) -> str:
 async def get_scale(registry: Registry, request: Request, row: Resource) -> One:
     info = request.info
     cached = await registry.get(row, info.namespace, info.name)
-    return One(None, object=scale_of(registry, row, cached.object))
+    return One(None, object=scale_of(registry, row, await registry.shown(row, cached)))
 
 
 async def update_scale(registry: Registry, request: Request, row: Resource) -> One:
@@ -125,5 +125,5 @@ async def update_scale(registry: Registry, request: Request, row: Resource) -> O
         explicit_version=not is_patch and bool(body["metadata"].get("resourceVersion")),
     )
     result = await apply_update(registry, update)
-    obj = result.object if isinstance(result, Cached) else result
+    obj = await registry.shown(row, result) if isinstance(result, Cached) else result
     return One(None, object=scale_of(registry, row, obj))

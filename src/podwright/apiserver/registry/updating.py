@@ -123,7 +123,7 @@ async def apply_update(registry: Registry, update: Update) -> Cached | Object:
 async def _once(registry: Registry, update: Update, current: Cached) -> Cached | Object:
     row, request, options = update.row, update.request, update.options
     _, stored = registry.storage(row)
-    old = current.object
+    old = await registry.shown(row, current)
     changed = update.change(objects.deepcopy(old))
     new = changed if isinstance(changed, dict) else await changed
     metadata = new["metadata"]
@@ -143,6 +143,8 @@ async def _once(registry: Registry, update: Update, current: Cached) -> Cached |
         if update.admit:
             await registry.admission.admit(admission)
             assert admission.object is not None
+            if row.custom and admission.object is not new:
+                admission.object = registry.form(row).settled(admission.object)
             new = admission.object
         if update.prepares:
             registry.rules.prepare_update(stored, new, old, update.subresource)
