@@ -22,6 +22,7 @@ from podwright.api.resources import (
     SECRETS,
     VOLUMEATTACHMENTS,
 )
+from podwright.kubelet.stats.summary import Summary
 
 from .conftest import NODE, KubeletNode, make_container, make_pod
 
@@ -225,8 +226,29 @@ async def test_growth_and_usage(node: KubeletNode, driver: CsiDriver) -> None:
     assert driver.last("NodeExpandVolume")["capacity_range"] == {"required_bytes": 2 << 30}
     claim = node.api.find(PERSISTENTVOLUMECLAIMS, "pv")
     assert claim["status"]["capacity"] == {"storage": "2Gi"}
-    usage = await node.kubelet.csi.usage(objects.uid(node.pod() or {}))
-    assert usage["v"][0][0] == {"available": 60, "total": 100, "used": 40, "unit": 1}
+    told = (await Summary(node.kubelet).make())["pods"][0]["volume"]
+    (volume,) = (v for v in told if v["name"] == "v")
+    assert (volume["usedBytes"], volume["capacityBytes"], volume["inodesUsed"]) == (40, 100, 4)
+    assert volume["pvcRef"] == {"name": "pv", "namespace": "default"}
+
+
+async def test_what_is_done_again_while_a_pod_runs(
+    node: KubeletNode, driver: CsiDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A volume grows under a running Pod; one whose driver asks for it is published anew, with fresh tokens."""
+    monkeypatch.setattr("podwright.kubelet.volumes.manager._LOOK_AGAIN", 0.2)
+    driver.capabilities = (1, 3)
+    await _about(node, requiresRepublish=True)
+    await _volume(node)
+    await node.create(_pod())
+    await node.until_ready()
+    await node.until(lambda: driver.names().count("NodePublishVolume") >= 3)
+    assert "NodeExpandVolume" not in driver.names()
+    await node.api.change(PERSISTENTVOLUMES, "pv", lambda v: v["spec"].update(capacity={"storage": "3Gi"}))
+    await node.until(
+        lambda: (node.api.find(PERSISTENTVOLUMECLAIMS, "pv") or {})["status"]["capacity"] == {"storage": "3Gi"}
+    )
+    assert await node.sh("grep -c ' /v ' /proc/self/mountinfo") == "1\n"
 
 
 async def test_block_volume(node: KubeletNode, driver: CsiDriver) -> None:

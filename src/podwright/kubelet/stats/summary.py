@@ -54,6 +54,16 @@ def _filesystem(stamp: str, disk: node_usage.Filesystem, used: int, inodes: int)
     }
 
 
+def _driver_usage(entries: Sequence[Object], stamp: str) -> Object:
+    """NodeGetVolumeStats in the Summary API's words: unit 1 are bytes, 2 inodes."""
+    found: Object = {"time": stamp}
+    for entry in entries:
+        names = {1: ("availableBytes", "capacityBytes", "usedBytes"), 2: ("inodesFree", "inodes", "inodesUsed")}
+        for name, field in zip(names.get(entry.get("unit", 0), ()), ("available", "total", "used"), strict=False):
+            found[name] = int(entry.get(field, 0))
+    return found
+
+
 def _network(stamp: str, found: Sequence[node_usage.Interface]) -> Object:
     """The first interface is the default one, told twice as the Summary API does."""
     each = [
@@ -121,8 +131,21 @@ class Summary:
                 ),
                 "rlimit": {"time": stamp, "maxpid": node.max_processes, "curproc": node.processes},
             },
-            "pods": [self._pod(u, disk, stamp) for u in found],
+            "pods": [await self._with_claims(self._pod(u, disk, stamp), u.pod, stamp) for u in found],
         }
+
+    async def _with_claims(self, told: Object, pod: Object, stamp: str) -> Object:
+        """The volumes of claims too, whose CSI drivers say how full they are."""
+        usage = await self._kubelet.csi.usage(objects.uid(pod))
+        for volume in pod["spec"].get("volumes") or ():
+            entries = usage.get(volume["name"])
+            if entries:
+                claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+                name = claim or f"{objects.name(pod)}-{volume['name']}"
+                reference = {"name": name, "namespace": objects.namespace(pod)}
+                owned = {"pvcRef": reference} if claim or "ephemeral" in volume else {}
+                told["volume"].append({**_driver_usage(entries, stamp), "name": volume["name"], **owned})
+        return told
 
     def _pods_together(self, found: Sequence[PodUsage], stamp: str) -> Object:
         """The system container "pods": what all Pods use."""

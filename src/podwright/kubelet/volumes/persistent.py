@@ -51,16 +51,15 @@ async def setup(context: VolumeContext, volume: Object, csi: CsiVolumes) -> Moun
 
 
 async def _claim(context: VolumeContext, name: str) -> Object:
-    namespace, uid = objects.namespace(context.pod), objects.uid(context.pod)
+    """As it is now: a node may get a claim, not watch it, so one that is not bound yet is looked at again and again."""
+    namespace = objects.namespace(context.pod)
     try:
         claim = await context.objects.find(PERSISTENTVOLUMECLAIMS, namespace, name)
     except (ApiError, ServerUnreachable) as refused:
         raise VolumeFailure(f"error processing PVC {namespace}/{name}: {refused}") from refused
     if claim is None:
-        context.objects.follow(uid, PERSISTENTVOLUMECLAIMS, namespace, name)
         raise VolumeFailure(f'error processing PVC {namespace}/{name}: persistentvolumeclaim "{name}" not found')
     if (claim.get("status") or {}).get("phase") != "Bound" or not (claim.get("spec") or {}).get("volumeName"):
-        context.objects.follow(uid, PERSISTENTVOLUMECLAIMS, namespace, name)
         raise VolumeFailure(f"error processing PVC {namespace}/{name}: PVC is not bound")
     return claim
 

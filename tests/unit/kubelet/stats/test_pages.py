@@ -44,9 +44,11 @@ class FakeKubelet:
     def __init__(self, directory: Path) -> None:
         from podwright.client.clock import SystemClock
         from podwright.kubelet.config import KubeletConfig
+        from podwright.kubelet.volumes.csi.volumes import CsiVolumes
 
         self.config = KubeletConfig(node_name="node-1", data_dir=directory, cgroup_root="/x")
         self.runtime, self.clock, self.image_service = Runtime(), SystemClock(), Images()
+        self.csi = CsiVolumes(self.config, None, None, lambda: None)  # type: ignore[arg-type]
         self.probes = Probes(self.runtime, None, self.clock)  # type: ignore[arg-type]
 
     def active_pods(self) -> list[dict[str, Any]]:

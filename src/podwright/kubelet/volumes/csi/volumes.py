@@ -251,9 +251,9 @@ class CsiVolumes:
         volume, republish = self._used.get(key, (None, False))
         return volume is not None and (republish or not volume.ephemeral)
 
-    async def usage(self, uid: str) -> dict[str, tuple[Sequence[Object], str]]:
-        """NodeGetVolumeStats of the Pod's volumes that can tell: the usage entries, and the PersistentVolume's name."""
-        found = {}
+    async def usage(self, uid: str) -> dict[str, Sequence[Object]]:
+        """NodeGetVolumeStats of the Pod's volumes that can tell, by their names in the Pod."""
+        found: dict[str, Sequence[Object]] = {}
         for (of, name), (volume, _) in list(self._used.items()):
             if of != uid or volume.block:
                 continue
@@ -261,7 +261,7 @@ class CsiVolumes:
                 if GET_VOLUME_STATS in await self.drivers.capabilities(volume.driver):
                     asked = {"volume_id": volume.handle, "volume_path": str(self._target(uid, volume))}
                     answer = await self.drivers.call(volume.driver, "NodeGetVolumeStats", asked)
-                    found[name] = answer.get("usage") or (), volume.name
+                    found[name] = answer.get("usage") or ()
         return found
 
     # Down.
