@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from podwright.api.cel import CompileError, EvaluationError, Lazy, Program, compile_expression
 from podwright.api.objects import Object
 from podwright.api.resources import NAMESPACES
-from podwright.apiserver.cel import CompileError, EvaluationError, Lazy, Program, compile_expression
-from podwright.apiserver.cel.authorizer import CelAuthorizer
+from podwright.apiserver.admission.cel_authorizer import CelAuthorizer
 from podwright.apiserver.requests import AdmissionRequest, Authorizer, Objects
 
 NAMES = frozenset({"object", "oldObject", "request", "namespaceObject", "authorizer"})

@@ -9,6 +9,9 @@ from typing import Any
 from podwright.api import defaulting, schema
 from podwright.api.apply.field_types import DEDUCED, FieldType, field_type
 from podwright.api.apply.merge import merge
+from podwright.api.cel import EvaluationError, Program, compile_expression
+from podwright.api.cel.strings import formatted
+from podwright.api.cel.values import Constructed, Duration, Quantity, Timestamp
 from podwright.api.objects import Object, deepcopy
 from podwright.api.patch import json_patch
 from podwright.api.resources import BUILTIN, Resource, ResourceTable
@@ -16,9 +19,6 @@ from podwright.api.status import ApiError
 from podwright.apiserver.admission.chain import Reinvocation
 from podwright.apiserver.admission.policies import Binding, ConfigurationError, Definition, Policies
 from podwright.apiserver.admission.refusals import forbidden
-from podwright.apiserver.cel import EvaluationError, Program, compile_expression
-from podwright.apiserver.cel.strings import formatted
-from podwright.apiserver.cel.values import Constructed, Duration, Quantity, Timestamp
 from podwright.apiserver.requests import AdmissionRequest, Authorizer, Objects
 
 GROUP = "admissionregistration.k8s.io"

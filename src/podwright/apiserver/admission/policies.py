@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from podwright.api.cel import CompileError, Lazy, LazyMap, Program, compile_expression
 from podwright.api.objects import Object, labels, name
 from podwright.api.resources import BUILTIN, Resource, ResourceTable
 from podwright.api.selectors.labels import InvalidSelector, from_label_selector
 from podwright.apiserver.admission.chain import Plugin
 from podwright.apiserver.admission.expressions import NAMES, Conditions, variables_of
 from podwright.apiserver.admission.matching import Match, is_exempt
-from podwright.apiserver.cel import CompileError, Lazy, LazyMap, Program, compile_expression
 from podwright.apiserver.requests import AdmissionRequest, Authorizer, Objects
 
 

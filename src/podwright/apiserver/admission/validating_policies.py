@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import orjson
 
+from podwright.api.cel import EvaluationError, Program, compile_expression
 from podwright.api.objects import Object
 from podwright.api.resources import BUILTIN, ResourceTable
 from podwright.api.status import ApiError
 from podwright.apiserver.admission.policies import Binding, ConfigurationError, Definition, Policies
 from podwright.apiserver.admission.refusals import forbidden
-from podwright.apiserver.cel import EvaluationError, Program, compile_expression
 from podwright.apiserver.requests import AdmissionRequest, Authorizer, Objects
 
 GROUP = "admissionregistration.k8s.io"

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from podwright.api import defaulting
+from podwright.api.cel import CompileError, EvaluationError
 from podwright.api.objects import Object, name
 from podwright.api.patch import json_patch
 from podwright.api.resources import MUTATINGWEBHOOKCONFIGURATIONS, VALIDATINGWEBHOOKCONFIGURATIONS, Resource
@@ -21,7 +22,6 @@ from podwright.apiserver.admission.expressions import Conditions, variables_of
 from podwright.apiserver.admission.matching import Match, is_exempt
 from podwright.apiserver.admission.refusals import forbidden
 from podwright.apiserver.admission.webhook_client import CallFailed, WebhookClient, rejected
-from podwright.apiserver.cel import CompileError, EvaluationError
 from podwright.apiserver.requests import AdmissionRequest, Authorizer, Objects
 
 

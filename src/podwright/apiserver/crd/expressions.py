@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from podwright.api import status
+from podwright.api.cel import CompileError, EvaluationError, Program, compile_expression
+from podwright.api.cel.values import NONE, Optional
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import field_errors
-from podwright.apiserver.cel import CompileError, EvaluationError, Program, compile_expression
-from podwright.apiserver.cel.values import NONE, Optional
 from podwright.apiserver.crd.rules import Expressions
 
 _NAMES = ("self", "oldSelf")

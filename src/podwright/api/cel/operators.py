@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from podwright.apiserver.cel.errors import EvaluationError, no_such_overload
-from podwright.apiserver.cel.syntax import RESERVED, UInt
-from podwright.apiserver.cel.values import (
+from podwright.api.cel.errors import EvaluationError, no_such_overload
+from podwright.api.cel.syntax import RESERVED, UInt
+from podwright.api.cel.values import (
     INT_MAX,
     INT_MIN,
     UINT_MAX,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from podwright.apiserver.cel import operators
-from podwright.apiserver.cel.errors import BudgetExceeded, EvaluationError, no_such_overload
-from podwright.apiserver.cel.syntax import Call, Ident, Node
-from podwright.apiserver.cel.values import NONE, Optional, type_name
+from podwright.api.cel import operators
+from podwright.api.cel.errors import BudgetExceeded, EvaluationError, no_such_overload
+from podwright.api.cel.syntax import Call, Ident, Node
+from podwright.api.cel.values import NONE, Optional, type_name
 
 if TYPE_CHECKING:
-    from podwright.apiserver.cel.evaluation import Closure, Scope, _Compiler
+    from podwright.api.cel.evaluation import Closure, Scope, _Compiler
 
 Over = Callable[[Any], Any]
 ONE_VARIABLE = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})

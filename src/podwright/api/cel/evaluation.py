@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from podwright.apiserver.cel import operators
-from podwright.apiserver.cel.errors import BudgetExceeded, CompileError, EvaluationError, no_such_overload
-from podwright.apiserver.cel.functions import FUNCTIONS, METHODS, NAMESPACES
-from podwright.apiserver.cel.syntax import (
+from podwright.api.cel import operators
+from podwright.api.cel.errors import BudgetExceeded, CompileError, EvaluationError, no_such_overload
+from podwright.api.cel.functions import FUNCTIONS, METHODS, NAMESPACES
+from podwright.api.cel.syntax import (
     Call,
     Ident,
     Index,
@@ -26,7 +26,7 @@ from podwright.apiserver.cel.syntax import (
     Select,
     parse,
 )
-from podwright.apiserver.cel.values import NONE, Constructed, Optional, Type, compared, equal, type_name
+from podwright.api.cel.values import NONE, Constructed, Optional, Type, compared, equal, type_name
 
 BUDGET = 200_000
 """Steps of comprehensions that one evaluation may take."""
@@ -254,7 +254,7 @@ class _Compiler:
             if function is not None:
                 made = [self.make(arg) for arg in args]
                 return lambda scope: function(*(arg(scope) for arg in made))
-        from podwright.apiserver.cel import macros
+        from podwright.api.cel import macros
 
         made_macro = macros.expand(self, node, target)
         if made_macro is not None:

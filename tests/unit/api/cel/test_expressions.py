@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from podwright.apiserver.cel import BudgetExceeded, CompileError, EvaluationError, compile_expression
+from podwright.api.cel import BudgetExceeded, CompileError, EvaluationError, compile_expression
 
 
 def evaluate(source: str, **variables: Any) -> Any:

@@ -12,8 +12,8 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import SplitResult
 
-from podwright.apiserver.cel.errors import EvaluationError
-from podwright.apiserver.cel.syntax import UInt
+from podwright.api.cel.errors import EvaluationError
+from podwright.api.cel.syntax import UInt
 
 INT_MIN, INT_MAX, UINT_MAX = -(2**63), 2**63 - 1, 2**64 - 1
 

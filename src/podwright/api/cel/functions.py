@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from podwright.apiserver.cel import kubernetes, lists, standard, strings
+from podwright.api.cel import kubernetes, lists, standard, strings
 
 FUNCTIONS: dict[tuple[str, int], Callable[..., Any]] = {**standard.FUNCTIONS, **kubernetes.FUNCTIONS}
 """Called as ``f(x)``."""

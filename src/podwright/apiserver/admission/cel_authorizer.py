@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from podwright.apiserver.cel.errors import EvaluationError
+from podwright.api.cel.errors import EvaluationError
 from podwright.apiserver.requests import AdmissionRequest, Attributes, Authorizer, Decision, UserInfo
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from podwright.api import quantity as quantities
-from podwright.apiserver.cel.errors import EvaluationError, no_such_overload
-from podwright.apiserver.cel.values import CIDR, IP, NONE, URL, Optional, Quantity, Semver, type_name
+from podwright.api.cel.errors import EvaluationError, no_such_overload
+from podwright.api.cel.values import CIDR, IP, NONE, URL, Optional, Quantity, Semver, type_name
 
 _SEMVER = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+[0-9A-Za-z.-]+)?"
@@ -284,7 +284,7 @@ def _hostname(value: URL) -> str:
 
 
 def _delegated(name: str) -> Callable[..., Any]:
-    """A method of the authorizer objects (:mod:`podwright.apiserver.cel.authorizer`), which carry it themselves."""
+    """A method of the authorizer objects (:mod:`podwright.apiserver.admission.cel_authorizer`), which carry it themselves."""
 
     def method(value: Any, *args: Any) -> Any:
         own = getattr(value, "cel_methods", {}).get(name)

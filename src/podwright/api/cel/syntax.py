@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from podwright.apiserver.cel.errors import CompileError
+from podwright.api.cel.errors import CompileError
 
 MAX_DEPTH = 48
 RESERVED = frozenset(

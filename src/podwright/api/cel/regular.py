@@ -7,7 +7,7 @@ from typing import Any
 
 import re2  # type: ignore[import-untyped]
 
-from podwright.apiserver.cel.errors import EvaluationError
+from podwright.api.cel.errors import EvaluationError
 
 
 @functools.lru_cache(maxsize=512)

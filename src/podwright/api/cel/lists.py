@@ -6,9 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from podwright.apiserver.cel import operators, strings
-from podwright.apiserver.cel.errors import EvaluationError, no_such_overload
-from podwright.apiserver.cel.values import Duration, Optional, compared, equal, type_name
+from podwright.api.cel import operators, strings
+from podwright.api.cel.errors import EvaluationError, no_such_overload
+from podwright.api.cel.values import Duration, Optional, compared, equal, type_name
 
 MAX_RANGE = 100_000
 

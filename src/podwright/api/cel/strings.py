@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from podwright.apiserver.cel.errors import EvaluationError, no_such_overload
-from podwright.apiserver.cel.regular import compiled, search
-from podwright.apiserver.cel.standard import format_double, to_string
-from podwright.apiserver.cel.values import Constructed, Duration, Timestamp, Type, type_name
+from podwright.api.cel.errors import EvaluationError, no_such_overload
+from podwright.api.cel.regular import compiled, search
+from podwright.api.cel.standard import format_double, to_string
+from podwright.api.cel.values import Constructed, Duration, Timestamp, Type, type_name
 
 
 def _text(value: Any, method: str) -> str:

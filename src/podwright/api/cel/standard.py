@@ -10,11 +10,11 @@ import zoneinfo
 from collections.abc import Callable
 from typing import Any
 
-from podwright.apiserver.cel import operators
-from podwright.apiserver.cel.errors import EvaluationError, no_such_overload
-from podwright.apiserver.cel.regular import search
-from podwright.apiserver.cel.syntax import UInt
-from podwright.apiserver.cel.values import (
+from podwright.api.cel import operators
+from podwright.api.cel.errors import EvaluationError, no_such_overload
+from podwright.api.cel.regular import search
+from podwright.api.cel.syntax import UInt
+from podwright.api.cel.values import (
     INT_MAX,
     INT_MIN,
     LEAST_TIME,
