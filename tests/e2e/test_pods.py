@@ -170,3 +170,49 @@ def test_no_room_leaves_the_pod_pending_with_the_reason(cluster: Cluster) -> Non
     until(refused)
     assert ("FailedScheduling" in r for r, _ in cluster.events("greedy"))
     assert cluster.pod("greedy")["status"]["phase"] == "Pending"
+
+
+RESTRICTED = {
+    "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True, "runAsUser": 1000,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}  # fmt: skip
+FORBIDDEN = {
+    "privileged": ({"privileged": True, "allowPrivilegeEscalation": True}, {}, "privileged (container"),
+    "escalation": ({"allowPrivilegeEscalation": True}, {}, "allowPrivilegeEscalation != false (container"),
+    "capabilities": (
+        {"capabilities": {"drop": ["ALL"], "add": ["NET_RAW"]}}, {}, "unrestricted capabilities (container"
+    ),
+    "root": ({"runAsNonRoot": None}, {}, "runAsNonRoot != true (pod or container"),
+    "uid": ({"runAsUser": 0}, {}, "runAsUser=0 (container"),
+    "seccomp": ({"seccompProfile": {"type": "Unconfined"}}, {}, "seccompProfile (container"),
+    "host-path": (
+        {}, {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]},
+        'restricted volume types (volume "v" uses restricted volume type "hostPath")',
+    ),
+    "host-network": ({}, {"hostNetwork": True}, "host namespaces (hostNetwork=true)"),
+    "host-pid": ({}, {"hostPID": True}, "host namespaces (hostPID=true)"),
+    "sysctls": (
+        {}, {"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}},
+        "forbidden sysctls (kernel.msgmax)",
+    ),
+}  # fmt: skip
+
+
+def test_a_restricted_namespace_refuses_what_is_forbidden_and_runs_the_rest_confined(cluster: Cluster) -> None:
+    enforce = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "strict", "labels": enforce}})
+    path = "/api/v1/namespaces/strict/pods"
+    until(lambda: cluster.request("GET", "/api/v1/namespaces/strict/serviceaccounts/default")[0] == 200, "account")
+    for name, (context, spec, message) in FORBIDDEN.items():
+        main = busybox("main", "true", securityContext={**RESTRICTED, **context})
+        code, answer = cluster.request("POST", path, pod(name, main, **spec))
+        assert code == 403 and 'violates PodSecurity "restricted:latest": ' in answer["message"], (name, answer)
+        assert message in answer["message"], (name, answer["message"])
+    stays = busybox("main", "trap 'exit 0' TERM; sleep 1000 & wait", securityContext=RESTRICTED)
+    assert cluster.request("POST", path, pod("fine", stays))[0] == 201
+    cluster.kubectl("wait", "-n", "strict", "--for=condition=Ready", "pod/fine", "--timeout=20s")
+    status = cluster.kubectl("exec", "-n", "strict", "fine", "--", "cat", "/proc/self/status")
+    for line in ("CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):
+        assert line in status
+    assert cluster.kubectl("exec", "-n", "strict", "fine", "--", "id", "-u") == "1000\n"
+    cluster.kubectl("delete", "namespace", "strict", "--wait=false")
