@@ -5,7 +5,7 @@ VENV := .venv
 STAMP := $(VENV)/.setup-done
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: setup demo demo-failover test lint unit node e2e bench clean
+.PHONY: setup demo demo-failover test test-v2 lint unit node e2e bench clean
 
 setup: $(STAMP)
 	@$(SUDO) $(VENV)/bin/podwright setup --development
@@ -40,6 +40,13 @@ e2e: setup
 test: setup lint
 	$(SUDO) $(VENV)/bin/python -m pytest tests/unit -q -n 2 --dist worksteal
 	$(SUDO) $(VENV)/bin/python -m pytest tests/node tests/e2e -q
+
+# Under an emulated processor, so only what touches control groups. V2= names other tests.
+V2 ?= tests/guest tests/node/runtime/test_lifecycle.py tests/node/runtime/test_streams.py tests/node/runtime/test_restart.py \
+	tests/node/runtime/test_confinement.py tests/node/kubelet/test_pods.py tests/node/kubelet/test_anatomy.py
+test-v2: setup
+	$(SUDO) $(VENV)/bin/python -m tests.guest.machine --timeout 1500 \
+		$(VENV)/bin/python -m pytest $(V2) -q -p no:cacheprovider --color no --timeout 300
 
 bench: setup
 	$(SUDO) $(VENV)/bin/python bench/run.py
