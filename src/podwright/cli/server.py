@@ -1,27 +1,114 @@
-"""``podwright server``: the control plane (and in a cluster of one node, that node) as one process."""
+"""``podwright server``: the control plane (and in a cluster of one node, that node), or part of it, as one process."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import click
 
 from podwright.cli.options import name_option, ready_option
 
 _COMPONENTS = ("apiserver", "scheduler", "controllers")
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+_seconds = click.FloatRange(min=0.1)
+
+
+def _components(ctx: click.Context, parameter: click.Parameter, value: str) -> list[str]:
+    wanted = [c for c in value.split(",") if c]
+    for component in wanted:
+        if component not in _COMPONENTS:
+            raise click.UsageError(f"no component {component!r}: there are {', '.join(_COMPONENTS)}")
+    return wanted
 
 
 @click.command()
 @name_option
 @click.option(
-    "--components", default=",".join(_COMPONENTS), show_default=True, help="Which components this process runs."
-)
+    "--components", default=",".join(_COMPONENTS), show_default=True, callback=_components,
+    help="Which components this process runs.",
+)  # fmt: skip
 @click.option("--node", default="", help="Also run the kubelet of this node in the same process.")
+@click.option(
+    "--leader-elect/--no-leader-elect", default=None,
+    help="Scheduler and controllers work only while this process holds their Lease. Default: yes, unless the API "
+    "server is in the same process.",
+)  # fmt: skip
+@click.option("--leader-elect-lease-duration", type=_seconds, default=15.0, show_default=True, help="Seconds.")
+@click.option("--leader-elect-renew-deadline", type=_seconds, default=10.0, show_default=True, help="Seconds.")
+@click.option("--leader-elect-retry-period", type=_seconds, default=2.0, show_default=True, help="Seconds.")
+@click.option(
+    "--kubeconfig", type=_file, default=None,
+    help="Run scheduler or controllers against this API server, which need not be ours, instead of a cluster of this "
+    "machine.",
+)  # fmt: skip
+@click.option("--config", type=_file, default=None, help="KubeSchedulerConfiguration of the scheduler.")
+@click.option("--controllers", default="*", show_default=True, help='Which controllers run: "*", NAME, -NAME, …')
+@click.option("--cluster-name", default="kubernetes", show_default=True, help="With --kubeconfig: the cluster's name.")
+@click.option("--cluster-cidr", default="", help="With --kubeconfig: Pod ranges, of which nodes are given a part each.")
+@click.option("--root-ca-file", type=_file, default=None, help="With --kubeconfig: the CA published in namespaces.")
+@click.option("--cluster-signing-cert-file", type=_file, default=None, help="With --kubeconfig: CA that signs CSRs.")
+@click.option("--cluster-signing-key-file", type=_file, default=None, help="With --kubeconfig: that CA's key.")
+@click.option(
+    "--node-monitor-grace-period", type=click.FloatRange(min=1), default=50.0, show_default=True,
+    help="With --kubeconfig: seconds that a node may be silent.",
+)  # fmt: skip
+@click.option(
+    "--use-service-account-credentials/--no-use-service-account-credentials", default=True, show_default=True,
+    help="With --kubeconfig: each controller calls as its own ServiceAccount.",
+)  # fmt: skip
 @ready_option
-def server(name: str, components: str, node: str, ready_fd: int | None) -> None:
+def server(
+    name: str, components: list[str], node: str, leader_elect: bool | None, leader_elect_lease_duration: float,
+    leader_elect_renew_deadline: float, leader_elect_retry_period: float, kubeconfig: Path | None,
+    config: Path | None, controllers: str, ready_fd: int | None, **remote: Any,
+) -> None:  # fmt: skip
     """Run the control plane in the foreground (what systemd starts)."""
-    from podwright.cluster.server_process import run_server
+    from podwright.client.leader_election import Timing
+    from podwright.scheduler import config_file
 
-    wanted = [c for c in components.split(",") if c]
-    for component in wanted:
-        if component not in _COMPONENTS:
-            raise click.UsageError(f"no component {component!r}: there are {', '.join(_COMPONENTS)}")
-    run_server(name, components=wanted, node=node, ready_fd=ready_fd)
+    if not leader_elect_retry_period < leader_elect_renew_deadline < leader_elect_lease_duration:
+        raise click.UsageError("leader election: retry period < renew deadline < lease duration must hold")
+    election = None
+    if leader_elect or (leader_elect is None and "apiserver" not in components):
+        election = Timing(leader_elect_lease_duration, leader_elect_renew_deadline, leader_elect_retry_period)
+    try:
+        scheduler = config_file.load(config) if config is not None else None
+    except ValueError as bad:
+        raise click.ClickException(str(bad)) from bad
+    chosen = tuple(c for c in controllers.split(",") if c)
+    if kubeconfig is None:
+        from podwright.cluster.server_process import run_server
+
+        run_server(
+            name, components=components, node=node, scheduler=scheduler, controllers=chosen, election=election,
+            ready_fd=ready_fd,
+        )  # fmt: skip
+        return
+    if "apiserver" in components or node:
+        raise click.UsageError("--kubeconfig is for --components scheduler, controllers, or both")
+    from podwright.client.kubeconfig import BadKubeconfig
+    from podwright.cluster.component_process import run_components
+    from podwright.controllers.config import ControllerConfig
+
+    ca = remote["root_ca_file"]
+    try:
+        run_components(
+            components,
+            kubeconfig,
+            scheduler=scheduler,
+            controllers=ControllerConfig(
+                controllers=chosen,
+                cluster_name=remote["cluster_name"],
+                cluster_cidr=tuple(c for c in remote["cluster_cidr"].split(",") if c),
+                root_ca=ca.read_text() if ca is not None else "",
+                signing_ca_certificate=remote["cluster_signing_cert_file"],
+                signing_ca_key=remote["cluster_signing_key_file"],
+                node_monitor_grace_period=remote["node_monitor_grace_period"],
+            ),
+            election=election,
+            service_accounts=remote["use_service_account_credentials"],
+            ready_fd=ready_fd,
+        )
+    except BadKubeconfig as bad:
+        raise click.ClickException(str(bad)) from bad

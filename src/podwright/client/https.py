@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -16,13 +17,15 @@ from podwright.client.transport import Call, ServerUnreachable, WatchEvent
 
 _CALL_TIMEOUT = 35.0
 _CONNECT_TIMEOUT = 5.0
+_TOKEN_SECONDS = 60.0
 _READ_CHUNK_LIMIT = 64 << 20
 
 
 class HttpsTransport:
     """Talks to the first of `servers` (base URLs) that answers, and stays with it until it fails.
 
-    `token_file` is read anew for every connection attempt, so that rotated tokens are picked up.
+    The server's certificate is judged by `tls`, or by the CA in `ca_file`. `token_file` is read again a minute after
+    it was read last, so that rotated tokens are picked up; `token` may be set anew at any time.
     """
 
     def __init__(
@@ -31,19 +34,22 @@ class HttpsTransport:
         *,
         ca_file: Path | None = None,
         certificate: tuple[Path, Path] | None = None,
+        tls: ssl.SSLContext | None = None,
         token: str = "",
+        token_file: Path | None = None,
         user_agent: str = "podwright",
     ) -> None:
         if not servers:
             raise ValueError("no server given")
         self._servers = [s.rstrip("/") for s in servers]
         self._current = 0
-        self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        self._tls = tls or ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
         if certificate is not None:
             self._tls.load_cert_chain(str(certificate[0]), str(certificate[1]))
         self._headers = {"Accept": "application/json", "User-Agent": user_agent}
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
+        self.token = token
+        self._token_file = token_file
+        self._token_read = float("-inf")
         self._session: aiohttp.ClientSession | None = None
 
     def _open_session(self) -> aiohttp.ClientSession:
@@ -56,9 +62,21 @@ class HttpsTransport:
             )
         return self._session
 
+    def _credentials(self) -> dict[str, str]:
+        now = time.monotonic()
+        if self._token_file is not None and now >= self._token_read + _TOKEN_SECONDS:
+            try:
+                self.token = self._token_file.read_text().strip()
+            except OSError as missing:
+                raise ServerUnreachable(f"no token: {missing}") from missing
+            self._token_read = now
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
     async def call(self, call: Call) -> Object:
         data = None if call.body is None else orjson.dumps(call.body)
-        headers = {} if data is None else {"Content-Type": call.content_type}
+        headers = self._credentials()
+        if data is not None:
+            headers["Content-Type"] = call.content_type
         for _ in self._servers:
             server = self._servers[self._current]
             try:
@@ -89,6 +107,7 @@ class HttpsTransport:
             async with self._open_session().get(
                 server + call.path,
                 params=query,
+                headers=self._credentials(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_TIMEOUT, sock_read=None),
             ) as response:
                 if response.status != 200:

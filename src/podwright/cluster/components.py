@@ -1,30 +1,51 @@
-"""Scheduler and controllers with their clients and configuration."""
+"""Scheduler and controllers with their clients and configuration, elected where several processes have them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from podwright.client.client import Client
+from podwright.client.leader_election import LeaderElector, Timing
+from podwright.cluster import host
 from podwright.cluster.pki import Pki
 from podwright.cluster.registry import Ranges
 from podwright.cluster.spec import ClusterSpec
+
+if TYPE_CHECKING:
+    from podwright.controllers.config import ControllerConfig
+    from podwright.scheduler.config import SchedulerConfig
 
 ClientFor = Callable[[str, Sequence[str]], Client]
 
 _SERVICE_ACCOUNTS = ("system:serviceaccounts", "system:serviceaccounts:kube-system")
 
 
-async def scheduler(clients: ClientFor) -> None:
+async def scheduler(
+    clients: ClientFor, config: SchedulerConfig | None = None, *, election: Timing | None = None
+) -> None:
+    """With `election` as candidate for the configuration's Lease, whatever the configuration says of elections."""
+    from podwright.scheduler.config import SchedulerConfig
     from podwright.scheduler.scheduler import Scheduler
 
-    await Scheduler(clients("system:kube-scheduler", ())).run()
+    config = config or SchedulerConfig()
+    if election is not None:
+        config = replace(config, leader_election=replace(config.leader_election, leader_elect=True, **asdict(election)))
+    await Scheduler(clients("system:kube-scheduler", ()), config=config).run()
 
 
-async def controllers(spec: ClusterSpec, pki: Pki, ranges: Ranges, clients: ClientFor) -> None:
+async def controllers(
+    spec: ClusterSpec, pki: Pki, ranges: Ranges, clients: ClientFor, chosen: Sequence[str] = ("*",), *,
+    election: Timing | None = None,
+) -> None:  # fmt: skip
+    """The controllers of a local cluster, those that are `chosen` (see ControllerConfig)."""
     from podwright.controllers.config import ControllerConfig
-    from podwright.controllers.manager import ControllerManager
 
     config = ControllerConfig(
+        controllers=tuple(chosen),
         cluster_name=spec.name,
         node_monitor_grace_period=spec.node_grace,
         node_monitor_period=min(5.0, spec.node_grace / 8),
@@ -37,9 +58,23 @@ async def controllers(spec: ClusterSpec, pki: Pki, ranges: Ranges, clients: Clie
         signing_ca_certificate=pki.ca.certificate,
         signing_ca_key=pki.ca.key,
     )
+    await run_controllers(clients, config, election=election)
+
+
+async def run_controllers(clients: ClientFor, config: ControllerConfig, *, election: Timing | None) -> None:
+    from podwright.controllers.manager import INFORMER_USER, ControllerManager
 
     def client_for(user: str) -> Client:
-        groups = _SERVICE_ACCOUNTS if user.startswith("system:serviceaccount:") else ()
-        return clients(user, groups)
+        return clients(user, _SERVICE_ACCOUNTS if user.startswith("system:serviceaccount:") else ())
 
-    await ControllerManager(client_for, config=config).run()
+    manager = ControllerManager(client_for, config=config)
+    if election is not None:
+        await elected(client_for(INFORMER_USER), "kube-controller-manager", election, manager.run)
+    else:
+        await manager.run()
+
+
+async def elected(client: Client, lease: str, timing: Timing, lead: Callable[[], Awaitable[None]]) -> None:
+    """Runs `lead` whenever this process holds the Lease in kube-system."""
+    identity = f"{host.hostname()}_{os.getpid()}_{uuid.uuid4()}"
+    await LeaderElector(client, name=lease, identity=identity, timing=timing).run(lead)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from podwright.apiserver.config import ApiServerConfig
 from podwright.apiserver.server import ApiServer
@@ -21,16 +22,34 @@ from podwright.cluster.registry import Ranges
 from podwright.cluster.spec import ClusterSpec
 from podwright.cluster.up import node_names
 
+if TYPE_CHECKING:
+    from podwright.client.leader_election import Timing
+    from podwright.scheduler.config import SchedulerConfig
+
 log = logging.getLogger(__name__)
 
 ClientFor = Callable[[str, Sequence[str]], Client]
 
 
-def run_server(name: str, *, components: Sequence[str], node: str, ready_fd: int | None) -> None:
-    """Runs until SIGTERM. Pods keep running after it ended, however it ended."""
+def run_server(
+    name: str,
+    *,
+    components: Sequence[str],
+    node: str,
+    ready_fd: int | None,
+    election: Timing | None = None,
+    scheduler: SchedulerConfig | None = None,
+    controllers: Sequence[str] = ("*",),
+) -> None:
+    """Runs until SIGTERM. Pods keep running after it ended, however it ended. With `election` scheduler and
+    controllers work while this process holds their Leases."""
     pipe = ReadyPipe(ready_fd)
     try:
-        loop.run(lambda stop: ServerProcess(name, components, node, pipe).run(stop))
+        loop.run(
+            lambda stop: ServerProcess(
+                name, components, node, pipe, election=election, scheduler=scheduler, controllers=controllers
+            ).run(stop)
+        )
     except BaseException as failed:
         pipe.failed(f"{type(failed).__name__}: {innermost(failed)}")
         raise
@@ -39,8 +58,14 @@ def run_server(name: str, *, components: Sequence[str], node: str, ready_fd: int
 class ServerProcess:
     """Starts what it was asked for, in the order in which each needs the other."""
 
-    def __init__(self, name: str, components: Sequence[str], node: str, pipe: ReadyPipe) -> None:
+    def __init__(
+        self, name: str, components: Sequence[str], node: str, pipe: ReadyPipe, *, election: Timing | None,
+        scheduler: SchedulerConfig | None, controllers: Sequence[str],
+    ) -> None:  # fmt: skip
         self._spec, self._layout, self._ranges = find_cluster(name)
+        self._election = election
+        self._scheduler_config = scheduler
+        self._controllers = controllers
         self._components = components
         self._node = node
         self._pipe = pipe
@@ -86,7 +111,7 @@ class ServerProcess:
                 [f"https://127.0.0.1:{self._spec.port}"],
                 ca_file=self._pki.ca.certificate,
                 certificate=(pair.certificate, pair.key),
-                user_agent=f"podwright {user}",
+                user_agent=user.rpartition(":")[2],
             )
         )
 
@@ -94,11 +119,14 @@ class ServerProcess:
         if "scheduler" in self._components:
             from podwright.cluster.components import scheduler
 
-            group.create_task(scheduler(clients), name="scheduler")
+            group.create_task(scheduler(clients, self._scheduler_config, election=self._election), name="scheduler")
         if "controllers" in self._components:
             from podwright.cluster.components import controllers
 
-            group.create_task(controllers(self._spec, self._pki, self._ranges, clients), name="controllers")
+            made = controllers(
+                self._spec, self._pki, self._ranges, clients, self._controllers, election=self._election
+            )
+            group.create_task(made, name="controllers")
 
     async def _start_node(self, group: asyncio.TaskGroup, clients: ClientFor) -> None:
         from podwright.cluster.node_process import LocalNode
