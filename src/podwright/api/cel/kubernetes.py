@@ -284,7 +284,7 @@ def _hostname(value: URL) -> str:
 
 
 def _delegated(name: str) -> Callable[..., Any]:
-    """A method of the authorizer objects (:mod:`podwright.apiserver.admission.cel_authorizer`), which carry it themselves."""
+    """A method of the authorizer objects, which carry it themselves (the API server hands them in)."""
 
     def method(value: Any, *args: Any) -> Any:
         own = getattr(value, "cel_methods", {}).get(name)
