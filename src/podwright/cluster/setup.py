@@ -27,6 +27,8 @@ DEVELOPMENT_PROGRAMS = {
     "docker-registry": "docker-registry",
     "wrk": "wrk",
     "openssl": "openssl",
+    "node": "nodejs",
+    "npm": "npm",
     "qemu-system-x86_64": "qemu-system-x86",
     "depmod": "kmod",
     "cpio": "cpio",

@@ -1,4 +1,5 @@
-"""Port-forward: pairs of SPDY streams (data and error), each pair one TCP connection to a port of the Pod."""
+"""Port-forward: pairs of SPDY streams (data and error), each pair one TCP connection to a port of the Pod. The SPDY
+connection may lie in a WebSocket; a WebSocket without one has channels (``port_channels.py``)."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from podwright.kubelet.server import port_channels
 from podwright.kubelet.server.spdy.connection import ByteChannel, Connection, Stream
 from podwright.kubelet.server.upgrade import (
     UPGRADED,
@@ -36,7 +38,7 @@ async def serve(request: web.Request, dial: Dial) -> web.StreamResponse:
     channel: ByteChannel
     if is_websocket(request):
         if TUNNEL_PROTOCOL not in asked_protocols(request, "Sec-WebSocket-Protocol"):
-            return web.Response(status=400, text=f"the WebSocket must speak {TUNNEL_PROTOCOL}")
+            return await port_channels.serve(request, dial)
         websocket = web.WebSocketResponse(protocols=(TUNNEL_PROTOCOL,), max_msg_size=16 << 20, compress=False)
         await websocket.prepare(request)
         request[UPGRADED] = True

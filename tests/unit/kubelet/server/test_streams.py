@@ -211,6 +211,26 @@ async def test_port_forward_tunnelled_in_a_websocket(serve: Any) -> None:
             await exchange(SpdyClient(ws.receive_bytes, ws.send_bytes))
 
 
+async def test_port_forward_over_channels(serve: Any) -> None:
+    """Two channels a port, which begin with its number; text ones carry base64."""
+    port = await serve(lambda r: port_forward.serve(r, dial_upper))
+    async with aiohttp.ClientSession() as http:
+        async with http.ws_connect(f"http://127.0.0.1:{port}/?port=80,81", protocols=("v4.channel.k8s.io",)) as ws:
+            first = [await ws.receive_bytes() for _ in range(5)]
+            assert sorted(first)[:4] == [b"\x00\x50\0", b"\x01\x50\0", b"\x02\x51\0", b"\x03\x51\0"]
+            assert first[-1].startswith(b"\x03an error occurred forwarding 81: connection refused")
+            await ws.send_bytes(b"\0hello")
+            assert await ws.receive_bytes() == b"\0HELLO"
+        async with http.ws_connect(f"http://127.0.0.1:{port}/?port=80", protocols=("v4.base64.channel.k8s.io",)) as ws:
+            assert [await ws.receive_str() for _ in range(2)] == ["0UAA=", "1UAA="]
+            await ws.send_str("0aGVsbG8=")
+            assert await ws.receive_str() == "0SEVMTE8="
+        for query in ("", "?port=0", "?port=x"):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await http.ws_connect(f"http://127.0.0.1:{port}/{query}")
+            assert refused.value.status == 400
+
+
 def test_frames_survive_any_cut_and_nonsense_is_refused() -> None:
     encoder = Encoder()
     wire = encoder.syn_stream(1, {"a": "b"}) + encoder.data(1, b"x" * 1000, fin=True) + encoder.ping(b"\0\0\0\1")

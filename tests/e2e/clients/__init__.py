@@ -1,0 +1,1 @@
+"""Clients of others, unmodified, at real work on one live cluster."""
