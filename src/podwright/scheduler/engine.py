@@ -14,6 +14,10 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.quantity import QuantityError
 from podwright.api.resources import (
+    CSIDRIVERS,
+    CSINODES,
+    CSISTORAGECAPACITIES,
+    DEVICECLASSES,
     NAMESPACES,
     NODES,
     PERSISTENTVOLUMECLAIMS,
@@ -22,9 +26,12 @@ from podwright.api.resources import (
     PODS,
     REPLICASETS,
     REPLICATIONCONTROLLERS,
+    RESOURCECLAIMS,
+    RESOURCESLICES,
     SERVICES,
     STATEFULSETS,
     STORAGECLASSES,
+    VOLUMEATTACHMENTS,
     Resource,
 )
 from podwright.api.status import ApiError
@@ -67,7 +74,13 @@ _OTHERS = (
     (PERSISTENTVOLUMES, PV),
     (STORAGECLASSES, STORAGE_CLASS),
     (NAMESPACES, NAMESPACE),
-    *((row, row.kind) for row in (PODDISRUPTIONBUDGETS, SERVICES, REPLICATIONCONTROLLERS, REPLICASETS, STATEFULSETS)),
+    *(
+        (row, row.kind)
+        for row in (
+            PODDISRUPTIONBUDGETS, SERVICES, REPLICATIONCONTROLLERS, REPLICASETS, STATEFULSETS, CSINODES, CSIDRIVERS,
+            CSISTORAGECAPACITIES, VOLUMEATTACHMENTS, RESOURCECLAIMS, RESOURCESLICES, DEVICECLASSES,
+        )
+    ),
 )
 """What plugins look up, with the kind of its events."""
 
