@@ -43,6 +43,10 @@ class ApiServerConfig:
     requestheader_client_ca: Path | None = None
     requestheader_allowed_names: Sequence[str] = ()
 
+    proxy_client_certificate: Path | None = None
+    proxy_client_key: Path | None = None
+    """Shown to extension API servers, which believe who shows it about who asks."""
+
     # Authorization
     authorization_modes: Sequence[str] = ("Node", "RBAC")
     authorization_webhook: Path | None = None

@@ -38,6 +38,7 @@ class Handlers:
             ("pods", "eviction"): pods.evict,
         }
         self.aggregated: Callable[[Request], Awaitable[Reply | None]] | None = None
+        """Asked first: group versions of other API servers. None: not theirs."""
         self.virtual: dict[tuple[str, str], Special] = {}
         """GET of resources that are no stored objects (componentstatuses)."""
 
@@ -49,15 +50,13 @@ class Handlers:
 
     async def __call__(self, request: Request) -> Reply:
         """Raises ApiError."""
+        if self.aggregated is not None and (answer := await self.aggregated(request)) is not None:
+            return answer
         info = request.info
         if not info.is_resource:
             return await self._page(request)
         row = self._registry.table.by_path(info.group, info.version, info.resource)
         if row is None:
-            if self.aggregated is not None:
-                reply = await self.aggregated(request)
-                if reply is not None:
-                    return reply
             raise status.path_not_found()
         reply = await self._resource(request, row)
         if row.custom:
@@ -164,10 +163,6 @@ class Handlers:
                     page = candidate
                     break
         if page is None:
-            if self.aggregated is not None:
-                reply = await self.aggregated(request)
-                if reply is not None:
-                    return reply
             raise status.path_not_found()
         if request.method not in ("GET", "HEAD"):
             raise status.method_not_allowed()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from podwright.api.objects import Object
 from podwright.api.resources import (
     CLUSTERROLEBINDINGS,
     CLUSTERROLES,
@@ -22,6 +23,10 @@ from podwright.api.resources import (
 from podwright.apiserver import admission, authentication, authorization, bootstrap, collector, encryption
 from podwright.apiserver.admission import priority
 from podwright.apiserver.admission.webhook_client import WebhookClient
+from podwright.apiserver.aggregation.availability import Availability
+from podwright.apiserver.aggregation.backends import Backends, Remote
+from podwright.apiserver.aggregation.proxying import Aggregator
+from podwright.apiserver.aggregation.registrations import Registrations
 from podwright.apiserver.audit import Auditor, LogFile, Policy
 from podwright.apiserver.cache.entries import Event
 from podwright.apiserver.cache.feed import Feed
@@ -124,6 +129,12 @@ class ApiServer:
             expressions=expressions.compile_schema,
         )
         self.openapi = OpenAPI(self.registry, self.custom.openapi)
+        backends = Backends(self.objects, config)
+        self.aggregator = Aggregator(self.objects, backends, self.streaming.http)
+        self.availability = Availability(
+            self.objects, self.writer, self.aggregator, backends, self.streaming.http, now, self._learned
+        )
+        self.registrations = Registrations(self.registry, self.writer)
         self._stopping = asyncio.Event()
         self.local = LocalEndpoint(self.pipeline, self.encoder, self._stopping)
         self.port = config.port
@@ -148,6 +159,9 @@ class ApiServer:
 
     def _install_pages(self) -> None:
         self.discovery.install(self.handlers)
+        self.discovery.remote = lambda: self.aggregator.remotes
+        self.aggregator.listeners.append(self.discovery.changed)
+        self.handlers.aggregated = self.aggregator
         self.openapi.install(self.handlers)
         self.health.install(self.handlers)
         self.health.ready["etcd"] = lambda: self._ready
@@ -193,6 +207,19 @@ class ApiServer:
         self.discovery.changed()
         self.openapi.changed(group, version)
 
+    def _learned(self, remote: Remote, listed: Object | None, tag: str) -> None:
+        """What another API server has, as it said itself."""
+        key, path = (remote.group, remote.version), remote.path.lstrip("/")
+        if listed is None:
+            self.discovery.learned.pop(key, None)
+            self.openapi.remote.pop(path, None)
+        elif self.discovery.learned.get(key) == listed and self.openapi.remote.get(path) == tag:
+            return
+        else:
+            self.discovery.learned[key] = listed
+            self.openapi.remote[path] = tag
+        self._rows_changed(*key)
+
     def _rbac_changed(self, event: Event) -> None:
         self.pipeline.forget_decisions()
 
@@ -207,6 +234,8 @@ class ApiServer:
                 upkeep = Upkeep(self.registry, self.registry.cache(EVENTS), self.config)
                 tasks.create_task(upkeep.run(), name="upkeep")
                 tasks.create_task(self.custom.run(), name="custom-resources")
+                tasks.create_task(self.registrations.run(), name="api-service-registration")
+                tasks.create_task(self.availability.run(), name="api-service-availability")
                 started.set_result(None)
         except BaseException as exc:
             if not started.done():

@@ -50,19 +50,23 @@ def target_of(objects: Objects, config: Object, timeout: int) -> Target:
     rest = f"/{path}?timeout={timeout}s"
     server_name = f"{name}.{ns}.svc"
     url = f"https://{server_name}:{port}{rest}"
-    host, number = _endpoint(objects, url, ns, name, port)
+    try:
+        host, number = service_endpoint(objects, ns, name, port)
+    except CallFailed as error:
+        raise CallFailed(f'failed to call webhook: Post "{url}": {error}') from None
     host = f"[{host}]" if ":" in host else host
     return Target(url, f"https://{host}:{number}{rest}", server_name)
 
 
-def _endpoint(objects: Objects, url: str, ns: str, name: str, port: int) -> tuple[str, int]:
+def service_endpoint(objects: Objects, ns: str, name: str, port: int) -> tuple[str, int]:
+    """Host and port of a ready endpoint of a Service's port. Raises CallFailed."""
     service = objects.get(SERVICES, ns, name)
     if service is None:
-        raise CallFailed(f'failed to call webhook: Post "{url}": service "{name}" not found')
+        raise CallFailed(f'service "{name}" not found')
     spec = service.get("spec") or {}
     chosen = next((p for p in spec.get("ports") or () if p.get("port") == port), None)
     if chosen is None:
-        raise CallFailed(f'failed to call webhook: Post "{url}": no service port {port} found for service "{name}"')
+        raise CallFailed(f'no service port {port} found for service "{name}"')
     if spec.get("type") == "ExternalName":
         return str(spec.get("externalName") or ""), port
     for endpoint_slice in objects.list(ENDPOINTSLICES, ns):
@@ -73,7 +77,7 @@ def _endpoint(objects: Objects, url: str, ns: str, name: str, port: int) -> tupl
         for endpoint in endpoint_slice.get("endpoints") or () if found else ():
             if (endpoint.get("conditions") or {}).get("ready") is not False and endpoint.get("addresses"):
                 return str(endpoint["addresses"][0]), int((found or {})["port"])
-    raise CallFailed(f'failed to call webhook: Post "{url}": no endpoints available for service "{name}"')
+    raise CallFailed(f'no endpoints available for service "{name}"')
 
 
 def rejected(name: str, result: Object | None) -> ApiError:

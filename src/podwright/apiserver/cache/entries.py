@@ -98,7 +98,7 @@ class Cached:
 
     def know(self, obj: Object) -> None:
         """Takes the object that the bytes were written from, so that nobody parses them again."""
-        metadata = {"resourceVersion": str(self.revision), **obj["metadata"]}
+        metadata = {**obj["metadata"], "resourceVersion": str(self.revision)}
         self._object = {**obj, "metadata": metadata}
         _parsed.keep(self)
 

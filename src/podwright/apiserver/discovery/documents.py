@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from podwright.api.objects import Object
 from podwright.api.resources import Resource, Subresource
@@ -161,3 +161,45 @@ def _aggregated(row: Resource) -> Object:
             for sub in sorted(row.subresources, key=lambda s: s.name)
         ]
     return entry
+
+
+def merge_remote(items: list[Object], learned: Mapping[tuple[str, str], Object], current: Set[tuple[str, str]]) -> None:
+    """Puts what other API servers said they have (APIResourceLists by group and version) among the items of an
+    APIGroupDiscoveryList. What is no longer in `current` is shown as stale."""
+    by_name = {item["metadata"].get("name"): item for item in items}
+    for (name, version), listed in learned.items():
+        item = by_name.get(name)
+        if item is None:
+            item = by_name[name] = {"metadata": {"name": name, "creationTimestamp": None}, "versions": []}
+            items.append(item)
+        entry = {
+            "version": version, "resources": _remote_resources(name, version, listed.get("resources") or ()),
+            "freshness": "Current" if (name, version) in current else "Stale",
+        }
+        others = [v for v in item["versions"] if v["version"] != version]
+        item["versions"] = sorted([*others, entry], key=lambda v: version_priority(v["version"]))
+
+
+def _remote_resources(group: str, version: str, resources: Sequence[Object]) -> list[Object]:
+    def response_kind(entry: Object) -> Object:
+        return {
+            "group": entry.get("group") or group, "version": entry.get("version") or version,
+            "kind": entry.get("kind") or "",
+        }
+
+    found: dict[str, Object] = {}
+    for entry in sorted(resources, key=lambda r: str(r["name"])):
+        plural, _, sub = str(entry["name"]).partition("/")
+        kind, verbs = response_kind(entry), list(entry.get("verbs") or ())
+        if not sub:
+            made = found[plural] = {
+                "resource": plural, "responseKind": kind,
+                "scope": "Namespaced" if entry.get("namespaced") else "Cluster",
+                "singularResource": entry.get("singularName") or "", "verbs": verbs,
+            }
+            made.update({field: entry[field] for field in ("shortNames", "categories") if entry.get(field)})
+        elif plural in found:
+            found[plural].setdefault("subresources", []).append(
+                {"subresource": sub, "responseKind": kind, "verbs": verbs}
+            )
+    return list(found.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 
 import orjson
 
@@ -26,10 +27,10 @@ class Discovery:
         self._address = address
         self._groups: dict[str, dict[str, list[Resource]]] | None = None
         self._aggregated: dict[tuple[bool, str], tuple[bytes, str]] = {}
-        self.extra_groups: dict[str, list[str]] = {}
-        """Groups of aggregated API servers: name → versions."""
-        self.extra_items: dict[str, Object] = {}
-        """The same, as APIGroupDiscovery items."""
+        self.remote: Callable[[], Iterable[tuple[str, str]]] = tuple
+        """Groups and versions of other API servers."""
+        self.learned: dict[tuple[str, str], Object] = {}
+        """The APIResourceLists that they gave."""
 
     def install(self, handlers: Handlers) -> None:
         handlers.pages["/api"] = self._api
@@ -57,21 +58,32 @@ class Discovery:
         if found is not None:
             return found
         listed = documents.group_list(self.groups())
-        for name, versions in self.extra_groups.items():
-            listed["groups"].append(documents.group(name, versions, standalone=False))
+        known = {entry["name"]: i for i, entry in enumerate(listed["groups"])}
+        for name in dict.fromkeys(name for name, _ in self.remote()):
+            entry = documents.group(name, self._group_versions(name), standalone=False)
+            if name in known:
+                listed["groups"][known[name]] = entry
+            else:
+                listed["groups"].append(entry)
         return self._plain(request, listed)
+
+    def _group_versions(self, name: str) -> list[str]:
+        """Local and remote versions of a group, in order of preference; empty if nobody has it."""
+        found = {*self.groups().get(name, ()), *(version for group, version in self.remote() if group == name)}
+        return sorted(found, key=documents.version_priority)
 
     async def _version(self, request: Request) -> Bytes:
         parts = request.info.path.strip("/").split("/")
         groups = self.groups()
         if parts[0] == "api":
             return self._plain(request, documents.resource_list(groups[""]["v1"], "v1"))
-        found = groups.get(parts[1]) if len(parts) > 1 and parts[1] else None
-        if found is None:
+        name = parts[1] if len(parts) > 1 else ""
+        versions = self._group_versions(name) if name else []
+        if not versions:
             raise status.path_not_found()
         if len(parts) == 2:
-            return self._plain(request, documents.group(parts[1], list(found)))
-        rows = found.get(parts[2])
+            return self._plain(request, documents.group(name, versions))
+        rows = groups.get(name, {}).get(parts[2])
         if rows is None or len(parts) > 3:
             raise status.path_not_found()
         return self._plain(request, documents.resource_list(rows, f"{parts[1]}/{parts[2]}"))
@@ -90,7 +102,7 @@ class Discovery:
         if kept is None:
             document = documents.aggregated(self.groups(), core=core)
             if not core:
-                document["items"] += self.extra_items.values()
+                documents.merge_remote(document["items"], self.learned, frozenset(self.remote()))
             document["apiVersion"] = f"apidiscovery.k8s.io/{version}"
             body = orjson.dumps(document)
             kept = self._aggregated[core, version] = (body, hashlib.sha512(body).hexdigest().upper())

@@ -34,6 +34,8 @@ class OpenAPI:
         self._v2: dict[str, tuple[bytes, str]] = {}
         """By media type."""
         self._root: tuple[bytes, str] | None = None
+        self.remote: dict[str, str] = {}
+        """Documents that other API servers have: path to hash, "" if they do not say."""
         self._gate = asyncio.Lock()
         self._changes = 0
         """A document that was begun before a change is answered with, but not kept."""
@@ -72,6 +74,8 @@ class OpenAPI:
                 for path, rows in sorted(self._versions().items()):
                     _, tag = await self._document(path, rows)
                     paths[path] = {"serverRelativeURL": f"{_V3_ROOT}/{path}?hash={tag}"}
+                for path, tag in self.remote.items():
+                    paths[path] = {"serverRelativeURL": f"{_V3_ROOT}/{path}" + (f"?hash={tag}" if tag else "")}
                 body = orjson.dumps({"paths": paths})
                 kept = (body, _tag(body))
                 if begun == self._changes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -27,6 +28,8 @@ _ANSWER_HOP_BY_HOP = frozenset(
 class Backend:
     address: Address
     tls: ssl.SSLContext | None
+    server_name: str | None = None
+    """Whose certificate is wanted, if not the address's."""
 
 
 def split_name(text: str) -> tuple[str, str, str]:
@@ -116,19 +119,28 @@ def _tls(kubelets: Kubelets, scheme: str) -> ssl.SSLContext | None:
 
 
 async def forward(
-    request: web.BaseRequest, session: aiohttp.ClientSession, backend: Backend, path: str, prefix: str
+    request: web.BaseRequest,
+    session: aiohttp.ClientSession,
+    backend: Backend,
+    path: str,
+    prefix: str,
+    identity: Sequence[tuple[str, str]] = (),
 ) -> web.StreamResponse:
     """Sends the request to the backend under `path` and hands its answer on; `prefix` is the proxy's own path, which
-    redirects of the backend are put behind. Raises ApiError (503) if it cannot be reached."""
+    redirects of the backend are put behind; `identity` are headers that say who asks, for a backend that believes
+    them: nobody else's X-Remote- headers reach it. Raises ApiError (503) if it cannot be reached."""
     if not path and request.method in ("GET", "HEAD"):
         location = prefix + "/" + (f"?{request.query_string}" if request.query_string else "")
         return web.Response(status=301, headers={"Location": location})
     target = "/" + path.lstrip("/") + (f"?{request.rel_url.raw_query_string}" if request.query_string else "")
     address = backend.address
     if wants_upgrade(request):
-        return await relay(request, address.host, address.port, target, tls=backend.tls)
+        return await relay(
+            request, address.host, address.port, target, tls=backend.tls, identity=identity,
+            server_name=backend.server_name,
+        )
     url = f"{'https' if backend.tls is not None else 'http'}://{address.netloc}{target}"
-    headers = forwarded_headers(request)
+    headers = forwarded_headers(request, identity)
     if request.remote:
         headers.append(("X-Forwarded-For", request.remote))
     body = request.content if request.can_read_body else None
@@ -140,6 +152,7 @@ async def forward(
             headers=headers,
             data=body,
             ssl=backend.tls if backend.tls is not None else True,
+            server_hostname=backend.server_name,
             timeout=timeout,
             allow_redirects=False,
             auto_decompress=False,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -35,12 +35,13 @@ def wants_upgrade(request: web.BaseRequest) -> bool:
     return "upgrade" in (part.strip().lower() for part in connection.split(",")) and "Upgrade" in request.headers
 
 
-def forwarded_headers(request: web.BaseRequest) -> list[tuple[str, str]]:
-    """What goes on to a backend: everything but hop-by-hop headers and credentials (impersonation included)."""
-    headers = []
+def forwarded_headers(request: web.BaseRequest, identity: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+    """What goes on to a backend: everything but hop-by-hop headers and credentials (impersonation included). To one
+    that is told who asks by `identity`, the client's own X-Remote- headers do not go either."""
+    headers = [*identity]
     for key, value in request.headers.items():
         lower = key.lower()
-        if lower in _HOP_BY_HOP or lower.startswith("impersonate-"):
+        if lower in _HOP_BY_HOP or lower.startswith("impersonate-") or (identity and lower.startswith("x-remote-")):
             continue
         if lower == "sec-websocket-protocol":
             kept = [p for p in (p.strip() for p in value.split(",")) if not p.startswith(_BEARER_PROTOCOL)]
@@ -141,9 +142,11 @@ async def relay(
     target: str,
     *,
     tls: ssl.SSLContext | None,
-    extra_headers: Mapping[str, str] | None = None,
+    identity: Sequence[tuple[str, str]] = (),
+    server_name: str | None = None,
 ) -> web.StreamResponse:
     """Sends an upgrade request on to ``host:port``, `target` being path and query, and relays until one side closes.
+    `identity` are headers that say who asks; `server_name` is whose certificate is wanted, if not the host's.
 
     Raises:
         ApiError: 400 the request asks for no upgrade; 500 the backend cannot be reached. If it refuses to switch, its
@@ -151,10 +154,10 @@ async def relay(
     """
     if not wants_upgrade(request):
         raise bad_request("Upgrade request required")
-    backend = await _connect(host, port, tls)
+    backend = await _connect(host, port, tls, server_name or host)
     assert backend.transport is not None
     try:
-        backend.transport.write(_head(request, host, port, target, extra_headers or {}))
+        backend.transport.write(_head(request, host, port, target, identity))
         try:
             async with asyncio.timeout(HEAD_TIMEOUT):
                 head = await backend.read_until(b"\r\n\r\n", MAX_HEAD)
@@ -169,12 +172,12 @@ async def relay(
     return Relayed()
 
 
-async def _connect(host: str, port: int, tls: ssl.SSLContext | None) -> _Side:
+async def _connect(host: str, port: int, tls: ssl.SSLContext | None, server_name: str) -> _Side:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             _, side = await loop.create_connection(
-                _Side, host, port, ssl=tls, server_hostname=host if tls is not None else None
+                _Side, host, port, ssl=tls, server_hostname=server_name if tls is not None else None
             )
     except (OSError, TimeoutError) as error:
         raise _unreachable(host, port, str(error) or "i/o timeout") from None
@@ -187,11 +190,10 @@ def _unreachable(host: str, port: int, why: str) -> Exception:
 
 
 def _head(
-    request: web.BaseRequest, host: str, port: int, target: str, extra_headers: Mapping[str, str]
+    request: web.BaseRequest, host: str, port: int, target: str, identity: Sequence[tuple[str, str]]
 ) -> bytes:
     headers = [("Host", f"{host}:{port}"), ("Connection", "Upgrade"), ("Upgrade", request.headers["Upgrade"])]
-    headers += forwarded_headers(request)
-    headers += extra_headers.items()
+    headers += forwarded_headers(request, identity)
     if request.method in ("POST", "PUT", "PATCH"):
         headers.append(("Content-Length", "0"))
     lines = [f"{request.method} {target} HTTP/1.1", *(f"{key}: {value}" for key, value in headers)]

@@ -1,0 +1,2 @@
+"""The aggregation layer: group versions served by other API servers, by APIService objects (Kubernetes documentation,
+"Kubernetes API Aggregation Layer")."""
