@@ -103,7 +103,12 @@ class KubeletConfig:
     user_namespace_ids: int = 65536
 
     shutdown_grace_period: float = 0.0
+    """Seconds in which Pods are ended before the machine goes down; 0: they are not."""
     shutdown_grace_period_critical: float = 0.0
+    """The last part of it, which is for critical Pods alone."""
+    shutdown_grace_by_priority: Sequence[tuple[int, float]] = ()
+    """(lowest priority, seconds) of each group of Pods; if given, it counts instead of the two above."""
+    system_bus: str = "unix:path=/run/dbus/system_bus_socket"
 
     @property
     def pods_dir(self) -> Path:

@@ -15,7 +15,7 @@ from podwright.api.resources import NODES, PODS, RUNTIMECLASSES, SERVICES
 from podwright.api.status import ApiError
 from podwright.client.client import Client
 from podwright.client.clock import Clock, SystemClock
-from podwright.client.events import WARNING
+from podwright.client.events import NORMAL, WARNING
 from podwright.client.informers import Informer
 from podwright.client.transport import ServerUnreachable
 from podwright.kubelet import pods
@@ -30,8 +30,10 @@ from podwright.kubelet.images import ImageManager
 from podwright.kubelet.log_rotation import LogRotation
 from podwright.kubelet.mirror_pods import MirrorPods
 from podwright.kubelet.node import machine as machines
+from podwright.kubelet.node.logind import ShutdownWatch
 from podwright.kubelet.node.node_manager import NodeManager
 from podwright.kubelet.node.shutdown import end_pods
+from podwright.kubelet.node.shutdown import periods as shutdown_periods
 from podwright.kubelet.node.status import NodeHealth
 from podwright.kubelet.plugins.registration import PluginKind, PluginWatcher
 from podwright.kubelet.pod_manager import PodManager
@@ -57,6 +59,8 @@ from podwright.runtime.protocol import Container, ContainerRuntime, ImageService
 
 log = logging.getLogger(__name__)
 
+_SHUTTING_DOWN = "node is shutting down"
+_LAST_WORDS_TIMEOUT = 5.0
 _APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 
 
@@ -221,6 +225,15 @@ class Kubelet:
             "plugins": self._plugins().run(),
             "CSINode": self.csi.drivers.announce(self.node.registered, self.clock),
         }
+        graces = sum(seconds for _, seconds in shutdown_periods(self.config))
+        if graces > 0:
+            tasks["shutdown"] = ShutdownWatch(
+                self._shutdown_changed,
+                self.clock,
+                longest=graces + _LAST_WORDS_TIMEOUT,
+                name=f"podwright-{self.config.cgroup_root.strip('/').replace('/', '-')}",
+                address=self.config.system_bus,
+            ).run()
         if self.config.static_pod_path is not None:
             tasks["static pods"] = StaticPodDirectory(
                 self.config.static_pod_path,
@@ -310,12 +323,11 @@ class Kubelet:
                 self._mirrors.check(objects.key(pod))
 
     def _manifest_broken(self, path: Path, complaint: str) -> None:
-        about: Object = {
-            "kind": "Node",
-            "apiVersion": "v1",
-            "metadata": {"name": self.config.node_name, "uid": self.config.node_name},
-        }
-        self.recorder.event(about, WARNING, "FailedStaticPod", f"static Pod manifest {path}: {complaint}")
+        self.recorder.event(self._about_node(), WARNING, "FailedStaticPod", f"static Pod manifest {path}: {complaint}")
+
+    def _about_node(self) -> Object:
+        name = self.config.node_name
+        return {"kind": "Node", "apiVersion": "v1", "metadata": {"name": name, "uid": name}}
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
         self.node.seen(new)
@@ -386,16 +398,37 @@ class Kubelet:
 
     async def shut_down(self) -> None:
         """The machine goes down (or the node is stopped for good): no Pod comes any more, and those that are here are
-        ended within the configured graces. Never called for a mere end of this process."""
+        ended within the configured graces. Returns when they are and the API knows. Never called for a mere end of
+        this process."""
+        self.recorder.event(self._about_node(), NORMAL, "NodeShutdown", "Shutdown manager detected shutdown event")
         self._shutting_down = True
-        self._not_ready = "node is shutting down"
+        self._not_ready = _SHUTTING_DOWN
         self.node.changed()
-        await end_pods(
-            list(self.active_pods()),
-            self.workers.evict,
-            total=self.config.shutdown_grace_period,
-            critical=self.config.shutdown_grace_period_critical,
-        )
+        await end_pods(list(self.active_pods()), self._end_for_good, shutdown_periods(self.config))
+        try:
+            async with asyncio.timeout(_LAST_WORDS_TIMEOUT):
+                await self.statuses.settled()
+                await self.node.settled()
+        except TimeoutError:
+            log.warning("the API was not told of everything that the shutdown ended")
+
+    def _end_for_good(self, uid: str, verdict: Verdict) -> asyncio.Event | None:
+        worker = self.workers.get(uid)
+        if worker is None:
+            return None
+        worker.terminate(verdict)
+        return worker.unmounted
+
+    async def _shutdown_changed(self, going_down: bool) -> None:
+        if going_down:
+            await self.shut_down()
+            return
+        cancelled = "Shutdown manager detected shutdown cancellation"
+        self.recorder.event(self._about_node(), NORMAL, "NodeShutdown", cancelled)
+        self._shutting_down = False
+        if self._not_ready == _SHUTTING_DOWN:
+            self._not_ready = ""
+        self.node.changed()
 
     def set_capacity(self, changes: dict[str, str]) -> None:
         """The node has more, or other, resources: measured disk throughput, a device plugin's devices."""

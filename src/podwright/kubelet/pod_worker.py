@@ -53,6 +53,8 @@ class PodWorker:
         self.state = State.SYNCING
         self.ended = asyncio.Event()
         """Nothing of the Pod runs any more."""
+        self.unmounted = asyncio.Event()
+        """Nor are its volumes mounted."""
         self.finished = asyncio.Event()
         """Nothing of it is left on the node."""
         self._context = context
@@ -153,6 +155,7 @@ class PodWorker:
         self.state = State.TERMINATED
         self.ended.set()
         await self._until_done(lambda: self._context.volumes.unmount(self.uid))
+        self.unmounted.set()
         await self._wait_for_deletion()
         await self._until_done(lambda: remove_everything(self._context, self.pod))
         self.resizer.forget()

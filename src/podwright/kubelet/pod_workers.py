@@ -88,6 +88,7 @@ class PodWorkers:
             log.exception("worker of %s", pods.describe(worker.pod))
         finally:
             worker.ended.set()
+            worker.unmounted.set()
             worker.finished.set()
         if self._workers.get(worker.uid) is worker:
             del self._workers[worker.uid]

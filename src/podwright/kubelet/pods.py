@@ -14,7 +14,7 @@ CONFIG_HASH = "kubernetes.io/config.hash"
 CONFIG_SEEN = "kubernetes.io/config.seen"
 CONTAINER_ID_PREFIX = "podwright://"
 
-_CRITICAL_PRIORITY = 2_000_000_000
+CRITICAL_PRIORITY = 2_000_000_000
 
 
 def annotations_of(pod: Object) -> Mapping[str, str]:
@@ -73,7 +73,7 @@ def is_critical(pod: Object) -> bool:
     """Static and system-critical Pods: admitted first, evicted last."""
     if is_static(pod) or is_mirror(pod):
         return True
-    return int(pod["spec"].get("priority") or 0) >= _CRITICAL_PRIORITY
+    return int(pod["spec"].get("priority") or 0) >= CRITICAL_PRIORITY
 
 
 def is_terminal(pod: Object) -> bool:

@@ -49,6 +49,7 @@ class NodeManager:
         self._health = health
         self._runtime = RuntimeVersion("podwright", "0")
         self._wake = asyncio.Event()
+        self._settled = asyncio.Event()
         self._written_at = float("-inf")
         self._adopted: dict[str, str] = {}
         self.capacity = machines.capacity(machine, config)
@@ -74,7 +75,12 @@ class NodeManager:
 
     def changed(self) -> None:
         """Health or capacity changed: the status is written soon."""
+        self._settled.clear()
         self._wake.set()
+
+    async def settled(self) -> None:
+        """Returns when the API has the status as it is now."""
+        await self._settled.wait()
 
     def set_capacity(self, changes: dict[str, str]) -> None:
         """More, or other, resources: measured disk throughput, a device plugin's devices."""
@@ -218,6 +224,8 @@ class NodeManager:
                 if due or _lasting(self._status(before, found_images)) != _lasting(before):
                     self.node = await self._write(self.node, found_images)
                 backoff.reset()
+                if not self._wake.is_set():
+                    self._settled.set()
             except (ApiError, ServerUnreachable) as failed:
                 log.warning("status of node %s not written: %s", self._config.node_name, failed)
                 if isinstance(failed, ApiError) and failed.code == 404:

@@ -3,6 +3,7 @@ object away when nothing of the Pod is left on the node."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -43,6 +44,9 @@ class StatusManager:
         self._pods = registry
         self._entries: dict[str, _Entry] = {}
         self._queue = WorkQueue(first=0.05, maximum=10.0, clock=clock)
+        self._unwritten: set[str] = set()
+        self._settled = asyncio.Event()
+        self._settled.set()
 
     def get(self, uid: str) -> Object | None:
         """The newest status that was made here."""
@@ -56,6 +60,8 @@ class StatusManager:
             self._entries[uid] = _Entry(pod, status)
         else:
             entry.pod, entry.status = pod, status
+        self._unwritten.add(uid)
+        self._settled.clear()
         self._queue.add(uid)
 
     def gone(self, uid: str) -> None:
@@ -73,6 +79,16 @@ class StatusManager:
     def forget(self, uid: str) -> None:
         """The object is gone from the API, so there is nothing to write to."""
         self._entries.pop(uid, None)
+        self._written(uid)
+
+    async def settled(self) -> None:
+        """Returns when the API has the newest status of every Pod."""
+        await self._settled.wait()
+
+    def _written(self, uid: str) -> None:
+        self._unwritten.discard(uid)
+        if not self._unwritten:
+            self._settled.set()
 
     async def run(self) -> None:
         await self._queue.run(self._write, workers=_WORKERS, failed=self._failed)
@@ -96,6 +112,7 @@ class StatusManager:
             return
         target = self._target(entry)
         if target is None:
+            self._written(uid)
             return
         target = _newer(target, entry.api)
         status, gone = entry.status, entry.gone
@@ -117,6 +134,8 @@ class StatusManager:
                     self._lost(uid, entry)
                     return
                 raise
+        if entry.status is status:
+            self._written(uid)
         if gone and objects.is_deleting(target) and not pods.is_static(entry.pod):
             await self._delete(uid, entry, target)
 
@@ -145,6 +164,7 @@ class StatusManager:
 
     def _lost(self, uid: str, entry: _Entry) -> None:
         """The object is gone; what belongs to a static Pod stays until its worker ends."""
+        self._written(uid)
         if not pods.is_static(entry.pod) and self._entries.get(uid) is entry and entry.gone:
             del self._entries[uid]
 
