@@ -36,6 +36,14 @@ def _failures() -> tuple[type[Exception], ...]:
 @click.option("--crash-loop-initial", type=float, default=10.0, hidden=True)
 @click.option("--crash-loop-maximum", type=float, default=300.0, hidden=True)
 @click.option("--crash-loop-reset", type=float, default=600.0, hidden=True)
+@click.option(
+    "--shutdown-grace-period", "shutdown_grace", type=click.FloatRange(0), default=30.0, show_default=True,
+    help="Seconds in which a node's shutdown ends its Pods; 0: it does not wait for them.",
+)
+@click.option(
+    "--shutdown-grace-period-critical-pods", "shutdown_grace_critical", type=click.FloatRange(0), default=10.0,
+    show_default=True, help="The last part of them, kept for critical Pods.",
+)
 @click.option("--node-grace", type=float, default=50.0, hidden=True)
 @click.option("--toleration", type=int, default=300, hidden=True)
 @click.pass_context

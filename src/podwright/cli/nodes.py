@@ -46,3 +46,18 @@ def clear(name: str, node_name: str, remove: bool) -> None:
     from podwright.cluster.node_process import clear_node
 
     clear_node(name, node_name, remove=remove)
+@node.command()
+@click.argument("node_name", metavar="[NODE]", default="")
+@name_option
+def stop(node_name: str, name: str) -> None:
+    """Shut a node down gracefully: its Pods end within the configured graces, critical ones last."""
+    from podwright.cluster.down import NoSuchCluster
+    from podwright.cluster.node_kill import NoSuchNode
+    from podwright.cluster.node_stop import stop_node
+    from podwright.cluster.up import require_root
+
+    tells_failures()(require_root)()
+    stopped = tells_failures(NoSuchCluster, NoSuchNode, TimeoutError)(stop_node)(name, node_name)
+    click.echo(f"node {stopped} of cluster {name} is stopped; podwright up --name {name} starts it again")
+
+

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from contextlib import aclosing
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from podwright.runtime.oci.runtime import OciRuntime
 
 log = logging.getLogger(__name__)
 
+STOP_SIGNAL = signal.SIGUSR1
 _READY_TIMEOUT = 50.0
 
 
@@ -120,6 +122,8 @@ class LocalNode:
             lease_period=min(10.0, spec.node_grace / 4),
         )
         clock = SystemClock()
+            shutdown_grace_period=spec.shutdown_grace,
+            shutdown_grace_period_critical=spec.shutdown_grace_critical,
         # The kubelet makes its own recorder; probes are made before it.
         self._recorder = EventRecorder(client, "kubelet", host=name, clock=clock)
         probes = Probes(runtime, self._recorder, clock)
@@ -147,6 +151,7 @@ class LocalNode:
         group.create_task(self._kubelet.run(), name=f"kubelet {self.name}")
         group.create_task(Evictions(self._kubelet).run(), name="evictions")
         proxy = ServiceProxy(
+        group.create_task(self._stop_when_asked(), name="node stop")
             self._network_client,
             node=self.name,
             table=services_table(self._spec, self.name),
@@ -156,9 +161,21 @@ class LocalNode:
         await asyncio.to_thread(dns_interface.ensure, dns_link(self._ranges), self._ranges.cluster_dns)
         dns = DnsServer(self._network_client, address=self._ranges.cluster_dns, upstreams=host_resolvers())
         group.create_task(dns.run(), name="dns")
-        if self._spec.nodes > 1:
-            routes = follow_nodes(self._network_client, node=self.name, cluster_cidr=str(self._ranges.pods))
-            group.create_task(routes, name="routes")
+        routes = follow_nodes(self._network_client, node=self.name, cluster_cidr=str(self._ranges.pods))
+        group.create_task(routes, name="routes")
+
+    async def _stop_when_asked(self) -> None:
+        """``podwright node stop``: unlike the end of this process it ends the Pods."""
+        asked = asyncio.Event()
+        events = asyncio.get_running_loop()
+        events.add_signal_handler(STOP_SIGNAL, asked.set)
+        try:
+            await asked.wait()
+        finally:
+            events.remove_signal_handler(STOP_SIGNAL)
+        log.info("asked to stop the node: its Pods end first")
+        await self._kubelet.shut_down()
+        raise loop.Stopped
 
     async def _stop_server_at_end(self) -> None:
         try:

@@ -18,6 +18,8 @@ FLAGS = {
     "simulated_nodes": "--simulated-nodes",
     "static_pods": "--static-pods",
     "fast_failover": "--fast-failover",
+    "shutdown_grace": "--shutdown-grace-period",
+    "shutdown_grace_critical": "--shutdown-grace-period-critical-pods",
 }
 """Fields of the spec that a flag sets."""
 
@@ -25,7 +27,9 @@ FLAGS = {
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
     """`port` is the API server's, `kubelet_port` that of a one-process cluster's kubelet; both are chosen at the
-    first start and kept. `crash_loop_*`, `node_grace` and `toleration` are seconds."""
+    first start and kept. `crash_loop_*`, `shutdown_grace*`, `node_grace` and `toleration` are seconds. On a machine
+    that joined a cluster elsewhere, `server` is that one's URL, `joined_node` the node that this machine is, `address`
+    its InternalIP and `pod_cidr` the range of its Pods."""
 
     name: str
     nodes: int = 1
@@ -41,6 +45,8 @@ class ClusterSpec:
     crash_loop_initial: float = 10.0
     crash_loop_maximum: float = 300.0
     crash_loop_reset: float = 600.0
+    shutdown_grace: float = 30.0
+    shutdown_grace_critical: float = 10.0
     node_grace: float = 50.0
     toleration: int = 300
 
