@@ -90,6 +90,8 @@ def container_resources(pod: Object, ctr: Object, policy: CgroupPolicy, *, lift:
         oom_score_adj=qos.oom_score_adj(pod, ctr, policy.memory_capacity),
         hugepage_limits=_hugepages(limits),
         disk=_disk(limits, requests),
+        # Upstream's singleProcessOOMKill is off under cgroup v2: a container dies as a whole. Version 1 cannot.
+        unified={"memory.oom.group": "1"},
     )
 
 
