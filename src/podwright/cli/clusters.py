@@ -67,6 +67,8 @@ def up(ctx: click.Context, /, name: str, **parameters: Any) -> None:
         click.echo(f"take it down first: podwright down --name {name} --purge", err=True)
         sys.exit(1)
     nodes = f"{spec.nodes} node{'s' if spec.nodes > 1 else ''} Ready"
+    if spec.simulated_nodes:
+        nodes += f" and {spec.simulated_nodes} simulated"
     click.echo(f"cluster {name}: {nodes} in {time.monotonic() - begin:.2f}s, https://127.0.0.1:{spec.port}")
     click.echo(f"kubeconfig: {path}")
 

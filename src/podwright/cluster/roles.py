@@ -8,27 +8,38 @@ from podwright.apiserver.server import ApiServer
 
 NODE_NETWORK_USER = "system:podwright:node-network"
 """Who a node's Service proxy, DNS and routes are: they only read."""
+SIMULATOR_USER = "system:podwright:simulated-nodes"
+"""Who speaks for simulated nodes and their Pods."""
 
 _READ = ["get", "list", "watch"]
-_RULES = [
-    {"apiGroups": [""], "resources": ["services", "namespaces", "nodes"], "verbs": _READ},
-    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
-]
+_RULES: dict[str, list[Object]] = {
+    NODE_NETWORK_USER: [
+        {"apiGroups": [""], "resources": ["services", "namespaces", "nodes"], "verbs": _READ},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
+    ],
+    SIMULATOR_USER: [
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": [*_READ, "create"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": [*_READ, "delete"]},
+        {"apiGroups": [""], "resources": ["nodes/status", "pods/status"], "verbs": ["patch"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
+    ],
+}
 
 
-async def ensure(server: ApiServer) -> None:
-    """Makes the role and its binding if they are not there."""
+async def ensure(server: ApiServer, user: str) -> None:
+    """Makes the role of that user and its binding if they are not there."""
     rbac = "rbac.authorization.k8s.io"
-    meta: Object = {"name": NODE_NETWORK_USER}
-    if server.objects.get(CLUSTERROLES, "", NODE_NETWORK_USER) is None:
-        role = {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": dict(meta), "rules": _RULES}
+    if server.objects.get(CLUSTERROLES, "", user) is None:
+        role = {
+            "apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": {"name": user}, "rules": _RULES[user],
+        }  # fmt: skip
         await server.writer.create(CLUSTERROLES, role)
-    if server.objects.get(CLUSTERROLEBINDINGS, "", NODE_NETWORK_USER) is None:
+    if server.objects.get(CLUSTERROLEBINDINGS, "", user) is None:
         binding = {
             "apiVersion": f"{rbac}/v1",
             "kind": "ClusterRoleBinding",
-            "metadata": dict(meta),
-            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": NODE_NETWORK_USER},
-            "subjects": [{"apiGroup": rbac, "kind": "User", "name": NODE_NETWORK_USER}],
+            "metadata": {"name": user},
+            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": user},
+            "subjects": [{"apiGroup": rbac, "kind": "User", "name": user}],
         }
         await server.writer.create(CLUSTERROLEBINDINGS, binding)

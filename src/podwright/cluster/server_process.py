@@ -13,7 +13,7 @@ from podwright.apiserver.server import ApiServer
 from podwright.client.client import Client
 from podwright.client.https import HttpsTransport
 from podwright.client.transport import InProcessTransport
-from podwright.cluster import host, loop, roles, storage
+from podwright.cluster import host, joining, loop, roles, storage
 from podwright.cluster.down import find_cluster
 from podwright.cluster.layout import Layout
 from podwright.cluster.pki import Pki
@@ -78,6 +78,8 @@ class ServerProcess:
                 self._start_components(group, clients)
                 if self._node:
                     await self._start_node(group, clients)
+                if self._spec.simulated_nodes and "apiserver" in self._components:
+                    await self._start_simulated_nodes(group, clients)
                 self._pipe.ready()
                 await loop.until(stop)
         except* loop.Stopped:
@@ -91,8 +93,11 @@ class ServerProcess:
         self._pipe.progress("certificates are there")
         server = ApiServer(api_server_config(self._spec, self._layout, self._ranges))
         await server.start()
-        await roles.ensure(server)
+        await roles.ensure(server, roles.NODE_NETWORK_USER)
+        if self._spec.simulated_nodes:
+            await roles.ensure(server, roles.SIMULATOR_USER)
         await storage.ensure(server, self._layout)
+        await joining.ensure(server, self._spec, self._ranges)
         group.create_task(self._close_at_end(server), name="api server")
         self._pipe.progress(f"API server serves on port {self._spec.port}")
         return lambda user, groups: Client(InProcessTransport(server.local, user, groups))
@@ -127,6 +132,15 @@ class ServerProcess:
                 self._spec, self._pki, self._ranges, clients, self._controllers, election=self._election
             )
             group.create_task(made, name="controllers")
+
+    async def _start_simulated_nodes(self, group: asyncio.TaskGroup, clients: ClientFor) -> None:
+        from podwright.kubelet.simulated.simulator import Simulator
+
+        count, period = self._spec.simulated_nodes, min(10.0, self._spec.node_grace / 4)
+        simulator = Simulator(clients(roles.SIMULATOR_USER, ()), count, lease_period=period)
+        group.create_task(simulator.run(), name="simulated nodes")
+        await simulator.ready()
+        self._pipe.progress(f"{count} simulated nodes take Pods")
 
     async def _start_node(self, group: asyncio.TaskGroup, clients: ClientFor) -> None:
         from podwright.cluster.node_process import LocalNode

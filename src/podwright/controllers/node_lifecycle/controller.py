@@ -16,6 +16,8 @@ from podwright.controllers.node_lifecycle import conditions
 from podwright.controllers.node_lifecycle.zones import Zones
 
 LEASE_NAMESPACE = "kube-node-lease"
+HEARTBEAT_LEASE = "podwright.io/heartbeat-lease"
+"""Annotation of a node whose heartbeat is a Lease that it shares with others: simulated nodes have it."""
 _EVICT = "evict/"
 
 
@@ -95,7 +97,8 @@ class NodeLifecycleController(Controller):
         pulse = self._pulses.setdefault(key, _Pulse(self.clock.monotonic()))
         known = objects.condition(node, "Ready") is not None
         grace = self.config.node_monitor_grace_period if known else self.config.node_startup_grace_period
-        left = pulse.at + grace - self.clock.monotonic()
+        shared = self._pulses.get(objects.annotations(node).get(HEARTBEAT_LEASE, ""))
+        left = max(pulse.at, shared.at if shared is not None else 0.0) + grace - self.clock.monotonic()
         if left > 0:
             self.queue.add_after(key, left)
             return node
