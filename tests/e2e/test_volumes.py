@@ -49,10 +49,12 @@ def test_local_path_from_first_consumer_to_deletion(cluster: Cluster) -> None:
     cluster.apply(claim("data"))
     event(cluster, "data", "waiting for first consumer to be created before binding")
     assert cluster.get("pvc", "data")["status"]["phase"] == "Pending"
-    cluster.apply(user_of("writer", "data", "echo kept > /v/f"))
+    nobody = {"runAsUser": 1000, "runAsNonRoot": True, "fsGroup": 2000}
+    cluster.apply(user_of("writer", "data", "echo kept > /v/f", securityContext=nobody))
     cluster.running("writer")
     volume = volume_of(cluster, "data")
     path = Path(volume["spec"]["hostPath"]["path"])
+    assert (path / "f").stat().st_uid == 1000 and (path / "f").stat().st_gid == 2000
     assert (path / "f").read_text() == "kept\n" and volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete"
     cluster.kubectl("patch", "pvc", "data", "-p", '{"spec":{"resources":{"requests":{"storage":"3Mi"}}}}')
     until(lambda: cluster.get("pvc", "data")["status"]["capacity"]["storage"] == "3Mi", "grown")

@@ -86,6 +86,8 @@ class PluginSocket:
             raise PluginFailure(refused.message or "", refused.status.name) from refused
         except TimeoutError as late:
             raise PluginFailure("context deadline exceeded", "DEADLINE_EXCEEDED") from late
+        except ValueError as malformed:
+            raise PluginFailure(f"not understood: {malformed}", "INTERNAL") from malformed
         except _BROKEN as broken:
             why = str(broken) or type(broken).__name__
             raise PluginFailure(f"connection error: {self._path}: {why}") from broken

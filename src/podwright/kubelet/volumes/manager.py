@@ -129,7 +129,7 @@ class VolumeManager:
         if kind in _WRITTEN:
             payload = await _WRITTEN[kind](context, volume[kind])
             await asyncio.to_thread(self._write, context, payload, kind in _IN_MEMORY)
-            return MountedVolume(name, context.directory, read_only=kind != "configMap")
+            return MountedVolume(name, context.directory, read_only=True)
         if kind == "emptyDir":
             return MountedVolume(name, await asyncio.to_thread(empty_dir.setup, context, volume[kind] or {}))
         if kind == "hostPath":

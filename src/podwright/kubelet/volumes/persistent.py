@@ -19,6 +19,9 @@ from podwright.kubelet.volumes.mount_points import MS_BIND, MS_REC, is_mount_poi
 from podwright.kubelet.volumes.mounted import MountedVolume, VolumeContext, VolumeFailure
 from podwright.kubelet.volumes.ownership import give_to_group
 
+_PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+_LOCAL_PATH = "podwright.io/local-path"
+
 
 async def setup(context: VolumeContext, volume: Object, csi: CsiVolumes) -> MountedVolume:
     """The volume behind the claim.
@@ -41,8 +44,12 @@ async def setup(context: VolumeContext, volume: Object, csi: CsiVolumes) -> Moun
         return await csi.mount(context, name, of_persistent_volume(pv, read_only=read_only), claim)
     if spec.get("volumeMode") == "Block":
         return MountedVolume(name, await asyncio.to_thread(_device, spec), read_only, block=True)
+    provisioned = objects.annotations(pv).get(_PROVISIONED_BY) == _LOCAL_PATH
+    if provisioned:
+        await asyncio.to_thread(_ensure_directory, Path(spec["hostPath"]["path"]))
     path = await asyncio.to_thread(_mounted, context, spec)
-    if context.fs_group is not None and not read_only and "hostPath" not in spec:
+    # A path of the host is its administrator's; one that was made for this claim is the Pod's.
+    if context.fs_group is not None and not read_only and ("hostPath" not in spec or provisioned):
         policy = (context.pod["spec"].get("securityContext") or {}).get("fsGroupChangePolicy")
         await asyncio.to_thread(
             give_to_group, path, context.fs_group, on_root_mismatch=policy == "OnRootMismatch"
@@ -83,6 +90,13 @@ def _reachable(pv: Object, context: VolumeContext) -> bool:
         return True
     selector = node_affinity.compile(required)
     return selector.matches_labels(context.host_node_labels, context.facts.node_name)
+
+
+def _ensure_directory(path: Path) -> None:
+    """The directory of a volume of the built-in provisioner, which whoever the Pod runs as may write."""
+    if not path.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o777)
 
 
 def _device(spec: Object) -> Path:
