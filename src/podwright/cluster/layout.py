@@ -61,6 +61,11 @@ class Layout:
         return self.data / "pki"
 
     @property
+    def front_proxy(self) -> Path:
+        """Certificates of another authority: who shows one speaks for others to extension API servers."""
+        return self.pki / "front-proxy"
+
+    @property
     def image_references(self) -> Path:
         return self.data / "images.json"
 

@@ -54,6 +54,9 @@ def run_server(
         pipe.failed(f"{type(failed).__name__}: {innermost(failed)}")
         raise
 
+FRONT_PROXY = "front-proxy-client"
+"""The user whose certificate extension API servers believe about who asks."""
+
 
 class ServerProcess:
     """Starts what it was asked for, in the order in which each needs the other."""
@@ -178,6 +181,9 @@ def make_certificates(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> None
         if spec.nodes > 1:
             pki.client(f"node-{node}", f"system:node:{node}", ["system:nodes"])
     pki.client("node-network", roles.NODE_NETWORK_USER)
+    front_proxy = Pki(layout.front_proxy)
+    front_proxy.ensure_ca()
+    front_proxy.client("client", FRONT_PROXY)
 
 
 def api_server_config(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> ApiServerConfig:
@@ -196,6 +202,10 @@ def api_server_config(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> ApiS
         kubelet_client_certificate=pki.directory / "apiserver-kubelet-client.crt",
         kubelet_client_key=pki.directory / "apiserver-kubelet-client.key",
         kubelet_ca=pki.ca.certificate,
+        proxy_client_certificate=layout.front_proxy / "client.crt",
+        proxy_client_key=layout.front_proxy / "client.key",
+        requestheader_client_ca=layout.front_proxy / "ca.crt",
+        requestheader_allowed_names=(FRONT_PROXY,),
         default_not_ready_toleration_seconds=spec.toleration,
         default_unreachable_toleration_seconds=spec.toleration,
     )
