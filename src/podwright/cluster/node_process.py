@@ -120,10 +120,10 @@ class LocalNode:
             crash_loop_maximum=spec.crash_loop_maximum,
             crash_loop_reset=spec.crash_loop_reset,
             lease_period=min(10.0, spec.node_grace / 4),
-        )
-        clock = SystemClock()
             shutdown_grace_period=spec.shutdown_grace,
             shutdown_grace_period_critical=spec.shutdown_grace_critical,
+        )
+        clock = SystemClock()
         # The kubelet makes its own recorder; probes are made before it.
         self._recorder = EventRecorder(client, "kubelet", host=name, clock=clock)
         probes = Probes(runtime, self._recorder, clock)
@@ -149,9 +149,9 @@ class LocalNode:
         group.create_task(self._stop_server_at_end(), name="kubelet server")
         group.create_task(self._recorder.run(), name="probe events")
         group.create_task(self._kubelet.run(), name=f"kubelet {self.name}")
+        group.create_task(self._stop_when_asked(), name="node stop")
         group.create_task(Evictions(self._kubelet).run(), name="evictions")
         proxy = ServiceProxy(
-        group.create_task(self._stop_when_asked(), name="node stop")
             self._network_client,
             node=self.name,
             table=services_table(self._spec, self.name),
@@ -161,8 +161,9 @@ class LocalNode:
         await asyncio.to_thread(dns_interface.ensure, dns_link(self._ranges), self._ranges.cluster_dns)
         dns = DnsServer(self._network_client, address=self._ranges.cluster_dns, upstreams=host_resolvers())
         group.create_task(dns.run(), name="dns")
-        routes = follow_nodes(self._network_client, node=self.name, cluster_cidr=str(self._ranges.pods))
-        group.create_task(routes, name="routes")
+        if self._spec.nodes > 1:
+            routes = follow_nodes(self._network_client, node=self.name, cluster_cidr=str(self._ranges.pods))
+            group.create_task(routes, name="routes")
 
     async def _stop_when_asked(self) -> None:
         """``podwright node stop``: unlike the end of this process it ends the Pods."""
