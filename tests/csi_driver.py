@@ -55,11 +55,13 @@ class CsiDriver:
 
     # What the kubelet calls.
 
+    def info(self) -> dict[str, Any]:
+        """What it registers as."""
+        return {"type": "CSIPlugin", "name": self.name, "endpoint": str(self.socket), "supported_versions": ["1.0.0"]}
+
     def _registration(self) -> dict[str, Handler]:
         def info(request: dict[str, Any]) -> dict[str, Any]:
-            return {
-                "type": "CSIPlugin", "name": self.name, "endpoint": str(self.socket), "supported_versions": ["1.0.0"]
-            }
+            return self.info()
 
         def status(request: dict[str, Any]) -> dict[str, Any]:
             self.registered = request

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from fake_api import FakeApi
 
 from podwright.api.objects import Object
 from podwright.kubelet.volumes.tokens import ServiceAccountTokens
+
+from .fake_api import FakeApi
 
 
 @pytest.fixture
