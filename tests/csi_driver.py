@@ -13,7 +13,7 @@ from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 
-from podwright.kubelet.plugins.sockets import MessageCodec
+from podwright.kubelet.plugins.grpc_calls import MessageCodec
 
 NODE = "csi.v1.Node"
 REGISTRATION = "pluginregistration.Registration"

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-from grpclib.client import Channel, Stream
-from grpclib.const import Cardinality
-from grpclib.encoding.base import CodecBase
-from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+from typing import Self
 
 from podwright.api.objects import Object
-from podwright.api.protobuf import messages
-
-_BROKEN = (OSError, StreamTerminatedError, ProtocolError, AssertionError)
 
 
 class PluginFailure(Exception):
@@ -36,24 +27,15 @@ def _spoken(code: str) -> str:
     return "".join(part.capitalize() for part in code.split("_"))
 
 
-class MessageCodec(CodecBase):
-    """For grpclib; message types are the names of the codec's table."""
-
-    __content_subtype__ = "proto"
-
-    def encode(self, message: Any, message_type: Any) -> bytes:
-        return messages.encode(message_type, message)
-
-    def decode(self, data: bytes, message_type: Any) -> Any:
-        return messages.decode(message_type, data)
-
-
 class PluginSocket:
     """A connection for a few calls: ``async with PluginSocket(path) as socket: await socket.call(…)``."""
 
     def __init__(self, path: Path) -> None:
+        from podwright.kubelet.plugins import grpc_calls
+
         self._path = path
-        self._channel = Channel(path=str(path), codec=MessageCodec())
+        self._calls = grpc_calls
+        self._channel = grpc_calls.channel(path)
 
     async def __aenter__(self) -> Self:
         return self
@@ -69,34 +51,4 @@ class PluginSocket:
         Raises:
             PluginFailure
         """
-        package = service.rpartition(".")[0]
-        name, answer = _MESSAGES.get(method) or (f"{method}Request", f"{method}Response")
-        try:
-            stream: Stream[Any, Any] = self._channel.request(
-                f"/{service}/{method}",
-                Cardinality.UNARY_UNARY,
-                f"{package}.{name}",  # type: ignore[arg-type]
-                f"{package}.{answer}",  # type: ignore[arg-type]
-                timeout=timeout,
-            )
-            async with asyncio.timeout(timeout), stream:
-                await stream.send_message(request, end=True)
-                found = await stream.recv_message()
-        except GRPCError as refused:
-            raise PluginFailure(refused.message or "", refused.status.name) from refused
-        except TimeoutError as late:
-            raise PluginFailure("context deadline exceeded", "DEADLINE_EXCEEDED") from late
-        except ValueError as malformed:
-            raise PluginFailure(f"not understood: {malformed}", "INTERNAL") from malformed
-        except _BROKEN as broken:
-            why = str(broken) or type(broken).__name__
-            raise PluginFailure(f"connection error: {self._path}: {why}") from broken
-        if found is None:
-            raise PluginFailure("no answer", "INTERNAL")
-        return dict(found)
-
-
-_MESSAGES = {
-    "GetInfo": ("InfoRequest", "PluginInfo"),
-    "NotifyRegistrationStatus": ("RegistrationStatus", "RegistrationStatusResponse"),
-}
+        return await self._calls.call(self._channel, self._path, service, method, request, timeout)

@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import random
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from podwright.api import objects
 from podwright.api.objects import Object
@@ -25,17 +21,6 @@ from podwright.kubelet.volumes.mounted import Credential, VolumeFailure, VolumeP
 
 _JITTER = 300.0
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-
-_Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-_KINDS: dict[str, Callable[[], _Key]] = {
-    "RSA3072": lambda: rsa.generate_private_key(65537, 3072),
-    "RSA4096": lambda: rsa.generate_private_key(65537, 4096),
-    "ECDSAP256": lambda: ec.generate_private_key(ec.SECP256R1()),
-    "ECDSAP384": lambda: ec.generate_private_key(ec.SECP384R1()),
-    "ECDSAP521": lambda: ec.generate_private_key(ec.SECP521R1()),
-    "ED25519": ed25519.Ed25519PrivateKey.generate,
-}
-
 
 @dataclass(slots=True)
 class _Issuance:
@@ -87,9 +72,9 @@ class PodCertificates:
         account = str(pod["spec"].get("serviceAccountName") or "default")
         namespace = objects.namespace(pod)
         found = await self._client.get(SERVICEACCOUNTS, account, namespace=namespace)
-        key = _KINDS[source["keyType"]]()
-        digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-        request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, digest)
+        from podwright.kubelet.volumes import keys  # Most nodes never need what makes keys.
+
+        key, stub = await asyncio.to_thread(keys.make, source["keyType"])
         spec: Object = {
             "signerName": source["signerName"],
             "podName": objects.name(pod),
@@ -98,7 +83,7 @@ class PodCertificates:
             "serviceAccountUID": objects.uid(found),
             "nodeName": self._node_name,
             "nodeUID": self.node_uid,
-            "stubPKCS10Request": base64.b64encode(request.public_bytes(serialization.Encoding.DER)).decode(),
+            "stubPKCS10Request": base64.b64encode(stub).decode(),
         }
         if source.get("maxExpirationSeconds"):
             spec["maxExpirationSeconds"] = source["maxExpirationSeconds"]
@@ -110,9 +95,7 @@ class PodCertificates:
             "metadata": {"generateName": "req-", "namespace": namespace},
             "spec": spec,
         })  # fmt: skip
-        issuance.key = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        issuance.key = key
         issuance.request = objects.name(made)
         self._objects.follow(objects.uid(pod), PODCERTIFICATEREQUESTS, namespace, issuance.request)
 
