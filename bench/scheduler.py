@@ -12,14 +12,14 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvloop
 
 from podwright.api.objects import Object
-from podwright.api.resources import NODES, PODS, SERVICEACCOUNTS
+from podwright.api.resources import NODES, PODS, PRIORITYCLASSES, SERVICEACCOUNTS
 from podwright.apiserver.config import ApiServerConfig
 from podwright.apiserver.server import ApiServer
 from podwright.client.client import Client
@@ -31,6 +31,8 @@ _ZONE = "topology.kubernetes.io/zone"
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _CREATORS = 32
+
+T = TypeVar("T")
 
 
 def node(number: int) -> Object:
@@ -90,6 +92,20 @@ def topology_spreading(number: int) -> Object:
     return pod(number, {"color": "blue"}, topologySpreadConstraints=[constraint])
 
 
+def low_priority(number: int) -> Object:
+    made = pod(number, priorityClassName="low", terminationGracePeriodSeconds=0)
+    made["metadata"]["name"] = f"low-{number}"
+    made["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "900m"
+    return made
+
+
+def preemption(number: int) -> Object:
+    """Needs what three low-priority Pods have."""
+    made = pod(number, priorityClassName="high")
+    made["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "3"
+    return made
+
+
 def mixed(number: int) -> Object:
     made = (pod, node_affinity, pod_affinity, preferred_pod_affinity, topology_spreading)[number % 5]
     return made(number)
@@ -102,16 +118,22 @@ WORKLOADS: dict[str, Callable[[int], Object]] = {
     "PodAntiAffinity": pod_anti_affinity,
     "PreferredPodAffinity": preferred_pod_affinity,
     "TopologySpreading": topology_spreading,
+    "Preemption": preemption,
     "Mixed": mixed,
 }
 
 
-async def _create_all(client: Client, made: list[Object]) -> None:
-    waiting = iter(made)
+async def _add_node(client: Client, number: int) -> None:
+    made = await client.create(NODES, node(number))
+    await client.update(NODES, {**made, "spec": {}})
+
+
+async def _all(items: Iterable[T], call: Callable[[T], Awaitable[Any]]) -> None:
+    waiting = iter(items)
 
     async def creator() -> None:
-        for obj in waiting:
-            await client.create(PODS, obj)
+        for item in waiting:
+            await call(item)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(_CREATORS):
@@ -135,14 +157,16 @@ async def measure(workload: str, nodes: int, pods: int, *, before: int = 0) -> O
         client = Client(InProcessTransport(server.local, "admin", ("system:masters",)))
         account = {"metadata": {"name": "default", "namespace": "default"}}
         await client.create(SERVICEACCOUNTS, {"apiVersion": "v1", "kind": "ServiceAccount", **account})
-        for number in range(nodes):
-            made = await client.create(NODES, node(number))
-            await client.update(NODES, {**made, "spec": {}})
+        for name, value in (("low", 0), ("high", 10)):
+            priority = {"kind": "PriorityClass", "metadata": {"name": name}, "value": value}
+            await client.create(PRIORITYCLASSES, {"apiVersion": "scheduling.k8s.io/v1", **priority})
+        await _all(range(nodes), lambda number: _add_node(client, number))
         scheduler = asyncio.create_task(
             Scheduler(Client(InProcessTransport(server.local, "system:kube-scheduler"))).run()
         )
         try:
-            await _run(client, [build(n) for n in range(before)])
+            first = low_priority if workload == "Preemption" else build
+            await _run(client, [first(n) for n in range(before)])
             seconds = await _run(client, [build(n) for n in range(before, before + pods)])
         finally:
             scheduler.cancel()
@@ -167,7 +191,7 @@ async def _run(client: Client, made: list[Object]) -> float:
     start = time.perf_counter()
     async with asyncio.timeout(600), asyncio.TaskGroup() as group:
         group.create_task(all_bound())
-        group.create_task(_create_all(client, made))
+        group.create_task(_all(made, lambda obj: client.create(PODS, obj)))
     return time.perf_counter() - start
 
 
@@ -181,12 +205,17 @@ def main() -> None:
     given = parser.parse_args()
     found = []
     for workload in given.workload:
-        # A node takes one Pod of this workload.
-        count = min(given.pods, given.nodes - given.before) if workload == "PodAntiAffinity" else given.pods
-        result = uvloop.run(measure(workload, given.nodes, count, before=given.before))
+        count, before = given.pods, given.before
+        if workload == "PodAntiAffinity":  # A node takes one Pod of it.
+            before = min(before, given.nodes // 2)
+            count = min(count, given.nodes - before)
+        elif workload == "Preemption":  # Every node is full.
+            before, count = 4 * given.nodes, min(count, given.nodes)
+        result = uvloop.run(measure(workload, given.nodes, count, before=before))
         found.append(result)
         if given.o == "text":
-            print(f"{workload:22} {result['nodes']:6} nodes {result['pods_per_second']:8.0f} Pods/s", flush=True)
+            size = f"{result['nodes']:6} nodes {result['before']:6} Pods before"
+            print(f"{workload:22} {size} {result['pods_per_second']:8.0f} Pods/s", flush=True)
     if given.o == "json":
         json.dump(found, sys.stdout, indent=2)
 
