@@ -77,6 +77,7 @@ def test_host_path_types(tmp_path: Path, kind: str, make: object, fits: bool) ->
     make(path)  # type: ignore[operator]
     if fits:
         assert host_path.setup({"path": str(path), "type": kind}) == path
+        assert path.exists()
     else:
         with pytest.raises(VolumeFailure, match="hostPath type check failed"):
             host_path.setup({"path": str(path), "type": kind})

@@ -30,6 +30,9 @@ def setup(source: Object) -> Path:
     path = Path(source["path"])
     kind = source.get("type") or ""
     if not kind:
+        # Nothing is checked; what is not there is made, as the common runtimes do before they mount it.
+        if not os.path.lexists(path):
+            path.mkdir(parents=True, exist_ok=True, mode=0o755)
         return path
     if kind == "DirectoryOrCreate" and not path.exists():
         path.mkdir(parents=True, mode=0o755)

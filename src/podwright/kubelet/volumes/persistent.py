@@ -48,8 +48,8 @@ async def setup(context: VolumeContext, volume: Object, csi: CsiVolumes) -> Moun
     if provisioned:
         await asyncio.to_thread(_ensure_directory, Path(spec["hostPath"]["path"]))
     path = await asyncio.to_thread(_mounted, context, spec)
-    # A path of the host is its administrator's; one that was made for this claim is the Pod's.
-    if context.fs_group is not None and not read_only and ("hostPath" not in spec or provisioned):
+    # A path of the host is its administrator's, an export its server's; one that was made for this claim is the Pod's.
+    if context.fs_group is not None and not read_only and ("local" in spec or provisioned):
         policy = (context.pod["spec"].get("securityContext") or {}).get("fsGroupChangePolicy")
         await asyncio.to_thread(
             give_to_group, path, context.fs_group, on_root_mismatch=policy == "OnRootMismatch"
