@@ -33,7 +33,8 @@ def _states(status: Object) -> dict[object, object]:
 
 
 def pending_pod_actions(old: Object, new: Object) -> Action:
-    """Of a Pod that waits. Changes of its status are none: the scheduler writes it itself."""
+    """Of a Pod that waits. Changes of its status are none but for the claims made for it: the scheduler writes the rest
+    itself."""
     found = _NOTHING
     if objects.labels(old) != objects.labels(new):
         found |= Action.UPDATE_LABELS
@@ -42,6 +43,7 @@ def pending_pod_actions(old: Object, new: Object) -> Action:
         found |= Action.UPDATE_GATES
     if before.get("tolerations") != after.get("tolerations"):
         found |= Action.UPDATE_TOLERATIONS
-    if not found and before != after:
+    made, known = ((o.get("status") or {}).get("resourceClaimStatuses") for o in (new, old))
+    if not found and (before != after or made != known):
         found |= Action.UPDATE_OTHER
     return found

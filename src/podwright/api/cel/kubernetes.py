@@ -43,7 +43,7 @@ def _amount(value: Any) -> Decimal:
     raise no_such_overload(f"quantity method on {type_name(value)}")
 
 
-def _semver(text: Any, normalize: bool = False) -> Semver:
+def semver(text: Any, normalize: bool = False) -> Semver:
     match = _SEMVER.fullmatch(_normalized(str(text)) if normalize else str(text))
     if match is None:
         raise EvaluationError(f"invalid semantic version {text!r}")
@@ -59,7 +59,7 @@ def _normalized(text: str) -> str:
 
 def _is_semver(text: Any, normalize: bool = False) -> bool:
     try:
-        _semver(text, normalize)
+        semver(text, normalize)
     except EvaluationError:
         return False
     return isinstance(text, str)
@@ -304,8 +304,8 @@ FUNCTIONS: dict[tuple[str, int], Callable[..., Any]] = {
     ("isIP", 1): _parses(_ip),
     ("cidr", 1): _cidr,
     ("isCIDR", 1): _parses(_cidr),
-    ("semver", 1): _semver,
-    ("semver", 2): _semver,
+    ("semver", 1): semver,
+    ("semver", 2): semver,
     ("isSemver", 1): _is_semver,
     ("isSemver", 2): _is_semver,
 }

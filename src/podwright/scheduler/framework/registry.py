@@ -26,6 +26,7 @@ _DEFAULT = {
     "VolumeZone": "volume_zone",
     "PodTopologySpread": "pod_topology_spread",
     "InterPodAffinity": "inter_pod_affinity",
+    "DynamicResources": "dynamic_resources",
     "DefaultPreemption": "default_preemption",
     "NodeResourcesBalancedAllocation": "balanced_allocation",
     "ImageLocality": "image_locality",
