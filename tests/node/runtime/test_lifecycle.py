@@ -293,5 +293,8 @@ async def test_exec_sync(node: Any) -> None:
         await node.runtime.exec_sync(container, ["nonsuch"], 10)
     with pytest.raises(TimeoutError):
         await node.runtime.exec_sync(container, ["sh", "-c", "sleep 777 & sleep 777 & (sleep 777 &); wait"], 0.3)
+    script = "(setsid sh -c 'setsid sleep 777 & sleep 777' &) ; sleep 777"
+    with pytest.raises(TimeoutError):
+        await node.runtime.exec_sync(container, ["sh", "-c", script], 0.3)
     assert "777" not in await node.sh(container, "ps -o args | grep '[7]77'")
     assert (await node.runtime.container_status(container)).state == ContainerState.RUNNING

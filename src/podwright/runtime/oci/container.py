@@ -8,7 +8,7 @@ import os
 import re
 import signal as signals
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from podwright.runtime import linux
@@ -32,6 +32,8 @@ from podwright.runtime.protocol import (
 _CANNOT_START = 128
 _LOST = 255
 _KILL_TIMEOUT = 10.0
+_EASY_DEATH = 0.1
+"""Seconds in which a container dies of one SIGKILL if nothing holds it back."""
 
 
 class Containers:
@@ -235,7 +237,7 @@ class Containers:
         host = self._host
         records.save(host.paths.container_record(record.id), record)
         if record.boot == host.boot and (record.shares_pids or record.exit_code == _LOST):
-            host.cgroups.kill(record.cgroup)
+            _kill_all(host, record.cgroup)
         preparation.unmount(host, record.id)
 
     async def update(self, container_id: str, resources: Resources) -> None:
@@ -294,10 +296,26 @@ class Containers:
                 pass
         await self.kill(record.id, signals.SIGKILL)
         try:
+            async with asyncio.timeout(_EASY_DEATH):
+                await self._exited[record.id].wait()
+                return
+        except TimeoutError:
+            pass
+        await self._exterminate(record)
+
+    async def _exterminate(self, record: ContainerRecord) -> None:
+        """Many processes under a CPU quota take turns to die: it is lifted for that time, of the Pod too."""
+        host, sandbox = self._host, self._sandboxes[record.sandbox_id]
+        quotas = {sandbox.config.cgroup_parent: sandbox.cpu_quota} if sandbox.cpu_quota > 0 else {}
+        try:
+            await host.workers.run(_set_quotas, host, dict.fromkeys((*quotas, record.cgroup), -1))
+            await host.workers.run(_kill_all, host, record.cgroup)
             async with asyncio.timeout(_KILL_TIMEOUT):
                 await self._exited[record.id].wait()
         except TimeoutError:
             raise RuntimeFailure(f'container "{record.id}" does not die') from None
+        finally:
+            await host.workers.run(_set_quotas, host, quotas)
 
     async def remove(self, container_id: str) -> None:
         try:
@@ -319,7 +337,7 @@ class Containers:
         host = self._host
         if record.boot == host.boot and host.cgroups.exists(record.cgroup):
             if not host.cgroups.remove(record.cgroup):
-                host.cgroups.kill(record.cgroup)
+                _kill_all(host, record.cgroup)
                 _remove_when_empty(host, record.cgroup)
         preparation.discard(host, record.id)
 
@@ -446,3 +464,20 @@ def merge(old: Resources, new: Resources) -> Resources:
     if new.disk == DiskLimits():
         changes.pop("disk", None)
     return dataclasses.replace(old, **changes)
+
+
+def _set_quotas(host: Host, quotas: Mapping[str, int]) -> None:
+    """CPU quota of each group, in microseconds; -1 lifts it. Blocks."""
+    for group, quota in quotas.items():
+        try:
+            host.cgroups.apply(group, Resources(cpu_quota=quota))
+        except FileNotFoundError:  # the group went with its last process
+            continue
+
+
+def _kill_all(host: Host, cgroup: str) -> None:
+    """SIGKILL to everything in the group, again and again until it is empty. Blocks, for at most some seconds."""
+    deadline = time.monotonic() + _KILL_TIMEOUT / 2
+    while host.cgroups.pids(cgroup) and time.monotonic() < deadline:
+        host.cgroups.kill(cgroup)
+        time.sleep(0.01)

@@ -30,6 +30,14 @@ def _session(pid: int) -> int:
         return 0
 
 
+def _marked(pid: int, mark: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return mark in file.read().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
+
+
 def _tree(roots: Iterable[int]) -> list[int]:
     found: list[int] = []
     queue = list(roots)
@@ -40,15 +48,17 @@ def _tree(roots: Iterable[int]) -> list[int]:
     return found
 
 
-def kill_session(leader: int, candidates: Callable[[], list[int]]) -> None:
+def kill_session(leader: int, candidates: Callable[[], list[int]], mark: str = "") -> None:
     """SIGKILL to every descendant of `leader`, and to every one of `candidates()` (the processes of its control
     group) in a session that a descendant is in: a child that was orphaned is no descendant any more, but still of the
-    session. Repeats until none is left. Blocks."""
+    session. One that made a session of its own is known by `mark`, a NAME=value that was put into the environment of the
+    first process, as long as it keeps its environment. Repeats until none is left. Blocks."""
     sessions: set[int] = set()
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         members = set(candidates())
-        doomed = set(_tree(children(leader)))
+        marked = [pid for pid in members if mark and _marked(pid, mark.encode())]
+        doomed = set(_tree([*children(leader), *marked]))
         sessions.update(_session(pid) for pid in doomed & members)
         doomed.update(pid for pid in members if _session(pid) in sessions)
         if not doomed:

@@ -12,12 +12,13 @@ from typing import Any
 import orjson
 
 from podwright.runtime.oci import descent, terminal
-from podwright.runtime.oci.host import Host
+from podwright.runtime.oci.host import Host, new_id
 from podwright.runtime.oci.pipes import Channel, wait_process
 from podwright.runtime.oci.records import ContainerRecord
 from podwright.runtime.protocol import ContainerState, ExecResult, RuntimeFailure
 
 _MAX_COMPLAINT = 65536
+_MARK = "PODWRIGHT_EXEC"
 
 
 class ExecProcess:
@@ -35,7 +36,9 @@ class ExecProcess:
         stdin: Channel | None,
         stdout: Channel,
         stderr: Channel | None,
+        mark: str = "",
     ) -> None:
+        self._mark = mark
         self._host = host
         self._record = record
         self._process = process
@@ -62,7 +65,10 @@ class ExecProcess:
         """Kills the process in the container with its children, then waits for its end."""
         if self._process.poll() is None:
             await self._host.workers.run(
-                descent.kill_session, self._process.pid, lambda: self._host.cgroups.pids(self._record.cgroup)
+                descent.kill_session,
+                self._process.pid,
+                lambda: self._host.cgroups.pids(self._record.cgroup),
+                self._mark,
             )
             self._process.send_signal(signal.SIGKILL)
             await wait_process(self._process)
@@ -91,12 +97,16 @@ def _explain(words: str) -> str:
     return f"failed to exec in container: {text}"
 
 
-def process_document(host: Host, record: ContainerRecord, command: Sequence[str], *, tty: bool) -> dict[str, Any]:
-    """The container's own process with another command line."""
+def process_document(
+    host: Host, record: ContainerRecord, command: Sequence[str], *, tty: bool, mark: str = ""
+) -> dict[str, Any]:
+    """The container's own process with another command line, and one more environment variable."""
     document = orjson.loads((host.paths.bundle(record.id) / "config.json").read_bytes())["process"]
     document["args"] = list(command)
     document["terminal"] = tty
     document.pop("oomScoreAdj", None)
+    if mark:
+        document["env"].append(mark)
     if tty and not any(entry.startswith("TERM=") for entry in document["env"]):
         document["env"].append("TERM=xterm")
     return dict(document)
@@ -110,7 +120,7 @@ def check(record: ContainerRecord, command: Sequence[str]) -> None:
 
 
 def _spawn(
-    host: Host, record: ContainerRecord, command: Sequence[str], stdin: bool, tty: bool
+    host: Host, record: ContainerRecord, command: Sequence[str], stdin: bool, tty: bool, mark: str
 ) -> tuple[subprocess.Popen[bytes], int, int]:
     """(process, complaints, terminal or -1). Blocks. The document and the runtime's complaints travel in memory
     files."""
@@ -118,7 +128,7 @@ def _spawn(
     complaint = os.memfd_create("complaint", os.MFD_CLOEXEC)
     master = -1
     try:
-        os.write(document, orjson.dumps(process_document(host, record, command, tty=tty)))
+        os.write(document, orjson.dumps(process_document(host, record, command, tty=tty, mark=mark)))
         arguments = [
             host.engine.path, "--root", str(host.paths.oci), f"--log=/proc/self/fd/{complaint}",
             "exec", "--process", f"/proc/self/fd/{document}", record.id,
@@ -147,11 +157,11 @@ def _spawn(
 
 
 async def start(
-    host: Host, record: ContainerRecord, command: Sequence[str], *, stdin: bool, tty: bool = False
+    host: Host, record: ContainerRecord, command: Sequence[str], *, stdin: bool, tty: bool = False, mark: str = ""
 ) -> ExecProcess:
     """Starts `command` on a terminal, or with pipes as its stdio (/dev/null if not `stdin`)."""
     check(record, command)
-    process, complaint, master = await host.workers.run(_spawn, host, record, command, stdin, tty)
+    process, complaint, master = await host.workers.run(_spawn, host, record, command, stdin, tty, mark)
     if tty:
         console = Channel(master if master >= 0 else os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
         return ExecProcess(host, record, process, complaint, console if stdin else None, console, None)
@@ -164,11 +174,11 @@ async def start(
         if file is not None:
             file.close()
     assert ends[1] is not None
-    return ExecProcess(host, record, process, complaint, ends[0], ends[1], ends[2])
+    return ExecProcess(host, record, process, complaint, ends[0], ends[1], ends[2], mark)
 
 
 async def exec_sync(host: Host, record: ContainerRecord, command: Sequence[str], timeout: float) -> ExecResult:
-    process = await start(host, record, command, stdin=False)
+    process = await start(host, record, command, stdin=False, mark=f"{_MARK}={new_id()[:16]}")
     try:
         async with asyncio.timeout(timeout or None), asyncio.TaskGroup() as group:
             stdout = group.create_task(_drain(process.stdout))

@@ -34,7 +34,8 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class SandboxRecord:
-    """`boot` is the boot in which it was made, `init_pid` the reaper of a shared PID namespace."""
+    """`boot` is the boot in which it was made, `init_container` the reaper of a shared PID
+    namespace, `cpu_quota` in microseconds, 0 if the Pod has none."""
 
     id: str
     config: SandboxConfig
@@ -44,6 +45,7 @@ class SandboxRecord:
     ips: Sequence[str] = ()
     netns: str = ""
     init_container: str = ""
+    cpu_quota: int = 0
 
     def public(self) -> Sandbox:
         return Sandbox(

@@ -221,6 +221,7 @@ class OciRuntime:
         devices = cgroups.interface.block_devices([self._paths.state])
         try:
             await self.host.workers.run(self.host.cgroups.apply, record.config.cgroup_parent, resources, devices)
+            await self._sandboxes.limited(record, resources)
         except OSError as error:
             raise RuntimeFailure(f'cannot set the limits of sandbox "{record.id}": {error}') from error
 

@@ -16,6 +16,7 @@ from podwright.runtime.protocol import (
     DnsConfig,
     NamespaceMode,
     NoSuchThing,
+    Resources,
     RuntimeFailure,
     SandboxConfig,
 )
@@ -119,6 +120,12 @@ class Sandboxes:
             if (run / kind).exists():
                 namespaces.unpin(run / kind)
         shutil.rmtree(run, ignore_errors=True)
+
+    async def limited(self, record: SandboxRecord, resources: Resources) -> None:
+        """Remembers the Pod's CPU quota, which is lifted while its containers are killed."""
+        if resources.cpu_quota and resources.cpu_quota != record.cpu_quota:
+            record.cpu_quota = resources.cpu_quota
+            await self._host.workers.run(records.save, self._host.paths.sandbox_record(record.id), record)
 
     async def release(self, record: SandboxRecord) -> None:
         """The sandbox is over, its containers are dead: gives back network and namespaces. Idempotent."""
