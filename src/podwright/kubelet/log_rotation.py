@@ -16,8 +16,10 @@ from podwright.runtime.protocol import Container, ContainerRuntime, RuntimeFailu
 
 log = logging.getLogger(__name__)
 
-_PERIOD = 10.0
-_SHORTEST = 0.5
+_PERIOD = 1.0
+_SHORTEST = 0.1
+_FLOOD = 10.0
+"""A log that is full again within this many seconds is not compressed: that would cost more than it saves."""
 
 
 class LogRotation:
@@ -33,9 +35,11 @@ class LogRotation:
         self._max_size = max_size
         self._max_files = max(2, max_files)
         self._sizes: dict[str, tuple[float, int]] = {}
+        self._looked: dict[str, float] = {}
+        self._rotated: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Looks every ten seconds, and sooner where a log fills faster than that."""
+        """Looks every second (upstream: ten), and sooner where a log fills faster than that."""
         while True:
             await self._clock.sleep(self._due())
             for container in self._running():
@@ -49,6 +53,8 @@ class LogRotation:
         known = {c.id for c in running}
         for gone in [i for i in self._sizes if i not in known]:
             del self._sizes[gone]
+            self._looked.pop(gone, None)
+            self._rotated.pop(gone, None)
         return running
 
     def _due(self) -> float:
@@ -67,16 +73,21 @@ class LogRotation:
         except FileNotFoundError:
             return
         before = self._sizes.get(container.id, (_PERIOD, 0))[1]
+        now = self._clock.monotonic()
+        elapsed = max(now - self._looked.get(container.id, now - _PERIOD), 0.001)
+        self._looked[container.id] = now
         grown = max(0, size - before)
-        left = (self._max_size - size) / grown * _PERIOD if grown else _PERIOD
+        left = (self._max_size - size) / grown * elapsed if grown else _PERIOD
         self._sizes[container.id] = (left, size)
         if size > self._max_size:
-            await self._rotate(container)
-            self._sizes[container.id] = (_SHORTEST if left < 0 else left, 0)
+            flood = now - self._rotated.get(container.id, float("-inf")) < _FLOOD
+            self._rotated[container.id] = now
+            await self._rotate(container, compress=not flood)
+            self._sizes[container.id] = (self._max_size / max(1, grown) * elapsed, 0)
 
-    async def _rotate(self, container: Container) -> None:
+    async def _rotate(self, container: Container, *, compress: bool) -> None:
         path = container.log_path
-        await asyncio.to_thread(self._tidy, path)
+        await asyncio.to_thread(self._tidy, path, compress)
         stamp = self._stamp()
         rotated = path.with_name(f"{path.name}.{stamp}")
         path.rename(rotated)
@@ -91,12 +102,12 @@ class LogRotation:
         now = self._clock.now()
         return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"{int(now * 1000) % 1000:03d}"
 
-    def _tidy(self, path: Path) -> None:
-        """Compresses all rotated logs but the last and drops the oldest."""
+    def _tidy(self, path: Path, compress: bool) -> None:
+        """Drops the oldest rotated logs and compresses the others."""
         rotated = sorted(p for p in path.parent.glob(path.name + ".*") if not p.name.endswith(".tmp"))
         for old in rotated[: max(0, len(rotated) - (self._max_files - 2))]:
             old.unlink(missing_ok=True)
-        for old in rotated[max(0, len(rotated) - (self._max_files - 2)) :]:
+        for old in rotated[max(0, len(rotated) - (self._max_files - 2)) :] if compress else ():
             if old.suffix != ".gz" and old.exists():
                 packed = old.with_name(old.name + ".gz.tmp")
                 with old.open("rb") as source, gzip.open(packed, "wb") as target:

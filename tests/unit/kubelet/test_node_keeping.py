@@ -104,7 +104,7 @@ async def test_logs_are_rotated(tmp_path: Path) -> None:
     container = Container("c", "s", "main", 0, "i", "i", ContainerState.RUNNING, 0.0, log_path=path)
     for number in range(6):
         path.write_text(str(number) * 200)
-        clock.time += 1
+        clock.time += 11
         await rotation.look(container)
         assert not path.exists()
     found = sorted(p.name for p in tmp_path.iterdir())
@@ -112,6 +112,11 @@ async def test_logs_are_rotated(tmp_path: Path) -> None:
     path.write_text("small")
     await rotation.look(container)
     assert path.exists() and runtime.calls.count("reopen_container_log") == 6
+    for _ in range(3):  # full again within a second: packing such logs would cost more than it saves
+        path.write_text("x" * 200)
+        clock.time += 1
+        await rotation.look(container)
+    assert [p.suffix for p in sorted(tmp_path.iterdir())].count(".gz") == 0 and len(list(tmp_path.iterdir())) == 2
 
 
 async def test_unused_images_go_when_the_disk_is_full(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def _tree(roots: Iterable[int]) -> list[int]:
 def kill_session(leader: int, candidates: Callable[[], list[int]], mark: str = "") -> None:
     """SIGKILL to every descendant of `leader`, and to every one of `candidates()` (the processes of its control
     group) in a session that a descendant is in: a child that was orphaned is no descendant any more, but still of the
-    session. One that made a session of its own is known by `mark`, a NAME=value that was put into the environment of the
+    session. One that made a session of its own is known by `mark`, a NAME=value put into the environment of the
     first process, as long as it keeps its environment. Repeats until none is left. Blocks."""
     sessions: set[int] = set()
     deadline = time.monotonic() + _PATIENCE

@@ -1,0 +1,108 @@
+"""Processes that take what they can get: each stays within its Pod's limits, and the Pod beside it is served."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from podwright.api import objects
+from podwright.api.objects import Object
+from podwright.api.resources import PODS
+from podwright.kubelet.eviction.manager import Evictions
+
+from .conftest import KubeletNode, make_container, make_pod
+
+
+@pytest.fixture
+def config() -> dict[str, Any]:
+    return {"pod_pids_limit": 200, "container_log_max_size": 4 << 20, "container_log_max_files": 3}
+
+
+def bad(script: str, **more: Any) -> Object:
+    return {**make_container("main", script), "command": ["sh", "-c", script], **more}
+
+
+async def answers(node: KubeletNode) -> float:
+    """Seconds that the Pod beside takes to answer."""
+    began = time.monotonic()
+    assert await node.sh("echo here", "beside") == "here\n"
+    return time.monotonic() - began
+
+
+async def ends(node: KubeletNode, name: str) -> float:
+    began = time.monotonic()
+    await node.user.delete(PODS, name, namespace="default", grace_period_seconds=1)
+    await node.until(lambda: node.pod(name) is None, 15)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_fork_bomb(node: KubeletNode, shared: bool) -> None:
+    await node.create(make_pod("beside"))
+    bomb = bad("bomb() { bomb | bomb & }; trap '' TERM; bomb; while :; do :; done")
+    bomb["resources"] = {"limits": {"cpu": "100m", "memory": "64Mi"}}
+    await node.create(make_pod("bomb", bomb, shareProcessNamespace=shared))
+    await node.until_ready("beside")
+    await node.until(lambda: node.pod("bomb")["status"].get("containerStatuses"))  # type: ignore[index]
+    uid = objects.uid(node.pod("bomb") or {})
+    groups = node.runtime.host.cgroups
+    parent = await node.until(lambda: (s := node.kubelet.pod_runtime(uid).sandbox) and s.cgroup_parent)
+    await node.until(lambda: len(groups.pids(parent)) > 100)
+    assert len(groups.pids(parent)) <= 200
+    assert await answers(node) < 3
+    # The grace period with its minimum, then the end of some hundred processes that share a tenth of a core.
+    assert await ends(node, "bomb") < 6
+
+
+async def test_zombies_end_with_their_parent(node: KubeletNode) -> None:
+    await node.create(make_pod("beside"))
+    spawner = bad("i=0; while [ $i -lt 300 ]; do (true & exec sleep 1000) & i=$((i+1)); done; exec sleep 1000")
+    await node.create(make_pod("spawner", spawner))
+    await node.until_ready("beside")
+    await node.until_ready("spawner")
+    uid = objects.uid(node.pod("spawner") or {})
+    sandbox = node.kubelet.pod_runtime(uid).sandbox
+    assert sandbox is not None
+    await node.until(lambda: len(node.runtime.host.cgroups.pids(sandbox.cgroup_parent)) > 80)
+    assert await answers(node) < 3
+    assert await ends(node, "spawner") < 6
+
+
+async def test_log_flood(node: KubeletNode) -> None:
+    """`yes` writes as fast as it can; conmon and the kubelet keep up with the rotation."""
+    await node.create(make_pod("beside"))
+    await node.create(make_pod("flood", bad("exec yes 0123456789012345678901234567890123456789")))
+    await node.until_ready("beside")
+    await node.until_ready("flood")
+    directory = node.container("flood").log_path.parent
+    largest, written = 0, dict[int, int]()
+    began = time.monotonic()
+    # The first look may come after a second; by then two or three more files were full.
+    while (since := time.monotonic() - began) < 3.5:
+        sizes = {s.st_ino: s.st_size for s in (path.stat() for path in directory.iterdir() if path.exists())}
+        written.update(sizes)
+        if since > 2:
+            largest = max(largest, sum(sizes.values()))
+        await asyncio.sleep(0.02)
+    assert len(written) >= 6
+    assert largest < sum(written.values()) / 2
+    assert await answers(node) < 3
+    assert await ends(node, "flood") < 6
+
+
+async def test_disk_filler_is_evicted(node: KubeletNode) -> None:
+    async with asyncio.TaskGroup() as group:
+        watch = group.create_task(Evictions(node.kubelet, period=0.5).run())
+        await node.create(make_pod("beside"))
+        filler = bad("dd if=/dev/zero of=/filled bs=1M count=64; sleep 1000")
+        filler["resources"] = {"limits": {"ephemeral-storage": "16Mi"}}
+        await node.create(make_pod("filler", filler))
+        await node.until_ready("beside")
+        pod = await node.until_pod(lambda p: p["status"].get("phase") == "Failed", "filler", 20)
+        watch.cancel()
+    assert pod["status"]["reason"] == "Evicted"
+    assert "ephemeral" in pod["status"]["message"]
+    assert await answers(node) < 3
