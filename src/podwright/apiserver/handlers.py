@@ -61,6 +61,8 @@ class Handlers:
         reply = await self._resource(request, row)
         if row.custom:
             form = self._registry.form(row)
+            if form.warning:
+                request.warnings.append(form.warning)
             if isinstance(reply, Many):
                 await form.prepare(reply.items)
             elif isinstance(reply, One) and reply.cached is not None:

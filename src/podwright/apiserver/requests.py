@@ -91,6 +91,8 @@ class AdmissionRequest:
     audit: dict[str, str] = field(default_factory=dict)
     undo: list[Any] = field(default_factory=list)
     """Callables that a plugin leaves to be called if the write fails after all (ResourceQuota's reservation)."""
+    requested: Resource | None = None
+    """The row of the URL, where it is in another version than `resource`, in which the objects are."""
     reinvocation: Any = None
     """What the admission chain remembers between its two rounds of mutating plugins; nobody else's."""
 

@@ -106,7 +106,9 @@ class ApiServer:
         self.writer = SystemWriter(self.registry)
         configured_authorizer = authorization.build(config, self.objects)
         configured_authenticator = authentication.build(config, self.objects)
-        self.admission = admission.build(config, self.objects, self.writer, configured_authorizer, self.table)
+        self.admission = admission.build(
+            config, self.objects, self.writer, configured_authorizer, self.table, self.registry.converted
+        )
         self.registry.admission = self.admission
         self.printers = Printers(now)
         self.encoder = Encoder(self.registry, self.printers)

@@ -6,7 +6,7 @@ and :func:`undo` if the write fails after that.
 
 from __future__ import annotations
 
-from podwright.api.resources import ResourceTable
+from podwright.api.resources import BUILTIN, ResourceTable
 from podwright.apiserver.admission.certificates import (
     CertificateApproval,
     CertificateSigning,
@@ -32,7 +32,12 @@ from podwright.apiserver.admission.storage import (
 )
 from podwright.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
 from podwright.apiserver.admission.validating_policies import ValidatingAdmissionPolicy
-from podwright.apiserver.admission.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
+from podwright.apiserver.admission.webhooks import (
+    Convert,
+    MutatingAdmissionWebhook,
+    ValidatingAdmissionWebhook,
+    conversion,
+)
 from podwright.apiserver.authorization import Union
 from podwright.apiserver.authorization.escalation import RBACEscalation
 from podwright.apiserver.config import ApiServerConfig
@@ -46,10 +51,11 @@ def build(
     objects: Objects,
     writer: Writer,
     authorizer: Union,
-    table: ResourceTable | None = None,
+    table: ResourceTable = BUILTIN,
+    convert: Convert = conversion,
 ) -> Chain:
     """The default plugins, less those the configuration disables. `table` knows custom resources, which may be
-    parameters of policies."""
+    parameters of policies; `convert` gives webhooks the version of an object that they ask for."""
     plugins: list[AdmissionPlugin] = [
         NamespaceLifecycle(objects),
         LimitRanger(objects),
@@ -71,9 +77,9 @@ def build(
         CertificateSubjectRestriction(),
         DefaultIngressClass(objects),
         MutatingAdmissionPolicy(objects, authorizer, table),
-        MutatingAdmissionWebhook(objects, authorizer),
+        MutatingAdmissionWebhook(objects, authorizer, table, convert),
         ValidatingAdmissionPolicy(objects, authorizer, table),
-        ValidatingAdmissionWebhook(objects, authorizer),
+        ValidatingAdmissionWebhook(objects, authorizer, table, convert),
         ResourceQuota(objects, writer),
     ]
     known = {plugin.name for plugin in plugins}

@@ -8,7 +8,7 @@ from typing import Any
 
 from podwright.api.cel import CompileError, EvaluationError, Lazy, Program, compile_expression
 from podwright.api.objects import Object
-from podwright.api.resources import NAMESPACES
+from podwright.api.resources import NAMESPACES, Resource
 from podwright.apiserver.admission.cel_authorizer import CelAuthorizer
 from podwright.apiserver.requests import AdmissionRequest, Authorizer, Objects
 
@@ -19,13 +19,16 @@ _NAMESPACE_METADATA = (
 )
 
 
-def request_object(request: AdmissionRequest) -> Object:
-    """The ``request`` of an AdmissionReview, without the objects."""
-    resource = request.resource
+def request_object(request: AdmissionRequest, seen: Resource | None = None) -> Object:
+    """The ``request`` of an AdmissionReview, without the objects, which are given in the version of `seen`."""
+    asked = request.requested or request.resource
+    resource = seen or asked
     kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
     place = {"group": resource.group, "version": resource.version, "resource": resource.plural}
+    asked_kind = {"group": asked.group, "version": asked.version, "kind": asked.kind}
+    asked_place = {"group": asked.group, "version": asked.version, "resource": asked.plural}
     if request.operation == "CONNECT" and request.object is not None:
-        kind = {"group": "", "version": "v1", "kind": str(request.object.get("kind") or resource.kind)}
+        kind = asked_kind = {"group": "", "version": "v1", "kind": str(request.object.get("kind") or resource.kind)}
     user: Object = {"username": request.user.name, "groups": list(request.user.groups)}
     if request.user.uid:
         user["uid"] = request.user.uid
@@ -34,8 +37,8 @@ def request_object(request: AdmissionRequest) -> Object:
     made: Object = {
         "kind": kind,
         "resource": place,
-        "requestKind": kind,
-        "requestResource": place,
+        "requestKind": asked_kind,
+        "requestResource": asked_place,
         "operation": request.operation,
         "userInfo": user,
         "dryRun": request.dry_run,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from podwright.api.objects import Object, labels, name
-from podwright.api.resources import NAMESPACES
+from podwright.api.resources import BUILTIN, NAMESPACES, Resource, ResourceTable
 from podwright.api.selectors.labels import LabelSelector, from_label_selector
 from podwright.apiserver.requests import AdmissionRequest, Objects
 
@@ -18,13 +18,11 @@ def is_exempt(request: AdmissionRequest) -> bool:
     return request.resource.group == _ADMISSION_GROUP
 
 
-def rule_matches(rule: Object, request: AdmissionRequest, *, exact_version: bool) -> bool:
-    """Whether one of ``rules`` names the request. Unless `exact_version`, any version of the resource is meant
-    (matchPolicy Equivalent)."""
+def rule_matches(rule: Object, request: AdmissionRequest, resource: Resource) -> bool:
+    """Whether one of ``rules`` names the request, taken as one for `resource`."""
     operations = rule.get("operations") or ()
     if "*" not in operations and request.operation not in operations:
         return False
-    resource = request.resource
     scope = rule.get("scope") or "*"
     namespaced = resource.namespaced and bool(request.namespace)
     if scope != "*" and (scope == "Namespaced") != namespaced:
@@ -32,9 +30,13 @@ def rule_matches(rule: Object, request: AdmissionRequest, *, exact_version: bool
     groups, versions = rule.get("apiGroups") or (), rule.get("apiVersions") or ()
     if "*" not in groups and resource.group not in groups:
         return False
-    if exact_version and "*" not in versions and resource.version not in versions:
+    if "*" not in versions and resource.version not in versions:
         return False
     return any(_names(wanted, resource.plural, request.subresource) for wanted in rule.get("resources") or ())
+
+
+def _storage(table: ResourceTable, row: Resource) -> str:
+    return row.storage_path if row.custom else table.storage_row(row).storage_path
 
 
 def _names(wanted: str, plural: str, subresource: str) -> bool:
@@ -50,9 +52,12 @@ def _named(rule: Object, request: AdmissionRequest) -> bool:
 class Match:
     """Compiled constraints of a webhook, or of a policy's ``matchConstraints`` or a binding's ``matchResources``."""
 
-    def __init__(self, objects: Objects, constraints: Object, rules: str = "rules") -> None:
-        """Raises InvalidSelector."""
+    def __init__(
+        self, objects: Objects, constraints: Object, rules: str = "rules", table: ResourceTable = BUILTIN
+    ) -> None:
+        """`table` knows which versions are of one resource. Raises InvalidSelector."""
         self._objects = objects
+        self._table = table
         self._rules: list[Object] = list(constraints.get(rules) or ())
         self._excluded: list[Object] = list(constraints.get("excludeResourceRules") or ())
         self._exact = constraints.get("matchPolicy") == "Exact"
@@ -61,20 +66,40 @@ class Match:
         self._selected = _selector(constraints.get("objectSelector"))
 
     def __call__(self, request: AdmissionRequest) -> bool:
-        if not self._everything and not self._any(self._rules, request):
-            return False
-        if self._excluded and self._any(self._excluded, request):
-            return False
+        return self.version(request) is not None
+
+    def version(self, request: AdmissionRequest) -> Resource | None:
+        """The row in whose version the request is looked at: the requested one, or with matchPolicy Equivalent the
+        first of the others that the rules name. None: not at all."""
+        asked = request.requested or request.resource
+        found: Resource | None = asked
+        if not self._everything and not self._any(self._rules, request, asked):
+            others = () if self._exact else self._equivalents(asked)
+            found = next((row for row in others if self._any(self._rules, request, row)), None)
+        return found if found is not None and self._selects(request, asked) else None
+
+    def _equivalents(self, asked: Resource) -> Iterable[Resource]:
+        """Other versions and groups in which the same objects can be reached."""
+        path = _storage(self._table, asked)
+        return (
+            row for row in self._table
+            if row is not asked and row.plural == asked.plural and _storage(self._table, row) == path
+        )
+
+    def _selects(self, request: AdmissionRequest, asked: Resource) -> bool:
+        if self._excluded:
+            versions = (asked,) if self._exact else (asked, *self._equivalents(asked))
+            if any(self._any(self._excluded, request, version) for version in versions):
+                return False
         if self._namespaces is not None and not self._in_namespace(request):
             return False
         return self._selected is None or any(
             obj is not None and self._selected.matches(labels(obj)) for obj in (request.object, request.old_object)
         )
 
-    def _any(self, rules: Iterable[Object], request: AdmissionRequest) -> bool:
-        return any(
-            rule_matches(rule, request, exact_version=self._exact) and _named(rule, request) for rule in rules
-        )
+    @staticmethod
+    def _any(rules: Iterable[Object], request: AdmissionRequest, resource: Resource) -> bool:
+        return any(rule_matches(rule, request, resource) and _named(rule, request) for rule in rules)
 
     def _in_namespace(self, request: AdmissionRequest) -> bool:
         assert self._namespaces is not None

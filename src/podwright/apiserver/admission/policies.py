@@ -101,7 +101,8 @@ class Policies(Plugin):
     def _binding(self, binding: Object) -> Binding:
         constraints = (binding.get("spec") or {}).get("matchResources")
         try:
-            return Binding(binding, Match(self.objects, constraints, "resourceRules") if constraints else None)
+            match = Match(self.objects, constraints, "resourceRules", self._table) if constraints else None
+            return Binding(binding, match)
         except InvalidSelector as error:
             return Binding(binding, None, str(error))
 
@@ -112,7 +113,7 @@ class Policies(Plugin):
         if spec.get("paramKind"):
             names |= {"params"}
         try:
-            made.match = Match(self.objects, spec.get("matchConstraints") or {}, "resourceRules")
+            made.match = Match(self.objects, spec.get("matchConstraints") or {}, "resourceRules", self._table)
             made.conditions = Conditions(spec.get("matchConditions") or (), names) or None
             made.variables = [
                 (v["name"], compile_expression(v["expression"], names)) for v in spec.get("variables") or ()

@@ -60,6 +60,13 @@ def raw_schema(version: Object) -> Object:
     return schema if isinstance(schema, dict) else {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
+def deprecation(row: Resource, version: Object) -> str:
+    """The warning for who uses a deprecated version; "" for any other."""
+    if not version.get("deprecated"):
+        return ""
+    return str(version.get("deprecationWarning") or f"{row.api_version} {row.kind} is deprecated")
+
+
 def definition_name(row: Resource) -> str:
     """com.example.stable.v1.CronTab, as upstream names custom types in OpenAPI."""
     return ".".join([*reversed(row.group.split(".")), row.version, row.kind])

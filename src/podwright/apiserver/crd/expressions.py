@@ -114,7 +114,11 @@ def _compile(schema: Object) -> _Node:
 
 
 def _check(node: _Node, value: Any, old: Any, path: str) -> Iterator[FieldError]:
+    """Rules that see only the value are not held against one that has not changed (validation ratcheting)."""
+    unchanged = old is not _MISSING and old == value
     for rule in node.rules:
+        if unchanged and not rule.needs_old:
+            continue
         error = _evaluate(rule, value, old, path)
         if error is not None:
             yield error

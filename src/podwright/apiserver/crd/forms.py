@@ -25,12 +25,15 @@ class Converter(Protocol):
 
 class VersionForm:
     """One version of a definition. `since` is the revision from which on objects were written under its schema;
-    `converter` is None if versions differ by their names only (strategy None)."""
+    `converter` is None if versions differ by their names only (strategy None); `warning` is what who uses the version
+    is told, if it is deprecated."""
 
     def __init__(
-        self, row: Resource, schema: Schema, rules: CustomRules, since: int, converter: Converter | None
+        self, row: Resource, schema: Schema, rules: CustomRules, since: int, converter: Converter | None,
+        warning: str = "",
     ) -> None:
         self.row = row
+        self.warning = warning
         self._schema = schema
         self._rules = rules
         self._since = since

@@ -26,10 +26,15 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _HOSTNAME = re.compile(r"(?i)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 
-def validate(schema: Object, value: Any, path: str = "") -> list[FieldError]:
-    """Everything wrong with `value`, at most a hundred errors."""
+MISSING: Any = object()
+"""In place of a value that was not there before."""
+
+
+def validate(schema: Object, value: Any, path: str = "", old: Any = MISSING) -> list[FieldError]:
+    """Everything wrong with `value`, at most a hundred errors. What has not changed since `old` is not held against it
+    (Kubernetes documentation, "Validation ratcheting")."""
     found: list[FieldError] = []
-    for error in _check(schema, value, path):
+    for error in _check(schema, value, path, old):
         found.append(error)
         if len(found) >= _MAX_ERRORS:
             break
@@ -66,7 +71,18 @@ def _is(kind: str, value: Any) -> bool:
     return True
 
 
-def _check(schema: Object, value: Any, path: str) -> Iterator[FieldError]:
+def correlated(schema: Object, item: Any, old: Any) -> Any:
+    """The entry of the list before that `item` stands for now; list-maps only."""
+    keys = schema.get("x-kubernetes-list-map-keys") if schema.get("x-kubernetes-list-type") == "map" else None
+    if not keys or not isinstance(old, list) or not isinstance(item, dict):
+        return MISSING
+    wanted = [item.get(k) for k in keys]
+    return next((o for o in old if isinstance(o, dict) and [o.get(k) for k in keys] == wanted), MISSING)
+
+
+def _check(schema: Object, value: Any, path: str, old: Any = MISSING) -> Iterator[FieldError]:
+    if old is not MISSING and old == value:
+        return
     if value is None:
         if schema.get("nullable") or not schema.get("type"):
             return
@@ -91,9 +107,9 @@ def _check(schema: Object, value: Any, path: str) -> Iterator[FieldError]:
         allowed = [v if isinstance(v, str) else orjson.dumps(v).decode() for v in schema["enum"]]
         yield field_errors.not_supported(path, value, allowed)
     if isinstance(value, dict):
-        yield from _object(schema, value, path)
+        yield from _object(schema, value, path, old)
     elif isinstance(value, list):
-        yield from _array(schema, value, path)
+        yield from _array(schema, value, path, old)
     elif isinstance(value, str):
         yield from _text(schema, value, path)
     elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -105,7 +121,7 @@ def _word(value: Any) -> str:
     return _WORDS.get(type(value), "null")
 
 
-def _object(schema: Object, value: Object, path: str) -> Iterator[FieldError]:
+def _object(schema: Object, value: Object, path: str, old: Any) -> Iterator[FieldError]:
     for name in schema.get("required") or []:
         if name not in value:
             yield field_errors.required(_join(path, name))
@@ -116,15 +132,14 @@ def _object(schema: Object, value: Object, path: str) -> Iterator[FieldError]:
         yield field_errors.too_many(path, len(value), high)
     properties = schema.get("properties") or {}
     more = schema.get("additionalProperties")
+    before = old if isinstance(old, dict) else {}
     for name, item in value.items():
-        sub = properties.get(name)
-        if sub is not None:
-            yield from _check(sub, item, _join(path, name))
-        elif isinstance(more, dict):
-            yield from _check(more, item, _join(path, name))
+        sub = properties.get(name, more)
+        if isinstance(sub, dict):
+            yield from _check(sub, item, _join(path, name), before.get(name, MISSING))
 
 
-def _array(schema: Object, value: list[Any], path: str) -> Iterator[FieldError]:
+def _array(schema: Object, value: list[Any], path: str, old: Any) -> Iterator[FieldError]:
     low, high = schema.get("minItems"), schema.get("maxItems")
     if low is not None and len(value) < low:
         yield _wrong(path, value, f"should have at least {low} items")
@@ -133,7 +148,7 @@ def _array(schema: Object, value: list[Any], path: str) -> Iterator[FieldError]:
     items = schema.get("items")
     if isinstance(items, dict):
         for i, item in enumerate(value):
-            yield from _check(items, item, f"{path}[{i}]")
+            yield from _check(items, item, f"{path}[{i}]", correlated(schema, item, old))
     kind = schema.get("x-kubernetes-list-type")
     if kind == "set" or schema.get("uniqueItems"):
         seen: set[bytes] = set()

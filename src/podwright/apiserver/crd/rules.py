@@ -44,7 +44,10 @@ class VersionRules:
             found += validation.validate_create(self._row, obj)
         else:
             found += validation.validate_update(self._row, obj, old, subresource)
-        found += openapi_validation.validate(self._schema, _without_envelope(obj))
+        found += openapi_validation.validate(
+            self._schema, _without_envelope(obj),
+            old=_without_envelope(old) if old is not None else openapi_validation.MISSING,
+        )
         if not found and self._expressions is not None:
             found += self._expressions(obj, old)
         return found

@@ -111,7 +111,9 @@ class CustomResources:
         registry.schemas[key] = schema.from_structural(raw)
         expressions = self._expressions(raw) if self._expressions is not None else None
         rules = registry.rules.custom[key] = VersionRules(row, raw, expressions)
-        form = registry.forms[key] = VersionForm(row, registry.schemas[key], rules, since, converter)
+        form = registry.forms[key] = VersionForm(
+            row, registry.schemas[key], rules, since, converter, definitions.deprecation(row, version)
+        )
         if version.get("storage"):
             registry.stored_forms[row.group, row.plural] = form
         registry.selectable[key] = {

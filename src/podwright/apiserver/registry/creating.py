@@ -113,7 +113,8 @@ async def _create_once(
     metadata = obj["metadata"]
     name = str(metadata.get("name") or "")
     admission = AdmissionRequest(
-        user=request.user, operation="CREATE", resource=stored, subresource="", namespace=namespace, name=name,
+        user=request.user, operation="CREATE", resource=stored, requested=row, subresource="",
+        namespace=namespace, name=name,
         object=obj, old_object=None, options=options.as_object("CreateOptions"), dry_run=options.dry_run,
         warnings=request.warnings, audit=request.audit,
     )
@@ -128,6 +129,7 @@ async def _create_once(
         obj = admission.object
         metadata = obj["metadata"]
         registry.rules.prepare_create(stored, obj)
+        strategy.made_by(obj, request.user)
         undo += await strategy.begin_create(registry, obj, options.dry_run)
         errors = registry.rules.validate_create(stored, obj)
         if errors:

@@ -56,7 +56,8 @@ async def delete_object(
     strategy = registry.strategy(row)
     current = await registry.get(row, namespace, name)
     admission = AdmissionRequest(
-        user=request.user, operation="DELETE", resource=stored, subresource="", namespace=namespace, name=name,
+        user=request.user, operation="DELETE", resource=stored, requested=row, subresource="",
+        namespace=namespace, name=name,
         object=None, old_object=await registry.shown(row, current), options=options.as_object(),
         dry_run=options.dry_run, warnings=request.warnings, audit=request.audit,
     )

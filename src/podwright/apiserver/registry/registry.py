@@ -42,6 +42,7 @@ class Form(Protocol):
     """How stored objects of a custom resource look in one version (crd.forms.VersionForm)."""
 
     row: Resource
+    warning: str
 
     @property
     def converts(self) -> bool: ...

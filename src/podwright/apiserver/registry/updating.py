@@ -132,7 +132,7 @@ async def _once(registry: Registry, update: Update, current: Cached) -> Cached |
     _keep_system_fields(metadata, before)
     strategy = registry.strategy(row)
     admission = AdmissionRequest(
-        user=request.user, operation="UPDATE", resource=stored, subresource=update.subresource,
+        user=request.user, operation="UPDATE", resource=stored, requested=row, subresource=update.subresource,
         namespace=update.namespace, name=update.name, object=new, old_object=old,
         options=options.as_object(update.options_kind), dry_run=options.dry_run, warnings=request.warnings,
         audit=request.audit,

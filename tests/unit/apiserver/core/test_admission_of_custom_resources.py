@@ -1,0 +1,191 @@
+"""Webhooks and policies over custom resources and their definitions, on a live server with a real HTTPS webhook."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from .conftest import Api, Pki
+from .hook_server import HookServer, hook_server
+from .test_conversion_webhooks import CRDS, NAME, V1, V2, convert, definition, widget
+from .test_custom_resources import TABS, tab
+from .test_custom_resources import definition as crontabs
+
+HOOKS = "/apis/admissionregistration.k8s.io/v1"
+
+
+@pytest.fixture
+async def hooks(pki: Pki) -> AsyncIterator[HookServer]:
+    async with hook_server(pki) as made:
+        made.answers["/convert"] = convert
+        yield made
+
+
+async def register(api: Api, hooks: HookServer, kind: str, path: str, rule: dict[str, Any], **more: Any) -> None:
+    made = await api.post(f"{HOOKS}/{kind.lower()}webhookconfigurations", {
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": f"{kind}WebhookConfiguration",
+        "metadata": {"name": path.strip("/")},
+        "webhooks": [{
+            "name": f"{path.strip('/')}.example.com", "clientConfig": hooks.client_config(path), "sideEffects": "None",
+            "admissionReviewVersions": ["v1"], "rules": [{"operations": ["CREATE", "UPDATE"], **rule}], **more,
+        }],
+    })
+    assert made.status == 201, made.text
+
+
+def patch(*operations: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "allowed": True, "patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(operations).encode()).decode(),
+    }
+
+
+async def test_a_webhook_refuses_definitions(api: Api, hooks: HookServer) -> None:
+    hooks.answers["/deny"] = lambda request: {"allowed": False, "status": {"message": "no definitions here"}}
+    rule = {"apiGroups": ["apiextensions.k8s.io"], "apiVersions": ["*"], "resources": ["customresourcedefinitions"]}
+    await register(api, hooks, "Validating", "/deny", rule)
+    refused = await api.post(CRDS, crontabs())
+    assert refused.status == 400
+    assert refused.json["message"] == 'admission webhook "deny.example.com" denied the request: no definitions here'
+
+
+async def test_what_a_webhook_adds_is_pruned_by_the_schema(api: Api, hooks: HookServer) -> None:
+    await api.post(CRDS, crontabs())
+    hooks.answers["/add"] = lambda request: patch(
+        {"op": "add", "path": "/spec/mode", "value": "a"}, {"op": "add", "path": "/spec/unknown", "value": 1}
+    )
+    rule = {"apiGroups": ["stable.example.com"], "apiVersions": ["v1"], "resources": ["crontabs"]}
+    await register(api, hooks, "Mutating", "/add", rule)
+    made = await api.post(TABS, tab("a", cron="*"))
+    assert made.status == 201 and made.json["spec"] == {"cron": "*", "image": "busybox", "mode": "a"}
+    assert (await api.get(f"{TABS}/a")).json["spec"] == made.json["spec"]
+
+
+async def test_a_mutating_webhook_over_a_change_of_the_stored_version(api: Api, hooks: HookServer) -> None:
+    await api.post(CRDS, definition(hooks))
+    hooks.answers["/mutate"] = lambda request: patch(
+        {"op": "add", "path": "/metadata/labels", "value": {"seen": request["object"]["apiVersion"].split("/")[1]}}
+    )
+    rule = {"apiGroups": ["conv.example.com"], "apiVersions": ["*"], "resources": ["widgets"]}
+    await register(api, hooks, "Mutating", "/mutate", rule)
+    assert (await api.post(V1, widget("a", hostPort="h:1"))).json["metadata"]["labels"] == {"seen": "v1"}
+    assert (await api.patch(f"{CRDS}/{NAME}", {"spec": definition(hooks, "v2")["spec"]})).status == 200
+    patched = await api.patch(f"{V1}/a", {"spec": {"hostPort": "h:2"}})
+    assert patched.status == 200 and patched.json["spec"] == {"hostPort": "h:2"}, patched.text
+    assert (await api.get(f"{V2}/a")).json["spec"] == {"host": "h", "port": "2"}
+
+
+@pytest.mark.parametrize(("policy", "called"), [("Equivalent", True), ("Exact", False)])
+async def test_equivalent_webhooks_are_given_the_version_they_name(
+    api: Api, hooks: HookServer, policy: str, called: bool
+) -> None:
+    await api.post(CRDS, definition(hooks))
+    seen: list[dict[str, Any]] = []
+
+    def change(request: dict[str, Any]) -> dict[str, Any]:
+        seen.append(request)
+        return patch({"op": "replace", "path": "/spec/hostPort", "value": "hook:7"})
+
+    hooks.answers["/change"] = change
+    rule = {"apiGroups": ["conv.example.com"], "apiVersions": ["v1"], "resources": ["widgets"]}
+    await register(api, hooks, "Mutating", "/change", rule, matchPolicy=policy)
+    made = await api.post(V2, widget("a", "v2", host="h", port="1"))
+    assert made.status == 201, made.text
+    assert made.json["apiVersion"] == "conv.example.com/v2"
+    assert made.json["spec"] == ({"host": "hook", "port": "7"} if called else {"host": "h", "port": "1"})
+    if called:
+        assert seen[0]["kind"]["version"] == "v1" and seen[0]["requestKind"]["version"] == "v2"
+        assert seen[0]["resource"]["version"] == "v1" and seen[0]["requestResource"]["version"] == "v2"
+        assert seen[0]["object"]["spec"] == {"hostPort": "h:1"}
+
+
+async def test_equivalent_versions_of_built_in_kinds(api: Api, hooks: HookServer) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def look(request: dict[str, Any]) -> dict[str, Any]:
+        seen.append(request)
+        return {"allowed": True}
+
+    hooks.answers["/look"] = look
+    rule = {"apiGroups": ["autoscaling"], "apiVersions": ["v1"], "resources": ["horizontalpodautoscalers"]}
+    await register(api, hooks, "Validating", "/look", rule)
+    made = await api.post("/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers", {
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"},
+        "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}},
+    })
+    assert made.status == 201, made.text
+    assert seen[0]["object"]["apiVersion"] == "autoscaling/v1" and seen[0]["requestKind"]["version"] == "v2"
+    assert seen[0]["object"]["spec"]["maxReplicas"] == 3
+
+
+async def test_policies_see_custom_resources(api: Api) -> None:
+    await api.post(CRDS, crontabs())
+    rule = {"apiGroups": ["stable.example.com"], "apiVersions": ["*"], "operations": ["*"], "resources": ["crontabs"]}
+    await api.post(f"{HOOKS}/validatingadmissionpolicies", {
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "few"},
+        "spec": {
+            "matchConstraints": {"resourceRules": [rule]},
+            "variables": [{"name": "count", "expression": "has(object.spec.replicas) ? object.spec.replicas : 1"}],
+            "validations": [
+                {"expression": "variables.count < 3", "messageExpression": "'got ' + string(variables.count)"}
+            ],
+        },
+    })
+    await api.post(f"{HOOKS}/validatingadmissionpolicybindings", {
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "few"}, "spec": {"policyName": "few", "validationActions": ["Deny"]},
+    })
+    assert (await api.post(TABS, tab("a", cron="*", replicas=2))).status == 201
+    refused = await api.post(TABS, tab("b", cron="*", replicas=3))
+    assert refused.status == 422
+    assert refused.json["message"].endswith(
+        "ValidatingAdmissionPolicy 'few' with binding 'few' denied request: got 3"
+    )
+
+
+async def test_who_writes_the_status_does_not_own_the_spec(api: Api) -> None:
+    await api.post(CRDS, crontabs())
+    made = await api.post(f"{TABS}?fieldManager=one", {**tab("a", cron="*"), "status": {"replicas": 1}})
+    assert [e["manager"] for e in made.json["metadata"]["managedFields"]] == ["one"]
+    assert "f:status" not in made.json["metadata"]["managedFields"][0]["fieldsV1"]
+    body = {**made.json, "status": {"replicas": 2}, "spec": {"cron": "9"}}
+    told = await api.put(f"{TABS}/a/status?fieldManager=two", body)
+    [entry] = [e for e in told.json["metadata"]["managedFields"] if e["manager"] == "two"]
+    assert entry["subresource"] == "status" and entry["fieldsV1"] == {"f:status": {".": {}, "f:replicas": {}}}
+    applied = await api.patch(
+        f"{TABS}/a?fieldManager=three", {**tab("a", mode="a"), "status": {"replicas": 5}}, kind="apply-patch+yaml"
+    )
+    assert applied.status == 200, applied.text
+    [entry] = [e for e in applied.json["metadata"]["managedFields"] if e["manager"] == "three"]
+    assert entry["fieldsV1"] == {"f:spec": {"f:mode": {}}} and applied.json["status"] == {"replicas": 2}
+
+
+async def test_what_has_not_changed_is_not_held_against_an_update(api: Api) -> None:
+    body = crontabs()
+    await api.post(CRDS, body)
+    await api.post(TABS, tab("a", cron="*", replicas=2))
+    spec = body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["properties"]["replicas"]["minimum"] = 3
+    spec["properties"]["cron"] = {
+        "type": "string", "x-kubernetes-validations": [{"rule": "self != '*'", "message": "not all"}],
+    }
+    await api.patch(f"{CRDS}/crontabs.stable.example.com", {"spec": body["spec"]})
+    assert (await api.patch(f"{TABS}/a", {"spec": {"mode": "a"}})).status == 200
+    refused = await api.patch(f"{TABS}/a", {"spec": {"replicas": 1}})
+    assert refused.status == 422 and refused.json["details"]["causes"][0]["field"] == "spec.replicas"
+    assert (await api.post(TABS, tab("b", cron="*", replicas=2))).status == 422
+    assert (await api.patch(f"{TABS}/a", {"spec": {"replicas": 4, "cron": "7"}})).status == 200
+    assert (await api.patch(f"{TABS}/a", {"spec": {"cron": "*"}})).status == 422
+
+
+async def test_a_deprecated_version_warns(api: Api) -> None:
+    body = crontabs()
+    body["spec"]["versions"][1].update(deprecated=True)
+    await api.post(CRDS, body)
+    warned = await api.get(TABS.replace("/v1/", "/v2/"))
+    assert warned.headers["Warning"] == '299 - "stable.example.com/v2 CronTab is deprecated"'
+    assert "Warning" not in (await api.get(TABS)).headers
