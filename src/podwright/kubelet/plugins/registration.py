@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _SERVICE = "pluginregistration.Registration"
 _MASK = Mask.CREATE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE | Mask.DELETE_SELF | Mask.MOVE_SELF
 _TIMEOUT = 10.0
+_RETRY = 5.0
 
 
 class BadPlugin(Exception):
@@ -58,14 +59,22 @@ class PluginWatcher:
         """Watches until cancelled; sockets that are there already count as new."""
         async with asyncio.TaskGroup() as group:
             while True:
-                self._directory.mkdir(parents=True, exist_ok=True)
-                with Inotify() as inotify:
-                    inotify.add_watch(self._directory, _MASK)
-                    self._look(group)
-                    async for event in inotify:
-                        self._look(group)
-                        if event.mask & (Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.IGNORED):
-                            break
+                try:
+                    await self._watch(group)
+                except OSError as failed:
+                    # The machine is out of watches, or the directory went: plugins wait, nothing else does.
+                    log.warning("plugin directory %s: %s", self._directory, failed)
+                    await self._clock.sleep(_RETRY)
+
+    async def _watch(self, group: asyncio.TaskGroup) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with Inotify() as inotify:
+            inotify.add_watch(self._directory, _MASK)
+            self._look(group)
+            async for event in inotify:
+                self._look(group)
+                if event.mask & (Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.IGNORED):
+                    return
 
     def _look(self, group: asyncio.TaskGroup) -> None:
         found = {path: inode for path in self._directory.glob("*") if (inode := _socket_inode(path))}

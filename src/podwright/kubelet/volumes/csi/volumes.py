@@ -55,17 +55,23 @@ class CsiVolumes:
         """(Pod's uid, volume's name there) → the volume, and whether its driver wants it published again and again."""
         self._up: set[tuple[str, str]] = set()
         """Those that are published, as far as this process knows."""
+        self._adopted: dict[str, set[str]] | None = None
+        """By Pod, what a kubelet before this one had set up; None until it is looked for."""
         self._attached_names: frozenset[str] = frozenset()
         self._waiting: set[str] = set()
 
     def in_use(self) -> list[str]:
         """Names for the node's status: none of these may be detached."""
+        if self._adopted is None:
+            self._adopted = {
+                pod_dir.name: {
+                    requests.unique_name(record.driver, record.handle)
+                    for _, record in records.of_pod(pod_dir) if not record.ephemeral
+                }
+                for pod_dir in _children(self._config.pods_dir)
+            }  # fmt: skip
         found = {requests.unique_name(v.driver, v.handle) for v, _ in self._used.values() if not v.ephemeral}
-        for pod_dir in _children(self._config.pods_dir):
-            for _, record in records.of_pod(pod_dir):
-                if not record.ephemeral:
-                    found.add(requests.unique_name(record.driver, record.handle))
-        return sorted(found)
+        return sorted(found.union(*self._adopted.values()))
 
     def node_changed(self, node: Object) -> set[str]:
         """The node's object changed. Gives the Pods that wait for what was attached meanwhile."""
@@ -282,11 +288,13 @@ class CsiVolumes:
                 failure = VolumeFailure(f'UnmountVolume.TearDown failed for volume "{record.name}": {failed}')
         if failure is not None:
             raise failure
-        for key in [k for k in self._used if k[0] == uid]:
+        self._waiting.discard(uid)
+        used = [key for key in self._used if key[0] == uid]
+        for key in used:
             del self._used[key]
             self._up.discard(key)
-        self._waiting.discard(uid)
-        self._changed()
+        if used or (self._adopted or {}).pop(uid, None):
+            self._changed()
 
     async def _take_down(self, uid: str, directory: Path, record: VolumeRecord) -> None:
         target = Path(record.target)
