@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from podwright.api.objects import Object
 from podwright.apiserver.registry.namespaces import NamespaceStrategy
 from podwright.apiserver.registry.pods import PodStrategy
 from podwright.apiserver.registry.services import ServiceStrategy
 from podwright.apiserver.registry.strategies import ORPHAN_DEPENDENTS, UNSUPPORTED, Strategy
+from podwright.apiserver.requests import UserInfo
 
 
 class _CreateOnUpdate(Strategy):
@@ -36,6 +38,18 @@ class _Conditional(Strategy):
     unconditional_update = False
 
 
+class _CertificateSigningRequest(Strategy):
+    """Whoever approves or signs goes by the one who asked, so nobody may say that it was another."""
+
+    def made_by(self, obj: Object, user: UserInfo) -> None:
+        spec = obj.setdefault("spec", {})
+        for field in ("username", "uid", "groups", "extra"):
+            spec.pop(field, None)
+        said = {"username": user.name, "uid": user.uid, "groups": list(user.groups),
+                "extra": {key: list(values) for key, values in user.extra.items()}}
+        spec.update({field: value for field, value in said.items() if value})
+
+
 _RETURNS_DELETED = (
     ("", "persistentvolumeclaims"), ("", "persistentvolumes"), ("", "podtemplates"), ("", "resourcequotas"),
     ("", "serviceaccounts"), ("storage.k8s.io", "csidrivers"), ("storage.k8s.io", "csinodes"),
@@ -59,6 +73,7 @@ def strategies(service_cidr: str, node_ports: tuple[int, int]) -> dict[tuple[str
             ("coordination.k8s.io", "leases"): _Lease(),
             ("", "replicationcontrollers"): _Orphaning(),
             ("networking.k8s.io", "servicecidrs"): _Conditional(),
+            ("certificates.k8s.io", "certificatesigningrequests"): _CertificateSigningRequest(),
         }
     )
     return found

@@ -9,6 +9,7 @@ from podwright.api.objects import Object
 
 if TYPE_CHECKING:
     from podwright.apiserver.registry.registry import Registry
+    from podwright.apiserver.requests import UserInfo
 
 Undo = Callable[[], None]
 
@@ -29,6 +30,9 @@ class Strategy:
     garbage_collection = DELETE_DEPENDENTS
     short_lived = 0.0
     """Seconds after which objects of the kind expire; 0: never."""
+
+    def made_by(self, obj: Object, user: UserInfo) -> None:
+        """Writes down who makes the object, where its kind keeps that."""
 
     async def begin_create(self, registry: Registry, obj: Object, dry_run: bool) -> list[Undo]:
         """Before validation: allocations. The list undoes them if the write fails."""
