@@ -293,7 +293,8 @@ class CsiVolumes:
         for key in used:
             del self._used[key]
             self._up.discard(key)
-        if used or (self._adopted or {}).pop(uid, None):
+        adopted = self._adopted.pop(uid, None) if self._adopted is not None else None
+        if used or adopted:
             self._changed()
 
     async def _take_down(self, uid: str, directory: Path, record: VolumeRecord) -> None:
