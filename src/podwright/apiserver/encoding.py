@@ -28,6 +28,10 @@ def dumps(value: Any, form: Form) -> bytes:
     return orjson.dumps(value)
 
 
+_SCALE = Resource("autoscaling", "v1", "scales", "Scale")
+"""What subresources of many kinds answer with has columns of its own."""
+
+
 class Encoder:
     """Encodes replies. `printers` makes tables."""
 
@@ -40,8 +44,9 @@ class Encoder:
         if cached is not None and form.plain and row is not None and self._lies_ready(row, cached):
             return Bytes(cached.data, JSON, reply.status)
         obj = self.object_of(reply)
-        if form.shape and row is not None and obj.get("kind") != "Status":
-            obj = self._shaped(row, [obj], form, include, None)
+        shown = _SCALE if row is None and obj.get("kind") == "Scale" else row
+        if form.shape and shown is not None and obj.get("kind") != "Status":
+            obj = self._shaped(shown, [obj], form, include, None)
         return self._finish(obj, form, reply.status, row)
 
     def object_of(self, reply: One) -> Object:

@@ -32,7 +32,8 @@ def for_update(row: Resource, rules: Rules, new: Object, old: Object, subresourc
         _keep_wanted(new, old)
         if rules.status_keeps_metadata:
             _keep_metadata(new, old_meta)
-    elif row.subresource("status"):
+    elif row.subresource("status") and subresource != "approval":
+        # An approval is a condition in the status.
         if "status" in old:
             new["status"] = old["status"]
         else:

@@ -754,3 +754,14 @@ def test_counts_are_within_the_replicas_even_below_zero(kind: str, field: str, s
     negative = invalid("status.replicas", -1, "must be greater than or equal to 0")
     assert negative in errs
     assert invalid(f"status.{field}", 0, said) in errs
+
+
+def test_an_approval_is_written_to_the_status_and_nothing_else() -> None:
+    requests = BUILTIN.by_kind("certificates.k8s.io/v1", "CertificateSigningRequest")
+    assert requests is not None
+    old: Object = {"metadata": {"name": "r"}, "spec": {"signerName": "a/b"}, "status": {"certificate": "eA=="}}
+    approved = [{"type": "Approved", "status": "True"}]
+    new: Object = {"metadata": {"name": "r"}, "spec": {"signerName": "c/d"}, "status": {"conditions": approved}}
+    validation.prepare_for_update(requests, new, old, "approval")
+    assert new["spec"] == old["spec"]
+    assert new["status"] == {"conditions": approved, "certificate": "eA=="}
