@@ -8,6 +8,10 @@ from typing import Any
 
 from podwright.api import objects
 from podwright.api.resources import (
+    CSIDRIVERS,
+    CSINODES,
+    CSISTORAGECAPACITIES,
+    DEVICECLASSES,
     NAMESPACES,
     NODES,
     PERSISTENTVOLUMECLAIMS,
@@ -15,9 +19,12 @@ from podwright.api.resources import (
     PODS,
     REPLICASETS,
     REPLICATIONCONTROLLERS,
+    RESOURCECLAIMS,
+    RESOURCESLICES,
     SERVICES,
     STATEFULSETS,
     STORAGECLASSES,
+    VOLUMEATTACHMENTS,
 )
 from podwright.cluster.admin import admin_client
 from podwright.cluster.down import find_cluster
@@ -26,9 +33,10 @@ from podwright.scheduler.explanation import explain
 
 _ALSO_ASKED = (
     NAMESPACES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES,
-    SERVICES, REPLICATIONCONTROLLERS, REPLICASETS, STATEFULSETS,
+    SERVICES, REPLICATIONCONTROLLERS, REPLICASETS, STATEFULSETS, CSINODES, CSIDRIVERS, CSISTORAGECAPACITIES,
+    VOLUMEATTACHMENTS, RESOURCECLAIMS, RESOURCESLICES, DEVICECLASSES,
 )  # fmt: skip
-"""What rules about volumes, other Pods and spreading look at."""
+"""What rules about volumes, devices, other Pods and spreading look at."""
 
 
 def explain_placement(cluster: str, namespace: str, name: str) -> dict[str, Any]:

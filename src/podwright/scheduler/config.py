@@ -68,6 +68,9 @@ class ExtenderConfig:
     ignorable: bool = False
     managed_resources: tuple[tuple[str, bool], ...] = ()
     """Resource name, and whether NodeResourcesFit leaves it to the extender."""
+    enable_https: bool = False
+    tls: Mapping[str, Any] = field(default_factory=dict)
+    """As the file form's tlsConfig."""
 
 
 @dataclass(frozen=True, slots=True)

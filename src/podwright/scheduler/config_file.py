@@ -170,9 +170,13 @@ def _config(raw: dict[str, Any], node: yaml.Node, source: str) -> SchedulerConfi
     names = [p.scheduler_name for p in profiles]
     if len(set(names)) != len(names):
         raise ValueError(f'profiles: Duplicate value: "{next(n for n in names if names.count(n) > 1)}"')
+    extenders = tuple(_extender(e) for e in raw.get("extenders") or ())
+    if sum(1 for e in extenders if e.bind_verb) > 1:
+        raise ValueError("extenders: Invalid value: found more than one: only one extender can implement bind")
     return SchedulerConfig(
         profiles=tuple(profiles),
-        extenders=tuple(_extender(e) for e in raw.get("extenders") or ()),
+        extenders=extenders,
+        plugin_timeout=5.0 + sum(e.timeout for e in extenders),
         leader_election=LeaderElectionConfig(
             leader_elect=bool(election.get("leaderElect", True)),
             name=election.get("resourceName") or "kube-scheduler",
@@ -200,6 +204,8 @@ def _extender(raw: dict[str, Any]) -> ExtenderConfig:
         timeout=_seconds(raw.get("httpTimeout"), 5.0),
         node_cache_capable=bool(raw.get("nodeCacheCapable")),
         ignorable=bool(raw.get("ignorable")),
+        enable_https=bool(raw.get("enableHTTPS")),
+        tls=raw.get("tlsConfig") or {},
         managed_resources=tuple(
             (m["name"], bool(m.get("ignoredByScheduler"))) for m in raw.get("managedResources") or ()
         ),

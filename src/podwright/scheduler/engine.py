@@ -8,7 +8,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from podwright.api import objects
 from podwright.api.objects import Object
@@ -57,6 +57,7 @@ from podwright.scheduler.framework.events import (
     Action,
     ClusterEvent,
 )
+from podwright.scheduler.framework.extenders import Extender
 from podwright.scheduler.framework.handle import Handle
 from podwright.scheduler.framework.permits import Permits
 from podwright.scheduler.framework.profile import Profile
@@ -68,6 +69,7 @@ from podwright.scheduler.state.cluster import ClusterState
 from podwright.scheduler.state.pods import PodInfo
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _OTHERS = (
     (PERSISTENTVOLUMECLAIMS, PVC),
@@ -122,10 +124,13 @@ class Engine:
         handle.evict = self.preemption.evict
         handle.random = self._random
         handle.fits = self._fits
+        handle.extenders = [Extender(e, self.state.nodes) for e in config.extenders]
         self._permits = Permits()
         handle.allow, handle.reject = self._permits.allow, self._permits.reject
         for each in config.profiles:
-            self._profiles[each.scheduler_name] = Evaluation(Profile(each, handle), self.state.nodes)
+            self._profiles[each.scheduler_name] = Evaluation(
+                Profile(each, handle), self.state.nodes, config.percentage_of_nodes_to_score
+            )
         first = next(iter(self._profiles.values())).profile
         self.queue = SchedulingQueue(
             clock, sort_key=first.queue_sort[0].sort_key, helps=self._helps, first=config.pod_initial_backoff,
@@ -306,10 +311,12 @@ class Engine:
             return self._reject(pod, NO_NODES, frozenset(("NodeName",)))
         try:
             if evaluation.profile.foreign:
-                judgement, row = await self._choose_apart(evaluation, pod)
+                judgement, row = await self._apart(evaluation, lambda: self._choose(evaluation, pod))
             else:
                 judgement, row = self._choose(evaluation, pod)
             if row is None:
+                if evaluation.profile.foreign:
+                    return await self._apart(evaluation, lambda: self._no_node(evaluation, pod, judgement))
                 return self._no_node(evaluation, pod, judgement)
             node = self.state.nodes.name_of(row)
         except Refused as refused:
@@ -328,24 +335,25 @@ class Engine:
     def _choose(self, evaluation: Evaluation, pod: PodInfo) -> tuple[Judgement, int | None]:
         """The row of the best node, at random among equals; None if there is none."""
         judgement = evaluation.judge(pod)
+        nominated = self.state.nodes.row_of(pod.nominated_node) if pod.nominated_node else None
+        if nominated is not None and judgement.code[nominated] == 0:
+            if self.nominations.refusal_beside(pod, evaluation, nominated) is None:
+                return judgement, nominated
         self.nominations.reserve(pod, evaluation, judgement)
         rows = judgement.feasible
         if not len(rows):
             return judgement, None
-        nominated = self.state.nodes.row_of(pod.nominated_node) if pod.nominated_node else None
-        if nominated is not None and nominated in rows:
-            return judgement, nominated
         if len(rows) > 1:
             totals = evaluation.totals(pod, judgement)
             rows = rows[totals == totals.max()]
         return judgement, int(rows[self._random.randrange(len(rows))] if len(rows) > 1 else rows[0])
 
-    async def _choose_apart(self, evaluation: Evaluation, pod: PodInfo) -> tuple[Judgement, int | None]:
-        """As :meth:`_choose`, with plugins that are not built in and may hang: in a thread, while the state stands
+    async def _apart(self, evaluation: Evaluation, work: Callable[[], T]) -> T:
+        """`work` with plugins that are not built in, or extenders, which may hang: in a thread, while the state stands
         still."""
         self._deferred = []
         try:
-            return await in_thread(lambda: self._choose(evaluation, pod), self._config.plugin_timeout)
+            return await in_thread(work, self._config.plugin_timeout)
         except TimeoutError:
             evaluation.reset()
             names = ", ".join(sorted(evaluation.profile.foreign))
@@ -372,7 +380,7 @@ class Engine:
         return self._reject(pod, said, frozenset(found.plugins))
 
     def _fits(self, pod: PodInfo, row: int) -> bool:
-        return self._profiles[pod.scheduler_name].fits(pod, row)
+        return self.nominations.fits(pod, self._profiles[pod.scheduler_name], row)
 
     def _waits_for_victims(self, pod: PodInfo) -> bool:
         entry = self.state.nodes.get(pod.nominated_node)

@@ -31,46 +31,59 @@ class Nominations:
 
     def __init__(self, state: ClusterState) -> None:
         self._state = state
-        self._nominated: dict[str, tuple[PodInfo, str]] = {}
+        self._nominated: dict[str, str] = {}
+        self._by_node: dict[str, dict[str, PodInfo]] = {}
 
     def put(self, pod: PodInfo, node: str) -> None:
-        self._nominated[pod.uid] = pod, node
+        self.remove(pod.uid)
+        self._nominated[pod.uid] = node
+        self._by_node.setdefault(node, {})[pod.uid] = pod
 
     def remove(self, uid: str) -> None:
-        self._nominated.pop(uid, None)
+        node = self._nominated.pop(uid, None)
+        if node is not None:
+            there = self._by_node[node]
+            del there[uid]
+            if not there:
+                del self._by_node[node]
 
     def follow(self, pod: PodInfo) -> None:
         """What the API says of a Pod that waits."""
         if pod.nominated_node:
             self.put(pod, pod.nominated_node)
 
+    def refusal_beside(self, pod: PodInfo, evaluation: Evaluation, row: int) -> tuple[str, list[str]] | None:
+        """What refuses the Pod on a node together with the Pods of equal or higher priority nominated to it."""
+        name = self._state.nodes.name_of(row)
+        others = [
+            PodRecord(o.pod, o.cls, name)
+            for o in self._by_node.get(name, {}).values()
+            if o.uid != pod.uid and o.priority >= pod.priority and self._state.pod(o.key) is None
+        ]
+        for record in others:
+            self._state.put_back(record)
+        try:
+            return evaluation.refusal_on(pod, row) if others else None
+        finally:
+            for record in others:
+                self._state.take_out(record)
+
+    def fits(self, pod: PodInfo, evaluation: Evaluation, row: int) -> bool:
+        """Whether the Pod may go to the node: it must both with and without those nominated to it, which are not there
+        yet."""
+        return evaluation.fits(pod, row) and self.refusal_beside(pod, evaluation, row) is None
+
     def reserve(self, pod: PodInfo, evaluation: Evaluation, judgement: Judgement) -> None:
-        """Takes the nodes out of `judgement` that have no room beside Pods of equal or higher priority nominated to
-        them. A node must do both with and without these: they are not there yet."""
-        if not self._nominated:
-            return
-        by_row: dict[int, list[PodInfo]] = {}
-        for other, node in self._nominated.values():
-            if other.uid != pod.uid and other.priority >= pod.priority:
-                row = self._state.nodes.row_of(node)
-                if row is not None:
-                    by_row.setdefault(row, []).append(other)
+        """Takes the nodes out of `judgement` that have no room beside Pods nominated to them."""
         taken = []
-        for row, others in by_row.items():
-            if judgement.code[row] != 0:
+        for node in self._by_node:
+            row = self._state.nodes.row_of(node)
+            if row is None or judgement.code[row] != 0:
                 continue
-            name = self._state.nodes.name_of(row)
-            records = [PodRecord(o.pod, o.cls, name) for o in others if self._state.pod(o.key) is None]
-            for record in records:
-                self._state.put_back(record)
-            try:
-                refusal = evaluation.refusal_on(pod, row)
-                if refusal is not None:
-                    taken.append(row)
-                    judgement.taken[row] = refusal
-            finally:
-                for record in records:
-                    self._state.take_out(record)
+            refusal = self.refusal_beside(pod, evaluation, row)
+            if refusal is not None:
+                taken.append(row)
+                judgement.taken[row] = refusal
         if taken:
             code = judgement.code.copy()
             code[taken] = _TAKEN
@@ -88,13 +101,15 @@ class Preemption:
         self._queue: deque[tuple[Object, Object, str]] = deque()
         self._wake = asyncio.Event()
         self._ending: set[str] = set()
+        self._loop = asyncio.get_running_loop()
 
     def evict(self, pod: PodInfo, node: str, victims: Sequence[Object]) -> None:
         for victim in victims:
             if not objects.is_deleting(victim) and objects.uid(victim) not in self._ending:
                 self._ending.add(objects.uid(victim))
                 self._queue.append((pod.pod, victim, node))
-        self._wake.set()
+        # Decisions with extenders or plugins of users are taken in a thread.
+        self._loop.call_soon_threadsafe(self._wake.set)
 
     async def run(self) -> None:
         while True:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from podwright.scheduler.framework.extenders import Extender
 from podwright.scheduler.framework.profile import Profile
 from podwright.scheduler.framework.protocols import Filter, Normalize, Score
 from podwright.scheduler.framework.verdicts import SKIP, PluginFailed, Refusal
@@ -19,6 +20,7 @@ from podwright.scheduler.state.pods import PodClass, PodInfo
 
 _KEPT = 128
 _NO_NODE = 255
+_FEWEST_SCORED = 100
 
 
 class Refused(Exception):
@@ -61,9 +63,13 @@ class Judgement:
 class Evaluation:
     """All of a profile's filters and scores over the table of nodes."""
 
-    def __init__(self, profile: Profile, nodes: NodeTable) -> None:
+    def __init__(self, profile: Profile, nodes: NodeTable, percentage: int = 100) -> None:
+        """`percentage` of the nodes, but at least 100, is how many that fit are scored: see
+        percentageOfNodesToScore."""
         self.profile = profile
         self.filters = profile.filters
+        self._percentage = percentage
+        self._next = 0
         self._nodes = nodes
         self._kept: OrderedDict[PodClass, _Local] = OrderedDict()
         self._global = [(i + 1, f) for i, f in enumerate(profile.filters) if not f.row_local]
@@ -88,7 +94,20 @@ class Evaluation:
                 if not copied:
                     code, copied = code.copy(), True
                 code[refused] = index
-        return Judgement(code, local)
+        judgement = Judgement(code, local)
+        if self._percentage < 100 and not pod.nominated_node:
+            self._sample(judgement)
+        return judgement
+
+    def _sample(self, judgement: Judgement) -> None:
+        """Keeps so many of the nodes that fit, beginning where the last Pod's ended."""
+        wanted = max(_FEWEST_SCORED, self._nodes.count * self._percentage // 100)
+        rows = judgement.feasible
+        if len(rows) > wanted:
+            start = int(np.searchsorted(rows, self._next))
+            kept = np.roll(rows, -start)[:wanted]
+            self._next = int(kept[-1]) + 1
+            judgement.feasible = np.sort(kept)
 
     def reset(self) -> None:
         """Forgets all kept answers."""
@@ -110,7 +129,10 @@ class Evaluation:
             return refused.refusal.plugin, [refused.refusal.message]
         rows = np.array([row], np.intp)
         for plugin in self.filters:
-            if plugin.name not in skipped and not self._filter(plugin, pod, rows)[0]:
+            # Extenders are not asked what if: preemption asks them in its own way.
+            if isinstance(plugin, Extender) or plugin.name in skipped:
+                continue
+            if not self._filter(plugin, pod, rows)[0]:
                 return plugin.name, [r.message for r in plugin.reasons(pod, rows) if r.mask[0]]
         return None
 

@@ -12,6 +12,7 @@ from podwright.api.resources import Resource
 if TYPE_CHECKING:
     from podwright.client.client import Client
     from podwright.client.clock import Clock
+    from podwright.scheduler.framework.extenders import Extender
     from podwright.scheduler.state.cluster import ClusterState
     from podwright.scheduler.state.pods import PodInfo
 
@@ -46,5 +47,6 @@ class Handle:
         """Whether every filter lets a Pod, which was judged before, onto the node of a row, as the state is now."""
         self.evict: Callable[[PodInfo, str, Sequence[Object]], None] = lambda pod, node, victims: None
         """Has Pods deleted to make room for another on a node."""
+        self.extenders: Sequence[Extender] = ()
         self.allow: Callable[[str], None] = lambda uid: None
         self.reject: Callable[[str, str], None] = lambda uid, message: None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from podwright.scheduler.config import DEFAULT_PLUGINS, ProfileConfig
@@ -34,10 +35,11 @@ class Profile:
         self.foreign: set[str] = set()
         """Plugins that are not built in: they may hang."""
         weights = dict(DEFAULT_PLUGINS)
+        args = _with_ignored(config.args, handle)
         for choice in config.plugins:
             plugin = self.plugins.get(choice.name)
             if plugin is None:
-                plugin = registry.find(choice.name)(handle, config.args.get(choice.name) or {})
+                plugin = registry.find(choice.name)(handle, args.get(choice.name) or {})
                 self.plugins[choice.name] = plugin
                 if not registry.is_built_in(choice.name):
                     self.foreign.add(plugin.name)
@@ -46,6 +48,15 @@ class Profile:
                 if choice.points is not None and not choice.optional and not isinstance(plugin, p.POINTS[point]):
                     raise ValueError(f'plugin "{choice.name}" does not extend {point} plugin')
             self._enable(plugin, points, choice.weight or weights.get(choice.name) or 1, handle)
+        for extender in handle.extenders:
+            self.foreign.add(extender.name)
+            if extender.config.filter_verb:
+                self.filters.append(extender)
+            if extender.config.prioritize_verb:
+                self.scores.append((extender, extender.config.weight))
+                self.pre_score[extender.name] = extender
+            if extender.config.bind_verb:
+                self.bind.insert(0, extender)
         if len(self.queue_sort) != 1:
             count = len(self.queue_sort)
             raise ValueError(f"profile {self.scheduler_name}: one queueSort plugin is needed, not {count}")
@@ -78,3 +89,12 @@ class Profile:
                 self.scores.append((plugin, weight))
             elif isinstance(plugin, p.NodeScore):
                 self.scores.append((NodeScoreAdapter(plugin, handle), weight))
+
+
+def _with_ignored(args: Mapping[str, Mapping[str, Any]], handle: Handle) -> Mapping[str, Mapping[str, Any]]:
+    """NodeResourcesFit leaves the resources to the extenders which these say are theirs alone."""
+    ignored = [name for e in handle.extenders for name, alone in e.config.managed_resources if alone]
+    if not ignored:
+        return args
+    fit = args.get("NodeResourcesFit") or {}
+    return {**args, "NodeResourcesFit": {**fit, "ignoredResources": [*(fit.get("ignoredResources") or ()), *ignored]}}

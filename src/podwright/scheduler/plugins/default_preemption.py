@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from podwright.api.resources import PODDISRUPTIONBUDGETS
 from podwright.api.selectors.labels import InvalidSelector, from_label_selector
 from podwright.scheduler.diagnosis import NO_VICTIMS, preemption_error
 from podwright.scheduler.framework.events import ASSIGNED_POD, Action, ClusterEvent, Interest
+from podwright.scheduler.framework.extenders import Extender, ExtenderFailed
 from podwright.scheduler.framework.handle import Handle
 from podwright.scheduler.state.nodes import Mask
 from podwright.scheduler.state.pods import PodInfo, PodRecord
@@ -90,9 +91,37 @@ class DefaultPreemption:
         if not candidates:
             total = nodes.count
             return "", preemption_error(total, total - len(rows), failed[NO_VICTIMS])
+        for extender in self._handle.extenders:
+            if extender.config.preempt_verb and extender.cares_for(pod.pod):
+                try:
+                    candidates = self._left_by(extender, pod, candidates)
+                except ExtenderFailed as refused:
+                    if extender.config.ignorable:
+                        continue
+                    return "", f"preemption: {refused}"
+        if not candidates:
+            return "", preemption_error(nodes.count, nodes.count - len(rows), len(rows))
         chosen = min(candidates, key=Candidate.order)
         self._handle.evict(pod, chosen.node, [v.pod for v in chosen.victims])
         return chosen.node, ""
+
+    def _left_by(self, extender: Extender, pod: PodInfo, candidates: Sequence[Candidate]) -> list[Candidate]:
+        asked = {c.node: ([v.pod for v in c.victims], c.violations) for c in candidates}
+        left = extender.preempt(pod, asked)
+        found = []
+        for candidate in candidates:
+            uids = left.get(candidate.node)
+            if uids is None:
+                continue
+            there = {v.uid: v for v in self._state.nodes.node_at(candidate.row).pods.values()}
+            missing = next((u for u in uids if u not in there), None)
+            if missing is not None:
+                raise ExtenderFailed(f"extender: {extender.name} claims to preempt pod (UID: {missing}) on node: "
+                                     f"{candidate.node}, but the pod is not found on that node")  # fmt: skip
+            victims = sorted((there[u] for u in uids), key=_importance)
+            if victims:
+                found.append(replace(candidate, victims=victims))
+        return found
 
     def _not_eligible(self, pod: PodInfo) -> str:
         if pod.cls.spec.get("preemptionPolicy") == "Never" or (
