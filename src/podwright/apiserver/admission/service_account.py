@@ -3,7 +3,6 @@ documentation, "Managing Service Accounts", "ServiceAccount admission controller
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 
 from podwright.api.objects import Object
@@ -11,6 +10,7 @@ from podwright.api.resources import SERVICEACCOUNTS
 from podwright.apiserver.admission.arrivals import get_soon
 from podwright.apiserver.admission.chain import Plugin
 from podwright.apiserver.admission.refusals import forbidden
+from podwright.apiserver.identity import random_letters
 from podwright.apiserver.requests import AdmissionRequest, Objects
 
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -125,7 +125,7 @@ def _mount_token(spec: Object) -> None:
     volumes = spec.get("volumes") or []
     name = next((v["name"] for v in volumes if str(v.get("name", "")).startswith(VOLUME_PREFIX)), "")
     exists = bool(name)
-    name = name or VOLUME_PREFIX + "".join(secrets.choice(_LETTERS) for _ in range(5))
+    name = name or VOLUME_PREFIX + random_letters(_LETTERS, 5)
     needed = False
     for part in ("initContainers", "containers"):
         for container in spec.get(part) or ():
