@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import io
@@ -11,7 +12,9 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 import tarfile
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -327,6 +330,64 @@ async def test_pull(store: ImageStore, tmp_path: Path, registry: str) -> None:
         await store.pull_image(f"{registry}/team/app:none")
     assert failure.value.reason == "ErrImagePull"
     assert not list((store.content.root / "tmp").iterdir())
+
+
+_PULLER = """
+import asyncio, sys
+from pathlib import Path
+from podwright.runtime.images.store import ImageStore
+store = ImageStore(Path(sys.argv[1]), Path(sys.argv[2]))
+print("pulling", flush=True)
+asyncio.run(store.pull_image(sys.argv[3]))
+print("pulled", flush=True)
+"""
+
+
+async def test_a_pull_that_is_killed_leaves_nothing_corrupt(store: ImageStore, tmp_path: Path, registry: str) -> None:
+    archive, big = tmp_path / "archive.tar", os.urandom(24 << 20)
+    oci_archive(archive, [tar([entry("small", b"s")]), tar([entry("big", big)])])
+    name = f"{registry}/team/big:v1"
+    push = await asyncio.create_subprocess_exec(
+        "skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci-archive:{archive}", f"docker://{name}"
+    )
+    assert await push.wait() == 0
+
+    async def pull(root: Path, until: float) -> float:
+        """Seconds that it took; killed after `until` of them."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _PULLER, root, root / "references.json", name, stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        await process.stdout.readline()
+        began = time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.stdout.readline(), until)
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        return time.monotonic() - began
+
+    whole = await pull(tmp_path / "measured", 30)
+    root = tmp_path / "killed"
+    for part in (0.3, 0.6, 0.8, 0.95):
+        await pull(root, whole * part)
+        killed = ImageStore(root, root / "references.json")
+        image = await killed.image_status(name)
+        if image is not None:
+            assert (layer_of(killed, image.id) / "big").read_bytes() == big
+        async with asyncio.timeout(5):  # skopeo does not outlive the process that started it
+            while any(str(root).encode() in _command_line(p) for p in Path("/proc").glob("[0-9]*")):
+                await asyncio.sleep(0.01)
+    image_id = await killed.pull_image(name)
+    assert (layer_of(killed, image_id) / "big").read_bytes() == big
+    assert not list((root / "tmp").iterdir())
+
+
+def _command_line(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 async def test_pull_from_nowhere_or_by_nonsense(store: ImageStore) -> None:

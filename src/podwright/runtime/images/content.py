@@ -66,6 +66,12 @@ class ContentStore:
         user = self.root / "users" / hashlib.sha256(str(references).encode()).hexdigest()[:24]
         if not user.exists():
             atomic.write(user, str(references).encode())
+        with open(self.root / "lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # Somebody is at work: what a dead process left is cleared away another time.
+            self._clear_unfinished()
 
     @contextmanager
     def locked(self, *, exclusive: bool = False) -> Iterator[None]:
@@ -164,9 +170,13 @@ class ContentStore:
                 if path.stem not in used_layers:
                     freed += int(path.read_text())
                     self._delete_layer(path.stem)
-            for left in (self.root / "tmp").iterdir():  # of a process that died: the lock is ours alone
-                shutil.rmtree(left, ignore_errors=True)
+            self._clear_unfinished()
         return freed
+
+    def _clear_unfinished(self) -> None:
+        """What processes that died were about to make. Call it under the exclusive lock."""
+        for left in (self.root / "tmp").iterdir():
+            shutil.rmtree(left, ignore_errors=True)
 
     def _delete_layer(self, name: str) -> None:
         gone = Path(tempfile.mkdtemp(dir=self.root / "tmp"))

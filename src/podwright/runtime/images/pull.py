@@ -23,7 +23,10 @@ async def fetch(reference: Reference, directory: Path, auth: RegistryAuth | None
     skopeo = shutil.which("skopeo")
     if skopeo is None:
         raise ImagePullFailure(f'failed to pull image "{reference}": skopeo is not installed', "ErrImagePull")
-    arguments = [skopeo, "copy", "--quiet", "--multi-arch", "system", "--retry-times", "1"]
+    # It must not outlive us: what it writes then is cleared away by the next process.
+    setpriv = shutil.which("setpriv")
+    guard = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+    arguments = [*guard, skopeo, "copy", "--quiet", "--multi-arch", "system", "--retry-times", "1"]
     if _is_loopback(reference.domain):
         arguments.append("--src-tls-verify=false")
     with tempfile.TemporaryDirectory(prefix="podwright-auth-") as private:
