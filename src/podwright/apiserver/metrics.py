@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from podwright.apiserver.exchange import Request
 from podwright.apiserver.routing import RequestInfo
@@ -62,7 +62,8 @@ class Metrics:
         self._watches.labels(*_labels(request.info), "apiserver").dec()
 
     def text(self) -> bytes:
-        return generate_latest(self.registry)
+        # The process's own registry: of it and of components that run in it, such as the scheduler.
+        return generate_latest(self.registry) + generate_latest(REGISTRY)
 
 
 _UNKNOWN = RequestInfo("", "")

@@ -8,6 +8,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from time import perf_counter
 from typing import Any, TypeVar
 
 from podwright.api import objects
@@ -40,6 +41,7 @@ from podwright.client.clock import Clock
 from podwright.client.events import NORMAL, WARNING, EventRecorder
 from podwright.client.informers import EventHandler, Informer, InformerFactory
 from podwright.client.transport import STRATEGIC_MERGE_PATCH, ServerUnreachable
+from podwright.scheduler import metrics
 from podwright.scheduler.binding import Stopped, bind
 from podwright.scheduler.changes import node_actions, pending_pod_actions
 from podwright.scheduler.config import SchedulerConfig
@@ -139,6 +141,11 @@ class Engine:
         self.nominations = Nominations(self.state)
         self._slots = asyncio.Semaphore(config.parallel_binds)
         self._expiring = asyncio.Event()
+        self._began: dict[str, float] = {}
+        """When the attempt under way of a Pod began, by uid."""
+        nodes, state = self.state.nodes, self.state
+        cache = {"nodes": lambda: float(nodes.count), "pods": lambda: float(len(state.pods()))}
+        metrics.follow(self.queue.sizes, cache)
         self._deferred: list[tuple[EventHandler, Object | None, Object | None]] | None = None
         self._waiters: dict[str, set[asyncio.Event]] = {}
 
@@ -158,7 +165,9 @@ class Engine:
                 if pod is None:
                     self._slots.release()
                     continue
+                self._began[pod.uid] = began = perf_counter()
                 work = await self._decide(pod)
+                metrics.algorithm_seconds.observe(perf_counter() - began)
                 group.create_task(self._finish(work), name=f"schedule {pod.key}")
                 # Bindings, watches and the API server itself get their turn between two decisions.
                 await asyncio.sleep(0)
@@ -168,6 +177,10 @@ class Engine:
             await work
         finally:
             self._slots.release()
+
+    def _attempted(self, result: str, pod: PodInfo) -> None:
+        now = perf_counter()
+        metrics.attempted(result, pod.scheduler_name, now - self._began.pop(pod.uid, now))
 
     # What the cluster tells
 
@@ -389,6 +402,7 @@ class Engine:
     async def _reject(
         self, pod: PodInfo, message: str, plugins: frozenset[str], *, error: bool = False, nominated: str | None = None
     ) -> None:
+        self._attempted(metrics.ERROR if error else metrics.UNSCHEDULABLE, pod)
         self.queue.refused(pod, plugins, failed=error)
         self._recorder.event(pod.pod, WARNING, "FailedScheduling", message)
         await self._say(pod.pod, "SchedulerError" if error else "Unschedulable", message, nominated)
@@ -428,6 +442,8 @@ class Engine:
             return
         self.state.expire_at(pod.key, self._clock.monotonic() + self._config.assume_expiry)
         self._expiring.set()
+        self._attempted(metrics.SCHEDULED, pod)
+        metrics.bound(pod.attempts, self._clock.monotonic() - pod.added)
         self.queue.done(pod)
         said = f"Successfully assigned {pod.namespace}/{objects.name(pod.pod)} to {node}"
         self._recorder.event(pod.pod, NORMAL, "Scheduled", said)
@@ -438,11 +454,13 @@ class Engine:
         self.state.forget(pod.pod)
         self.queue.happened(ClusterEvent(ASSIGNED_POD, Action.DELETE, pod.pod, None))
         if isinstance(failed, ApiError) and failed.code == 404:
+            self._began.pop(pod.uid, None)
             self.queue.done(pod)
             return
         known = self._pods.get(pod.key)
         if known is None or objects.uid(known) != pod.uid or (known.get("spec") or {}).get("nodeName"):
             # Deleted, or another scheduler was first: its word counts.
+            self._began.pop(pod.uid, None)
             self.queue.done(pod)
             return
         if isinstance(failed, Stopped):

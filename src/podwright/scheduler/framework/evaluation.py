@@ -6,11 +6,13 @@ that changed since: a Pod like the one before costs a few operations on one row 
 from __future__ import annotations
 
 from collections import OrderedDict
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from podwright.scheduler import metrics
 from podwright.scheduler.framework.extenders import Extender
 from podwright.scheduler.framework.profile import Profile
 from podwright.scheduler.framework.protocols import Filter, Normalize, Score
@@ -69,6 +71,10 @@ class Evaluation:
         self.profile = profile
         self.filters = profile.filters
         self._percentage = percentage
+        self._seconds = {
+            point: metrics.point_seconds.labels(point, "Success", profile.scheduler_name)
+            for point in ("PreFilter", "Filter", "Score")
+        }
         self._next = 0
         self._nodes = nodes
         self._kept: OrderedDict[PodClass, _Local] = OrderedDict()
@@ -79,7 +85,10 @@ class Evaluation:
         Refused: a PreFilter refused the Pod altogether.
         PluginFailed: a plugin raised.
         """
+        began = perf_counter()
         skipped = self._pre_filter(pod)
+        filtering = perf_counter()
+        self._seconds["PreFilter"].observe(filtering - began)
         local = self._local(pod, skipped)
         code = local.code
         copied = False
@@ -95,6 +104,7 @@ class Evaluation:
                     code, copied = code.copy(), True
                 code[refused] = index
         judgement = Judgement(code, local)
+        self._seconds["Filter"].observe(perf_counter() - filtering)
         if self._percentage < 100 and not pod.nominated_node:
             self._sample(judgement)
         return judgement
@@ -211,6 +221,7 @@ class Evaluation:
         Raises:
             PluginFailed: a plugin raised.
         """
+        began = perf_counter()
         rows, local = judgement.feasible, judgement.local
         total: Ints = local.base[rows]
         for plugin, weight in local.scores:
@@ -220,6 +231,7 @@ class Evaluation:
         for plugin, weight in self.profile.scores:
             if not plugin.row_local and (scores := self._global_scores(plugin, pod, rows)) is not None:
                 total = total + scores * weight
+        self._seconds["Score"].observe(perf_counter() - began)
         return total
 
     def _global_scores(self, plugin: Score, pod: PodInfo, rows: Ints) -> Ints | None:

@@ -14,6 +14,7 @@ from podwright.api import objects, pods
 from podwright.api.objects import Object
 from podwright.api.resources import PODDISRUPTIONBUDGETS
 from podwright.api.selectors.labels import InvalidSelector, from_label_selector
+from podwright.scheduler import metrics
 from podwright.scheduler.diagnosis import NO_VICTIMS, preemption_error
 from podwright.scheduler.framework.events import ASSIGNED_POD, Action, ClusterEvent, Interest
 from podwright.scheduler.framework.extenders import Extender, ExtenderFailed
@@ -73,6 +74,7 @@ class DefaultPreemption:
         refused = self._not_eligible(pod)
         if refused:
             return "", f"preemption: {refused}"
+        metrics.preemptions.inc()
         nodes = self._state.nodes
         rows = np.flatnonzero(resolvable)
         budgets = self._budgets()
@@ -102,6 +104,7 @@ class DefaultPreemption:
         if not candidates:
             return "", preemption_error(nodes.count, nodes.count - len(rows), len(rows))
         chosen = min(candidates, key=Candidate.order)
+        metrics.victims.observe(len(chosen.victims))
         self._handle.evict(pod, chosen.node, [v.pod for v in chosen.victims])
         return chosen.node, ""
 
