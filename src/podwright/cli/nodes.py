@@ -24,6 +24,30 @@ def node(ctx: click.Context, name: str, node_name: str, ready_fd: int | None) ->
 
 
 @node.command()
+@click.option("--server", required=True, metavar="URL", help="The cluster's API server.")
+@click.option("--token", required=True, help="A token of podwright token create.")
+@click.option("--ca-hash", required=True, metavar="HASH", help="sha256:… of its CA, as token create prints it.")
+@click.option("--name", default="", help="The cluster's name on this machine.  [default: its own name]")
+@click.option("--node", default="", help="The node's name.  [default: this machine's host name]")
+@click.option("--address", default="", help="Where others reach the node.  [default: the address towards the server]")
+@click.option("--data-dir", default="", help="Where its data lies.  [default: /var/lib/podwright/NAME]")
+@click.option("--runtime", default="auto", show_default=True, help="auto, crun or runc.")
+def join(**asked: str) -> None:
+    """Make this machine a node of a cluster that runs elsewhere."""
+    from podwright.cluster.join import Asked, CannotJoin
+    from podwright.cluster.join import join as join_cluster
+    from podwright.cluster.layout import BadClusterName
+    from podwright.cluster.processes import StartFailed
+    from podwright.cluster.registry import TooManyClusters
+    from podwright.cluster.up import require_root
+
+    tells_failures()(require_root)()
+    failures = tells_failures(CannotJoin, BadClusterName, TooManyClusters, StartFailed)
+    spec = failures(join_cluster)(Asked(**asked), lambda node, text: click.echo(f"{node}: {text}"))
+    click.echo(f"{spec.joined_node} is a Ready node of cluster {spec.name}; podwright down --name {spec.name} stops it")
+
+
+@node.command()
 @click.argument("node_name", metavar="NODE")
 @name_option
 def kill(node_name: str, name: str) -> None:
@@ -37,15 +61,6 @@ def kill(node_name: str, name: str) -> None:
     click.echo(f"node {node_name} of cluster {name} is dead; podwright up --name {name} boots it again")
 
 
-@node.command(hidden=True)
-@name_option
-@click.option("--node", "node_name", required=True)
-@click.option("--remove", is_flag=True, help="Remove the stopped Pods' records too.")
-def clear(name: str, node_name: str, remove: bool) -> None:
-    """Stop every Pod of a node whose kubelet is down."""
-    from podwright.cluster.node_process import clear_node
-
-    clear_node(name, node_name, remove=remove)
 @node.command()
 @click.argument("node_name", metavar="[NODE]", default="")
 @name_option
@@ -61,3 +76,12 @@ def stop(node_name: str, name: str) -> None:
     click.echo(f"node {stopped} of cluster {name} is stopped; podwright up --name {name} starts it again")
 
 
+@node.command(hidden=True)
+@name_option
+@click.option("--node", "node_name", required=True)
+@click.option("--remove", is_flag=True, help="Remove the stopped Pods' records too.")
+def clear(name: str, node_name: str, remove: bool) -> None:
+    """Stop every Pod of a node whose kubelet is down."""
+    from podwright.cluster.node_process import clear_node
+
+    clear_node(name, node_name, remove=remove)

@@ -48,8 +48,10 @@ def image_store(layout: Layout) -> ImageStore:
     return ImageStore(IMAGES, layout.image_references)
 
 
-def pod_cidr(ranges: Ranges, node: str) -> str:
-    """Local nodes have their Pod range by their number."""
+def pod_cidr(spec: ClusterSpec, ranges: Ranges, node: str) -> str:
+    """Local nodes have their Pod range by their number, one that joined was given its own."""
+    if spec.pod_cidr:
+        return spec.pod_cidr
     return str(list(ranges.pods.subnets(new_prefix=24))[_number(node)])
 
 
@@ -57,7 +59,7 @@ def pod_network(spec: ClusterSpec, layout: Layout, ranges: Ranges, node: str) ->
     return RoutedPodNetwork(
         cluster=spec.name,
         node=node,
-        pod_cidr=pod_cidr(ranges, node),
+        pod_cidr=pod_cidr(spec, ranges, node),
         cluster_cidr=str(ranges.pods),
         state_dir=layout.node_data(node) / "network",
     )
@@ -113,7 +115,7 @@ class LocalNode:
             cgroup_root=layout.cgroup(name),
             node_ips=(address,),
             port=spec.kubelet_port,
-            pod_cidr=pod_cidr(ranges, name),
+            pod_cidr=pod_cidr(spec, ranges, name),
             cluster_dns=(ranges.cluster_dns,),
             static_pod_path=static,
             crash_loop_initial=spec.crash_loop_initial,
@@ -161,9 +163,8 @@ class LocalNode:
         await asyncio.to_thread(dns_interface.ensure, dns_link(self._ranges), self._ranges.cluster_dns)
         dns = DnsServer(self._network_client, address=self._ranges.cluster_dns, upstreams=host_resolvers())
         group.create_task(dns.run(), name="dns")
-        if self._spec.nodes > 1:
-            routes = follow_nodes(self._network_client, node=self.name, cluster_cidr=str(self._ranges.pods))
-            group.create_task(routes, name="routes")
+        routes = follow_nodes(self._network_client, node=self.name, cluster_cidr=str(self._ranges.pods))
+        group.create_task(routes, name="routes")
 
     async def _stop_when_asked(self) -> None:
         """``podwright node stop``: unlike the end of this process it ends the Pods."""
@@ -205,7 +206,8 @@ def dns_link(ranges: Ranges) -> str:
 
 
 def run_node(name: str, node: str, *, ready_fd: int | None) -> None:
-    """A node of a local cluster as a process of its own, in its own network namespace. Runs until SIGTERM; Pods keep
+    """A node as a process of its own: of a local cluster in its own network namespace, or this machine as a node of a
+    cluster elsewhere. Runs until SIGTERM; Pods keep
     running after it ended, however it ended."""
     pipe = ReadyPipe(ready_fd)
     try:
@@ -231,10 +233,17 @@ async def _node(name: str, node: str, pipe: ReadyPipe, stop: asyncio.Event) -> N
             )
         )
 
-    own, network = client(f"node-{node}"), client("node-network")
+    if spec.joined_node:
+        from podwright.cluster.join import node_client, renew_certificates
+
+        await renew_certificates(spec, layout)
+        own, network = (node_client(spec, Pki(layout.pki)) for _ in range(2))
+        address = spec.address
+    else:
+        own, network = client(f"node-{node}"), client("node-network")
+        address = ranges.node_address(_number(node))
     try:
         async with asyncio.TaskGroup() as group:
-            address = ranges.node_address(_number(node))
             local = LocalNode(spec, layout, ranges, node, own, network_client=network, address=address)
             await local.start(group)
             pipe.progress(f"{node} runs")

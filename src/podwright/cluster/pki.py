@@ -138,11 +138,15 @@ class Pki:
         )
         if alternatives:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        self._write(pair, key, builder.sign(ca_key, hashes.SHA256()))
+        # A server shows its CA too: a machine that joins knows that by its hash alone.
+        chain = (ca_certificate,) if usage == ExtendedKeyUsageOID.SERVER_AUTH else ()
+        self._write(pair, key, builder.sign(ca_key, hashes.SHA256()), *chain)
 
-    def _write(self, pair: KeyPair, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+    def _write(self, pair: KeyPair, key: ec.EllipticCurvePrivateKey, *certificates: x509.Certificate) -> None:
         write_atomically(pair.key, _private_pem(key), mode=0o600)
-        write_atomically(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM))
+        write_atomically(
+            pair.certificate, b"".join(c.public_bytes(serialization.Encoding.PEM) for c in certificates)
+        )
 
 
 def ca_hash(certificate: Path) -> str:

@@ -80,8 +80,8 @@ class Registry:
     def ranges(self, name: str) -> Ranges:
         return Ranges(int(self._read()[name]["index"]))
 
-    def add(self, name: str, data_dir: Path | None) -> Layout:
-        """The layout of an existing or a new cluster.
+    def add(self, name: str, data_dir: Path | None, *, index: int | None = None) -> Layout:
+        """The layout of an existing or a new cluster. A cluster that runs elsewhere comes with its index.
 
         Raises:
             BadClusterName, TooManyClusters.
@@ -91,7 +91,9 @@ class Registry:
             entries = self._read()
             if name not in entries:
                 taken = {int(entry["index"]) for entry in entries.values()}
-                free = next((i for i in range(_CLUSTERS) if i not in taken), None)
+                if index in taken:
+                    raise TooManyClusters(f"a cluster on this machine has the networks of {name}: index {index}")
+                free = index if index is not None else next((i for i in range(_CLUSTERS) if i not in taken), None)
                 if free is None:
                     raise TooManyClusters(f"there are {_CLUSTERS} clusters on this machine already")
                 entries[name] = {"index": free, "data": str((data_dir or self._root / name).absolute())}

@@ -25,6 +25,11 @@ _RULES: dict[str, list[Object]] = {
     ],
 }
 
+_ALSO: dict[str, tuple[Object, ...]] = {
+    NODE_NETWORK_USER: ({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes"},),
+}
+"""Nodes that joined have no other certificate than their own."""
+
 
 async def ensure(server: ApiServer, user: str) -> None:
     """Makes the role of that user and its binding if they are not there."""
@@ -40,6 +45,6 @@ async def ensure(server: ApiServer, user: str) -> None:
             "kind": "ClusterRoleBinding",
             "metadata": {"name": user},
             "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": user},
-            "subjects": [{"apiGroup": rbac, "kind": "User", "name": user}],
+            "subjects": [{"apiGroup": rbac, "kind": "User", "name": user}, *_ALSO.get(user, ())],
         }
         await server.writer.create(CLUSTERROLEBINDINGS, binding)

@@ -49,6 +49,10 @@ class ClusterSpec:
     shutdown_grace_critical: float = 10.0
     node_grace: float = 50.0
     toleration: int = 300
+    server: str = ""
+    joined_node: str = ""
+    address: str = ""
+    pod_cidr: str = ""
 
     def save(self, layout: Layout) -> None:
         layout.spec_file.parent.mkdir(parents=True, exist_ok=True)

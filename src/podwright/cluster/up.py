@@ -52,20 +52,26 @@ def up(name: str, asked: dict[str, Any], progress: Progress) -> tuple[ClusterSpe
             spec.save(layout)
         elif differences := spec.differences(asked):
             raise OtherFlags(name, differences)
-        _start_missing(spec, layout, ranges, progress)
+        start_missing(spec, layout, ranges, progress)
+        if spec.joined_node:
+            return spec, Path(spec.kubeconfig)
         return spec, _write_kubeconfigs(spec, layout)
 
 
 def node_names(spec: ClusterSpec) -> list[str]:
-    return [node_name(i) for i in range(1, spec.nodes + 1)]
+    """The cluster's nodes on this machine."""
+    return [spec.joined_node] if spec.joined_node else [node_name(i) for i in range(1, spec.nodes + 1)]
 
 
 def process_names(spec: ClusterSpec) -> list[str]:
     """Every process that the cluster should have: a cluster of one node is one process."""
+    if spec.joined_node:
+        return [spec.joined_node]
     return [SERVER] if spec.nodes == 1 else [SERVER, *node_names(spec)]
 
 
-def _start_missing(spec: ClusterSpec, layout: Layout, ranges: Ranges, progress: Progress) -> None:
+def start_missing(spec: ClusterSpec, layout: Layout, ranges: Ranges, progress: Progress) -> None:
+    """Raises StartFailed, LinkFailed."""
     missing = [p for p in process_names(spec) if processes.find(layout, p) is None]
     if not missing:
         return
@@ -73,7 +79,10 @@ def _start_missing(spec: ClusterSpec, layout: Layout, ranges: Ranges, progress: 
     if SERVER in missing:
         one_process = ("--node", node_name(1)) if spec.nodes == 1 else ()
         _, pipes[SERVER] = processes.start(layout, SERVER, ["server", "--name", spec.name, *one_process])
-    if spec.nodes > 1:
+    if spec.joined_node:
+        command = ["node", "--name", spec.name, "--node", spec.joined_node]
+        _, pipes[spec.joined_node] = processes.start(layout, spec.joined_node, command)
+    elif spec.nodes > 1:
         node_link.ensure(spec.name, ranges, node_names(spec))
         if SERVER in missing:
             # Nodes need the CA and their certificates, which the server process makes first.
@@ -90,12 +99,12 @@ def _start_missing(spec: ClusterSpec, layout: Layout, ranges: Ranges, progress: 
 
 
 def _choose_ports(spec: ClusterSpec) -> ClusterSpec:
-    port = spec.port or _free_port(6443)
-    kubelet_port = _free_port(10250, taken={port}) if spec.nodes == 1 else 10250
+    port = spec.port or free_port(6443)
+    kubelet_port = free_port(10250, taken={port}) if spec.nodes == 1 else 10250
     return replace(spec, port=port, kubelet_port=kubelet_port)
 
 
-def _free_port(first: int, taken: set[int] | None = None) -> int:
+def free_port(first: int, taken: set[int] | None = None) -> int:
     """The first port from `first` on that no cluster of this machine has and nothing listens on."""
     used = set(taken or ())
     for layout in Registry().clusters().values():

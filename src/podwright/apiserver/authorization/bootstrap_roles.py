@@ -93,7 +93,9 @@ CLUSTER_ROLES: dict[str, tuple[str, ...]] = {
         "approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client",
     ),
     "system:certificates.k8s.io:kube-apiserver-client-kubelet-approver": (
-        "approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client-kubelet",
+        "approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client-kubelet"
+        " kubernetes.io/kubelet-serving",
+        "get | core | nodes",
     ),
     "system:certificates.k8s.io:kubelet-serving-approver": (
         "approve | certificates.k8s.io | signers | kubernetes.io/kubelet-serving",
@@ -227,7 +229,9 @@ CONTROLLER_ROLES: dict[str, tuple[str, ...]] = {
     "certificate-controller": (
         f"delete {READ} | certificates.k8s.io | certificatesigningrequests",
         "update | certificates.k8s.io | certificatesigningrequests/approval certificatesigningrequests/status",
-        "approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client-kubelet",
+        "approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client-kubelet"
+        " kubernetes.io/kubelet-serving",
+        "get | core | nodes",
         "sign | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client"
         " kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving kubernetes.io/legacy-unknown",
         "create | authorization.k8s.io | subjectaccessreviews",

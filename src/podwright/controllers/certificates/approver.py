@@ -1,11 +1,13 @@
 """Approves the client certificates of kubelets: the first, asked for with a bootstrap token, and each renewal, if an
-access review says that the asker may."""
+access review says that the asker may. Beyond upstream it approves their serving certificates too, if the node asks for
+itself and for no other name or address than its Node object has."""
 
 from __future__ import annotations
 
 from podwright.api import objects
 from podwright.api.objects import Object
-from podwright.api.resources import CERTIFICATESIGNINGREQUESTS, SUBJECTACCESSREVIEWS
+from podwright.api.resources import CERTIFICATESIGNINGREQUESTS, NODES, SUBJECTACCESSREVIEWS
+from podwright.api.status import ApiError
 from podwright.controllers.certificates import requests
 from podwright.controllers.frame import Context, Controller
 
@@ -19,7 +21,7 @@ class CertificateApprover(Controller):
         self.csrs = self.informer(CERTIFICATESIGNINGREQUESTS, self._changed)
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
-        if new is not None and new["spec"].get("signerName") == requests.KUBELET_CLIENT:
+        if new is not None and new["spec"].get("signerName") in (requests.KUBELET_CLIENT, requests.KUBELET_SERVING):
             if not requests.has_condition(new, "Approved", "Denied"):
                 self.enqueue(old, new)
 
@@ -32,6 +34,10 @@ class CertificateApprover(Controller):
         except requests.BadRequest:
             # Signing says why, should somebody approve it.
             return
+        if csr["spec"]["signerName"] == requests.KUBELET_SERVING:
+            if await self._is_of_the_node(csr, asked):
+                await self._approve(csr, "Auto approving kubelet serving certificate for the node's own addresses.")
+            return
         if requests.kubelet_client_fault(asked, requests.usages(csr)):
             return
         renews = csr["spec"].get("username") == asked.common_name
@@ -43,6 +49,23 @@ class CertificateApprover(Controller):
             if await self._may(csr, permission):
                 await self._approve(csr, message)
                 return
+
+    async def _is_of_the_node(self, csr: Object, asked: requests.Asked) -> bool:
+        try:
+            requests.check(csr, asked)
+        except requests.BadRequest:
+            return False
+        if csr["spec"].get("username") != asked.common_name:
+            return False
+        name = asked.common_name.removeprefix("system:node:")
+        try:
+            node = await self.client.get(NODES, name)
+        except ApiError as refused:
+            if refused.code == 404:
+                return False
+            raise
+        addresses = {a["address"] for a in (node.get("status") or {}).get("addresses") or ()}
+        return {*asked.dns, *asked.ips} <= addresses | {name}
 
     async def _may(self, csr: Object, subresource: str) -> bool:
         spec = csr["spec"]
