@@ -57,7 +57,7 @@ class Registrations:
             self._wake.clear()
             try:
                 await self._reconcile()
-            except (status.ApiError, Conflict, Missing) as error:
+            except* (status.ApiError, Conflict, Missing) as error:
                 _log.info("local APIServices: %s", error)
                 self._wake.set()
                 await asyncio.sleep(0.05)
@@ -66,12 +66,11 @@ class Registrations:
         registry = self._registry
         wanted = self._wanted()
         present = dict(registry.cache(APISERVICES).objects)
-        for name, spec in wanted.items():
-            label = CONTINUOUSLY if (spec["groupPriorityMinimum"], spec["versionPriority"]) == _CUSTOM_PRIORITIES \
-                else ON_START
-            if name not in present:
-                if label == CONTINUOUSLY or not self._started:
-                    await self._create(name, spec, label)
+        async with asyncio.TaskGroup() as tasks:  # at once, so that they share a commit
+            for name, spec in wanted.items():
+                custom = (spec["groupPriorityMinimum"], spec["versionPriority"]) == _CUSTOM_PRIORITIES
+                if name not in present and (custom or not self._started):
+                    tasks.create_task(self._create(name, spec, CONTINUOUSLY if custom else ON_START))
         self._started = True
         for name, entry in present.items():
             obj = entry.object

@@ -64,14 +64,14 @@ class HttpSink:
             batch = list(self._unconverted)
             try:
                 await self._conversion.prepare(entry for type, entry, _ in batch if type != "BOOKMARK")
-            except ApiError as error:
+                for item in batch:
+                    self._unconverted.popleft()
+                    self._encode(*item)
+            except ApiError as error:  # also of a definition that changed meanwhile
                 self._unconverted.clear()
                 self.put(self._encoder.error_frame(error, self._form))
                 self.finish()
                 return
-            for item in batch:
-                self._unconverted.popleft()
-                self._encode(*item)
 
     def _encode(self, type: str, entry: Cached, event: Event | None) -> None:
         first = self._first and bool(self._form.shape)
