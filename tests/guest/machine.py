@@ -37,6 +37,8 @@ def kernel() -> tuple[Path, Path, str]:
     found = sorted(CACHE.glob("*/boot/vmlinuz-*"))
     if not found:
         CACHE.mkdir(parents=True, exist_ok=True)
+        # Lists that are old or missing name a kernel that is no longer there.
+        subprocess.run(["apt-get", "update", "-qq"], check=True, capture_output=True)
         depends = subprocess.run(
             ["apt-cache", "depends", "linux-image-cloud-amd64"], capture_output=True, text=True, check=True
         ).stdout
@@ -93,6 +95,8 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/t
 export PODWRIGHT_GUEST=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
 mount --bind {shlex.quote(str(home / "lib/modules"))} /lib/modules
 ip link set lo up
+ip link add eth0 type veth peer name uplink && ip addr add 192.168.77.2/24 dev eth0
+ip link set uplink up && ip link set eth0 up && ip route add default via 192.168.77.1
 ip link add uplink type bridge && ip addr add 192.0.2.2/24 dev uplink && ip link set uplink up
 ip route add default via 192.0.2.1
 echo "+cpu +cpuset +io +memory +pids +hugetlb" > /sys/fs/cgroup/cgroup.subtree_control || busybox poweroff -f
