@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.e2e.harness import Cluster, busybox, host_pids, pod, until
+from tests.e2e.harness import Cluster, busybox, has_condition, host_pids, pod, until
 
 FLAGS = ("--nodes", "2")
 
@@ -54,6 +54,33 @@ def test_a_killed_process_takes_no_container_and_no_log_line_with_it(cluster: Cl
     ended = cluster.phase(f"{name}-short", "Failed")["status"]["containerStatuses"][0]["state"]["terminated"]
     assert ended["exitCode"] == 7
     cluster.kubectl("delete", "pod", name, f"{name}-short")
+
+
+def test_node_stop_ends_pods_in_order_and_tells_the_api(cluster: Cluster) -> None:
+    ordinary = busybox("c", "trap 'cut -d\\  -f1 /proc/uptime > /dev/termination-log; exit 0' TERM; sleep 1000 & wait")
+    last = pod("last", ordinary, nodeName="node-2", priorityClassName="system-node-critical")
+    cluster.apply(pod("first", ordinary, nodeName="node-2"), last)
+    for name in ("first", "last"):
+        cluster.running(name)
+    refused = cluster.podwright("node", "stop", "node-9", check=False)
+    assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1
+    stopped = cluster.podwright("node", "stop", "node-2")
+    assert "node node-2" in stopped.stdout
+    node = cluster.get("node", "node-2")
+    (ready,) = (c for c in node["status"]["conditions"] if c["type"] == "Ready")
+    assert (ready["status"], ready["message"]) == ("False", "node is shutting down")
+    ended = []
+    for name in ("first", "last"):
+        status = cluster.pod(name)["status"]
+        assert (status["phase"], status["reason"]) == ("Failed", "Terminated")
+        assert status["message"] == "Pod was terminated in response to imminent node shutdown."
+        ended.append(float(status["containerStatuses"][0]["state"]["terminated"]["message"]))
+    assert ended[0] < ended[1]
+    cluster.up()
+    until(lambda: has_condition(cluster.get("node", "node-2"), "Ready"), "the node is back")
+    cluster.apply(pod("later", ordinary, nodeName="node-2"))
+    cluster.running("later")
+    cluster.kubectl("delete", "pod", "first", "last", "later")
 
 
 def test_no_acknowledged_write_is_missing_after_a_kill(cluster: Cluster) -> None:

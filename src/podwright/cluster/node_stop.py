@@ -30,7 +30,9 @@ def stop_node(name: str, node: str) -> str:
     if node not in known:
         which = f"has no node {node!r}: it has" if node else "has several nodes, say which:"
         raise NoSuchNode(f"cluster {name} {which} {', '.join(known)}")
-    running = processes.find(layout, SERVER if spec.nodes == 1 else node)
+    running = processes.find(layout, node)
+    if running is None and spec.nodes == 1:  # one process for everything
+        running = processes.find(layout, SERVER)
     if running is None:
         raise NoSuchNode(f"node {node} of cluster {name} does not run")
     timeout = spec.shutdown_grace + _SLACK
