@@ -99,7 +99,10 @@ def test_every_generator_of_create(kubectl: Kubectl) -> None:
 
 
 def test_a_deployment_through_set_scale_and_rollout(kubectl: Kubectl) -> None:
-    kubectl("create", "deployment", "d", "--image=busybox:1.36", "--", "sh", "-c", "trap exit TERM; sleep 1000 & wait")
+    made = json.loads(kubectl("create", "deployment", "d", "--image=busybox:1.36", "--dry-run=client", "-o", "json",
+                              "--", "sleep", "1000"))  # fmt: skip
+    made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 0
+    kubectl("create", "-f", "-", given=yaml.safe_dump(made))
     kubectl("expose", "deployment", "d", "--port=80")
     kubectl("autoscale", "deployment", "d", "--min=1", "--max=1", "--cpu=80%")
     kubectl("set", "env", "deployment/d", "A=B")

@@ -29,7 +29,7 @@ def template_hash(template: Object, collisions: int | None) -> str:
         data += collisions.to_bytes(8, "little", signed=True)
     for byte in data:
         value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
-    return "".join(_SAFE[int(digit) % len(_SAFE)] for digit in str(value))
+    return "".join(_SAFE[ord(digit) % len(_SAFE)] for digit in str(value))
 
 
 def templates_equal(first: Object, second: Object) -> bool:
