@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Api, Pki
+from .conftest import Api, Pki, take
 from .hook_server import HookServer, hook_server
 from .test_conversion_webhooks import CRDS, NAME, V1, V2, convert, definition, widget
 from .test_custom_resources import TABS, tab
@@ -189,3 +189,47 @@ async def test_a_deprecated_version_warns(api: Api) -> None:
     warned = await api.get(TABS.replace("/v1/", "/v2/"))
     assert warned.headers["Warning"] == '299 - "stable.example.com/v2 CronTab is deprecated"'
     assert "Warning" not in (await api.get(TABS)).headers
+
+
+@pytest.mark.parametrize(
+    ("plural", "kind", "spec", "change"),
+    [
+        (
+            "validatingadmissionpolicies", "ValidatingAdmissionPolicy",
+            {
+                "matchConstraints": {"resourceRules": [
+                    {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["x"]}
+                ]},
+                "validations": [{"expression": "true"}],
+            },
+            {"failurePolicy": "Ignore"},
+        ),
+        (
+            "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding",
+            {"policyName": "p", "validationActions": ["Deny"]}, {"validationActions": ["Warn"]},
+        ),
+    ],
+)
+async def test_policies_and_bindings_as_objects(
+    api: Api, plural: str, kind: str, spec: dict[str, Any], change: dict[str, Any]
+) -> None:
+    path = f"{HOOKS}/{plural}"
+    names = ("a", "b", "c")
+    async with api.watch(f"{path}?watch=1&labelSelector=made=here") as events:
+        for name in names:
+            made = await api.post(path, {
+                "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind,
+                "metadata": {"name": name, "labels": {"made": "here"}}, "spec": spec,
+            })
+            assert made.status == 201, made.text
+        found = (await api.get(f"{path}/a")).json
+        assert (await api.patch(f"{path}/a", {"spec": change})).status == 200
+        again = (await api.get(f"{path}/b")).json
+        again["metadata"]["annotations"] = {"updated": "true"}
+        assert (await api.put(f"{path}/b", again)).json["metadata"]["annotations"] == {"updated": "true"}
+        assert (await api.delete(f"{path}/a")).status == 200
+        assert (await api.get(f"{path}/a")).status == 404 and found["metadata"]["name"] == "a"
+        assert (await api.delete(f"{path}?labelSelector=made=here")).status == 200
+        types = [event["type"] for event in await take(events, 8)]
+    assert types == ["ADDED"] * 3 + ["MODIFIED"] * 2 + ["DELETED"] * 3
+    assert (await api.get(path)).json["items"] == []
