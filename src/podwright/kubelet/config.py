@@ -58,6 +58,8 @@ class KubeletConfig:
     max_pods: int = 110
     pod_pids_limit: int = -1
     capacity: Mapping[str, str] = field(default_factory=dict)
+    disk_speed_cache: Path | None = None
+    """The machine's file of measured disk throughput; None leaves it unmeasured."""
     system_reserved: Mapping[str, str] = field(default_factory=dict)
     kube_reserved: Mapping[str, str] = field(default_factory=dict)
     eviction_hard: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_EVICTION_HARD))

@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from podwright.api import objects
+from podwright.api import objects, quantity
 from podwright.api.objects import Object
 from podwright.api.resources import NODES, PODS, RUNTIMECLASSES, SERVICES
 from podwright.api.status import ApiError
@@ -29,6 +29,7 @@ from podwright.kubelet.hooks import HookRunner
 from podwright.kubelet.images import ImageManager
 from podwright.kubelet.log_rotation import LogRotation
 from podwright.kubelet.mirror_pods import MirrorPods
+from podwright.kubelet.node import disk_speed
 from podwright.kubelet.node import machine as machines
 from podwright.kubelet.node.logind import ShutdownWatch
 from podwright.kubelet.node.node_manager import NodeManager
@@ -214,6 +215,7 @@ class Kubelet:
             "statuses": self.statuses.run(),
             "references": self.referenced.run(),
             "node": self.node.run(),
+            "disk speed": self._measure_disk(),
             "own node": self._api_node.run(),
             "services": self._services.run(),
             "mirrors": self._mirrors.run(),
@@ -434,6 +436,20 @@ class Kubelet:
         """The node has more, or other, resources: measured disk throughput, a device plugin's devices."""
         self.node.set_capacity(changes)
         self._context.node.allocatable = self.node.allocatable
+
+    async def _measure_disk(self) -> None:
+        """After the node is Ready: the probe must not delay it. What the configuration says is not measured."""
+        cache, directory = self.config.disk_speed_cache, self.config.data_dir
+        if cache is None:
+            return
+        await self.node.registered.wait()
+        try:
+            found = await asyncio.to_thread(disk_speed.measured_once, cache, directory)
+        except OSError as failed:
+            log.warning("the disk behind %s cannot be measured: %s", directory, failed)
+            return
+        told = self.config.capacity
+        self.set_capacity({name: quantity.canonical(speed) for name, speed in found.items() if name not in told})
 
     def set_pressure(self, condition: str, pressed: bool, reason: str = "", message: str = "") -> None:
         """MemoryPressure, DiskPressure or PIDPressure begins or ends."""
