@@ -118,6 +118,7 @@ class LocalNode:
             pod_cidr=pod_cidr(spec, ranges, name),
             cluster_dns=(ranges.cluster_dns,),
             static_pod_path=static,
+            disk_speed_cache=IMAGES.parent / "disk-speed.json",
             crash_loop_initial=spec.crash_loop_initial,
             crash_loop_maximum=spec.crash_loop_maximum,
             crash_loop_reset=spec.crash_loop_reset,
