@@ -1,0 +1,21 @@
+"""The core of ``make test-v2``, part of ``make test``: control groups of version 2, which users have, in a guest, while
+the other tests take what the host has."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+from tests.guest import machine
+
+
+@pytest.mark.timeout(320)
+def test_limits_hold_under_cgroup_v2() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    command = [sys.executable, "-m", "pytest", "tests/guest/test_limits.py", "-q", "-p", "no:cacheprovider", "--color", "no"]
+    code, said = machine.run([*command, "-k", "crun"], timeout=300)
+    print(said[-8000:])
+    assert code == 0
+    assert "3 passed" in said
