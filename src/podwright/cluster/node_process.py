@@ -164,7 +164,10 @@ class LocalNode:
         await asyncio.to_thread(dns_interface.ensure, dns_link(self._ranges), self._ranges.cluster_dns)
         dns = DnsServer(self._network_client, address=self._ranges.cluster_dns, upstreams=host_resolvers())
         group.create_task(dns.run(), name="dns")
-        routes = follow_nodes(self._network_client, node=self.name, cluster_cidr=str(self._ranges.pods))
+        # The nodes of a local cluster share a bridge; those of several machines may have only a router between them.
+        routes = follow_nodes(
+            self._network_client, node=self.name, cluster_cidr=str(self._ranges.pods), overlay=self._spec.nodes == 1
+        )
         group.create_task(routes, name="routes")
 
     async def _stop_when_asked(self) -> None:

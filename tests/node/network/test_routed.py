@@ -209,9 +209,7 @@ async def test_routes_to_other_nodes(pods: Pods) -> None:
             "ip link add br0 type bridge; ip addr replace 172.31.9.1/24 dev br0; ip link set br0 up",
             shell=True, check=False, capture_output=True,
         )
-        from podwright.network.routes import wanted_routes
-
-        routes._sync(wanted_routes(wanted, "n1"))
+        asyncio.run(routes.sync(wanted))
         return subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout
 
     text = await asyncio.to_thread(namespaces.in_thread, lambda: inside(nodes))
