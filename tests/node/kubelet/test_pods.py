@@ -168,12 +168,18 @@ async def test_kubelet_restart_keeps_containers(node: KubeletNode) -> None:
 
 
 async def test_exit_reaches_the_status_at_once(node: KubeletNode) -> None:
-    await node.create(make_pod("web", make_container(), restartPolicy="Never"))
-    await node.until_ready()
-    await node.runtime.kill_container(node.container().id, 9)
-    began = time.monotonic()
-    await node.until_phase("Failed")
-    assert time.monotonic() - began < 1.0
+    """From the SIGKILL to the status in the API: conmon's word, inotify, the worker, one write. 20 ms is the goal."""
+    took = []
+    for number in range(10):
+        name = f"web-{number}"
+        await node.create(make_pod(name, make_container(), restartPolicy="Never"))
+        await node.until_ready(name)
+        began = time.monotonic()
+        await node.runtime.kill_container(node.container(name).id, 9)
+        await node.until_phase("Failed", name)
+        took.append(time.monotonic() - began)
+    print(f"exit to status: {', '.join(f'{t * 1000:.0f}' for t in sorted(took))} ms")
+    assert sorted(took)[len(took) // 2] < 0.1 and max(took) < 1.0
 
 
 async def test_security_context(node: KubeletNode) -> None:
