@@ -76,6 +76,19 @@ def stop(node_name: str, name: str) -> None:
     click.echo(f"node {stopped} of cluster {name} is stopped; podwright up --name {name} starts it again")
 
 
+@node.command("measure-disk")
+def measure_disk() -> None:
+    """Measure this machine's disk again; nodes advertise it from their next start."""
+    from podwright.cluster.layout import DISK_SPEED
+    from podwright.cluster.up import require_root
+    from podwright.kubelet.node.disk_speed import measured_once
+
+    tells_failures()(require_root)()
+    DISK_SPEED.parent.mkdir(parents=True, exist_ok=True)
+    for name, speed in tells_failures(OSError)(measured_once)(DISK_SPEED, DISK_SPEED.parent, anew=True).items():
+        click.echo(f"{name}: {speed}")
+
+
 @node.command(hidden=True)
 @name_option
 @click.option("--node", "node_name", required=True)

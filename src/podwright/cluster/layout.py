@@ -12,6 +12,9 @@ RUN_ROOT = Path("/run/podwright")
 IMAGES = STATE_ROOT / "images"
 """The machine's one content store: layers unpacked once, by digest, for all clusters."""
 
+DISK_SPEED = STATE_ROOT / "disk-speed.json"
+"""What this machine's disk was measured to give."""
+
 ARCHIVES = STATE_ROOT / "archives"
 """OCI archives that ``podwright setup`` built; every cluster knows these images from its start."""
 

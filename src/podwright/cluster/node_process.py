@@ -16,7 +16,7 @@ from podwright.client.events import EventRecorder
 from podwright.client.https import HttpsTransport
 from podwright.cluster import demo_images, loop
 from podwright.cluster.down import find_cluster
-from podwright.cluster.layout import IMAGES, Layout, node_name
+from podwright.cluster.layout import DISK_SPEED, IMAGES, Layout, node_name
 from podwright.cluster.pki import Pki
 from podwright.cluster.processes import ReadyPipe, innermost, notify_systemd
 from podwright.cluster.registry import Ranges
@@ -118,7 +118,7 @@ class LocalNode:
             pod_cidr=pod_cidr(spec, ranges, name),
             cluster_dns=(ranges.cluster_dns,),
             static_pod_path=static,
-            disk_speed_cache=IMAGES.parent / "disk-speed.json",
+            disk_speed_cache=DISK_SPEED,
             crash_loop_initial=spec.crash_loop_initial,
             crash_loop_maximum=spec.crash_loop_maximum,
             crash_loop_reset=spec.crash_loop_reset,

@@ -12,12 +12,19 @@ from podwright.kubelet.node import disk_speed
 
 def test_measured_once_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = dict.fromkeys(disk_speed.NAMES, "1000")
-    calls = []
-    monkeypatch.setattr(disk_speed, "measure", lambda directory: calls.append(directory) or speeds)
+    calls: list[Path] = []
+
+    def measure(directory: Path) -> dict[str, str]:
+        calls.append(directory)
+        return speeds
+
+    monkeypatch.setattr(disk_speed, "measure", measure)
     cache = tmp_path / "speeds.json"
     assert disk_speed.measured_once(cache, tmp_path) == speeds
     assert disk_speed.measured_once(cache, tmp_path) == speeds
     assert calls == [tmp_path]
+    disk_speed.measured_once(cache, tmp_path, anew=True)
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"254:0": {}})])

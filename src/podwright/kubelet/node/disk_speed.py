@@ -77,12 +77,12 @@ def cached(cache: Path, directory: Path) -> dict[str, str] | None:
         return None
 
 
-def measured_once(cache: Path, directory: Path) -> dict[str, str]:
-    """The cached figures, or new ones that are cached then. Blocks: several nodes of one machine measure one after the
-    other, which means that the first one does. OSError as :func:`measure`."""
+def measured_once(cache: Path, directory: Path, *, anew: bool = False) -> dict[str, str]:
+    """The cached figures, or new ones (`anew`: always) that are cached then. Blocks: several nodes of one machine
+    measure one after the other, which means that the first one does. OSError as :func:`measure`."""
     with cache.with_name(f"{cache.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = cached(cache, directory)
+        found = None if anew else cached(cache, directory)
         if found is None:
             found = measure(directory)
             new = cache.with_name(f"{cache.name}.new")
