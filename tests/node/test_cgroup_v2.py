@@ -14,8 +14,8 @@ from tests.guest import machine
 def test_limits_hold_under_cgroup_v2() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    command = [sys.executable, "-m", "pytest", "tests/guest/test_limits.py", "-q", "-p", "no:cacheprovider", "--color", "no"]
-    code, said = machine.run([*command, "-k", "crun"], timeout=300)
+    command = [sys.executable, "-m", "pytest", "tests/guest/test_limits.py", "-k", "crun", "-q", "--color", "no"]
+    code, said = machine.run([*command, "-p", "no:cacheprovider"], timeout=300)
     print(said[-8000:])
     assert code == 0
     assert "3 passed" in said
