@@ -1,5 +1,5 @@
-"""SIGKILL to the process with the kubelet at random points of Pods' lives: nothing is restarted, doubled or forgotten, and
-nothing is left behind. PODWRIGHT_DEATHS sets how many (100 for the long run), PODWRIGHT_SEED where they fall."""
+"""SIGKILL to the process with the kubelet at random points of Pods' lives: nothing is restarted, doubled or forgotten,
+and nothing is left behind. PODWRIGHT_DEATHS sets how many (100 for the long run), PODWRIGHT_SEED where they fall."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def _left(cluster: Cluster) -> dict[str, int]:
     """What the node holds of Pods, counted."""
     data = Path("/var/lib/podwright") / cluster.name / "nodes" / "node-1"
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    groups = [p for p in Path("/sys/fs/cgroup").glob(f"**/podwright/{cluster.name}/node-1/kubepods/**/pod*")]
+    groups = list(Path("/sys/fs/cgroup").glob(f"**/podwright/{cluster.name}/node-1/kubepods/**/pod*"))
     return {
         "directories": len(list((data / "pods").iterdir())),
         "network namespaces": sum(m.startswith(str(_node(cluster))) and m.endswith("/net") for m in mounts),
         "memory volumes": sum(m.startswith(str(data / "pods")) and m.endswith("/m") for m in mounts),
         "root filesystems": sum(m.startswith((str(data), str(_node(cluster)))) and "rootfs" in m for m in mounts),
-        "groups": len({p.name for p in groups if p.name.count("-") == 4 or p.name.startswith("pod")}),
+        "groups": len({p.name for p in groups}),
         "conmons": sum(b"conmon" in line and str(_node(cluster)).encode() in line for line in _command_lines()),
     }
 
