@@ -216,3 +216,39 @@ def test_a_restricted_namespace_refuses_what_is_forbidden_and_runs_the_rest_conf
         assert line in status
     assert cluster.kubectl("exec", "-n", "strict", "fine", "--", "id", "-u") == "1000\n"
     cluster.kubectl("delete", "namespace", "strict", "--wait=false")
+
+
+def test_disk_throughput_is_counted_limited_and_resized(cluster: Cluster) -> None:
+    resource = "podwright.io/disk-write-bps"
+    node = until(lambda: [n for n in cluster.get("nodes")["items"] if resource in n["status"]["allocatable"]])[0]
+    assert set(node["status"]["capacity"]) >= {
+        f"podwright.io/disk-{what}" for what in ("read-bps", "write-bps", "read-iops", "write-iops")
+    }
+    greedy = {"requests": {resource: "900T"}, "limits": {resource: "900T"}}
+    slow = {"requests": {resource: "1M"}, "limits": {resource: "8Mi"}}
+    mounts = [{"name": "d", "mountPath": "/d"}]
+    volumes = [{"name": "d", "emptyDir": {}}]
+    cluster.apply(
+        pod("greedy", busybox("c", "sleep 3600", resources=greedy)),
+        pod("slow", busybox("c", "sleep 3600", resources=slow, volumeMounts=mounts), volumes=volumes),
+        pod("unlimited", busybox("c", "sleep 3600")),
+    )
+    cluster.running("slow"), cluster.running("unlimited")
+    waiting = until(lambda: (p := cluster.pod("greedy"))["status"].get("conditions") and p)
+    assert f"Insufficient {resource}" in waiting["status"]["conditions"][0]["message"]
+
+    def seconds(name: str, path: str, mebibytes: int) -> float:
+        write = f"time dd if=/dev/zero of={path} bs=1M count={mebibytes} oflag=direct"
+        told = cluster.kubectl("exec", name, "--", "sh", "-c", f"({write}) 2>&1")
+        minutes, rest = told.split("real", 1)[1].split("\n")[0].strip().split("m ")
+        return int(minutes) * 60 + float(rest.removesuffix("s"))
+
+    for path in ("/d/file", "/file"):
+        assert 8 * 0.85 <= 8 / seconds("slow", path, 8) <= 8 * 1.15, f"limit of 8 MiB/s not kept at {path}"
+    assert seconds("unlimited", "/file", 8) < 0.85, "a neighbour is slowed"
+    more = '{"spec":{"containers":[{"name":"c","resources":{"limits":{"podwright.io/disk-write-bps":"16Mi"}}}]}}'
+    cluster.kubectl("patch", "pod", "slow", "--subresource", "resize", "-p", more)
+    until(lambda: container_status(cluster.pod("slow"), "c")["resources"]["limits"][resource] == "16Mi")
+    assert 16 * 0.85 <= 16 / seconds("slow", "/d/file", 16) <= 16 * 1.15
+    assert container_status(cluster.pod("slow"), "c")["restartCount"] == 0
+    cluster.kubectl("delete", "pod", "greedy", "slow", "unlimited", "--now")
