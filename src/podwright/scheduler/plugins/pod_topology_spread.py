@@ -82,6 +82,7 @@ class PodTopologySpread:
         if kind == "System" and args.get("defaultConstraints"):
             raise ValueError("defaultingType: Invalid value: \"System\": when .defaultConstraints are specified")
         self._system = kind == "System"
+        self._services: tuple[str, dict[str, list[LabelSelector]]] = ("", {})
         listed: Sequence[Object] = args.get("defaultConstraints") or ()
         self._defaults = _SYSTEM_DEFAULTS if self._system else tuple(listed)
 
@@ -105,15 +106,24 @@ class PodTopologySpread:
         selector = self._of_owners(pod)
         return [] if selector.empty else [_constraint(raw, selector) for raw in wanted]
 
+    def _service_selectors(self) -> dict[str, list[LabelSelector]]:
+        """The selectors of Services by namespace, read again only when a Service has changed."""
+        version = self._handle.version_of(SERVICES)
+        if self._services[0] != version or not version:
+            found: dict[str, list[LabelSelector]] = {}
+            for service in self._handle.objects_of(SERVICES):
+                pairs = (service.get("spec") or {}).get("selector")
+                if pairs:
+                    found.setdefault(objects.namespace(service), []).append(from_map(pairs))
+            self._services = version, found
+        return self._services[1]
+
     def _of_owners(self, pod: PodInfo) -> LabelSelector:
         """What the Services and the controller of a Pod select."""
         found: list[Requirement] = []
-        for service in self._handle.objects_of(SERVICES):
-            pairs = (service.get("spec") or {}).get("selector")
-            if pairs and objects.namespace(service) == pod.namespace:
-                selector = from_map(pairs)
-                if selector.matches(pod.labels):
-                    found += selector.requirements
+        for selector in self._service_selectors().get(pod.namespace, ()):
+            if selector.matches(pod.labels):
+                found += selector.requirements
         owner = objects.controller_of(pod.pod) or {}
         rows = {"ReplicaSet": REPLICASETS, "StatefulSet": STATEFULSETS, "ReplicationController": REPLICATIONCONTROLLERS}
         row = rows.get(owner.get("kind") or "")
