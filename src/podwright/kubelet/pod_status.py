@@ -84,7 +84,7 @@ class StatusMaker:
                 started_at=context.clock.now(),
                 containers=ContainerFacts(
                     waiting=self.waiting(),
-                    messages=self._words(found),
+                    messages=self._words(pod, found),
                     is_ready=lambda name: context.probes.is_ready(uid, name),
                     is_started=lambda name: context.probes.is_started(uid, name),
                     actual_resources=self.actual_resources,
@@ -108,9 +108,11 @@ class StatusMaker:
             {c.id for c in found.containers if c.name in starting and c.state is not ContainerState.EXITED}
         )
 
-    def _words(self, found: PodRuntime) -> Mapping[str, str]:
+    def _words(self, pod: Object, found: PodRuntime) -> Mapping[str, str]:
         """Last words of ended containers, each read once."""
+        count = sum(len(pod["spec"].get(k) or ()) for k in ("containers", "initContainers", "ephemeralContainers"))
+        share = termination_message.MAX_POD // max(1, count)
         for container in found.containers:
             if container.state is ContainerState.EXITED and container.id not in self._messages:
-                self._messages[container.id] = termination_message.read(container)
+                self._messages[container.id] = termination_message.read(container, share)
         return self._messages

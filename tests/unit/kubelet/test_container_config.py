@@ -237,3 +237,18 @@ def test_run_as_non_root(context: Object, user: str, complaint: str) -> None:
         return
     with pytest.raises(ContainerFailure, match=complaint):
         _security(pod, user)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(4096, "ä" * 2048), (3, "ä"), (2, "ä"), (1, "")])
+def test_last_words_are_cut_to_their_share_but_not_within_a_letter(tmp_path: Path, share: int, expected: str) -> None:
+    from podwright.kubelet import labels
+    from podwright.kubelet.containers import termination_message
+    from podwright.runtime.protocol import Container, ContainerState, Mount
+
+    words = tmp_path / "words"
+    words.write_text("ä" * 3000)
+    container = Container(
+        "c", "s", "main", 0, "i", "i", ContainerState.EXITED, 0.0,
+        mounts=(Mount("/dev/termination-log", str(words)),), annotations={labels.MESSAGE_PATH: "/dev/termination-log"},
+    )  # fmt: skip
+    assert termination_message.read(container, share) == expected

@@ -13,6 +13,8 @@ from podwright.runtime.protocol import Container
 MAX_FILE = 4096
 MAX_LOG_BYTES = 2048
 MAX_LOG_LINES = 80
+MAX_POD = 12 * 1024
+"""Bytes that all containers of a Pod share: each may have its part."""
 
 
 def prepare(directory: Path) -> Path:
@@ -24,8 +26,12 @@ def prepare(directory: Path) -> Path:
     return path
 
 
-def read(container: Container) -> str:
-    """What the exited container left behind, "" if nothing."""
+def read(container: Container, longest: int = MAX_FILE) -> str:
+    """What the exited container left behind, "" if nothing; not more than `longest` bytes."""
+    return _whole(container).encode()[:longest].decode(errors="ignore")
+
+
+def _whole(container: Container) -> str:
     path = container.annotations.get(labels.MESSAGE_PATH, "")
     text = ""
     for mount in container.mounts:
