@@ -7,7 +7,13 @@ from typing import Any
 from tests.unit.scheduler.test_scheduler import add_node, admin, node, placed, pod, refused, server, until
 
 from podwright.api.objects import Object
-from podwright.api.resources import PODDISRUPTIONBUDGETS, PODS, PRIORITYCLASSES
+from podwright.api.resources import (
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODDISRUPTIONBUDGETS,
+    PODS,
+    PRIORITYCLASSES,
+)
 from podwright.api.status import ApiError
 from podwright.client.client import Client
 
@@ -100,3 +106,28 @@ async def test_nobody_is_evicted_in_vain(admin: Client) -> None:
         "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
     )
     assert not (await admin.get(PODS, "low", namespace="default"))["metadata"].get("deletionTimestamp")
+
+
+async def test_a_claim_for_one_pod_goes_to_the_higher(admin: Client) -> None:
+    await classes(admin)
+    for name in ("a", "b"):
+        await add_node(admin, node(name))
+    room = {"accessModes": ["ReadWriteOncePod"], "storageClassName": ""}
+    await admin.create(PERSISTENTVOLUMES, {
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "v"},
+        "spec": {**room, "capacity": {"storage": "1Gi"}, "csi": {"driver": "d.example", "volumeHandle": "v"}}})
+    await admin.create(PERSISTENTVOLUMECLAIMS, {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c", "namespace": "default"},
+        "spec": {**room, "volumeName": "v", "resources": {"requests": {"storage": "1Gi"}}}})
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]
+    await admin.create(PODS, ranked("holder", "low", volumes=volumes))
+    where = await placed(admin, "holder")
+    await admin.create(PODS, ranked("polite", "polite", volumes=volumes))
+    assert (await refused(admin, "polite")).startswith(
+        "0/2 nodes are available: 2 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod "
+        "access mode. preemption: not eligible due to preemptionPolicy=Never."
+    )
+    await admin.delete(PODS, "polite", namespace="default", grace_period_seconds=0)
+    await admin.create(PODS, ranked("high", "high", volumes=volumes))
+    await until(lambda: gone(admin, "holder"))
+    assert await placed(admin, "high") == where

@@ -3,6 +3,7 @@ KEP-4381)."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,8 @@ FINALIZER = "resource.kubernetes.io/delete-protection"
 CANNOT_ALLOCATE = "cannot allocate all claims"
 NOT_HERE = "resourceclaim not available on the node"
 _MOST_CONSUMERS = 256
+_SEEN_SECONDS = 30
+"""How long what was written may take to come back by the watch."""
 
 
 @dataclass(slots=True)
@@ -198,7 +201,8 @@ class DynamicResources:
         for claim in state.claims:
             await self._write(claim, pod)
         key_of = {f"{pod.namespace}/{objects.name(c)}" for c in state.claims}
-        await self._handle.until(RESOURCECLAIMS, lambda: all(self._seen(key) for key in key_of))
+        async with asyncio.timeout(_SEEN_SECONDS):
+            await self._handle.until(RESOURCECLAIMS, lambda: all(self._seen(key) for key in key_of))
         self.unreserve(pod, node)
         return None
 
