@@ -68,7 +68,7 @@ def deployment(name: str, replicas: int) -> Object:
 async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 300.0) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
 
 
 async def measure(nodes: int, deployments: int, idle: float) -> dict[str, Any]:
