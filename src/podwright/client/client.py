@@ -21,6 +21,11 @@ class Client:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
+    @property
+    def transport(self) -> Transport:
+        """What carries the calls."""
+        return self._transport
+
     async def get(self, resource: Resource, name: str, *, namespace: str = "", subresource: str = "") -> Object:
         return await self._transport.call(Call("GET", resource.path(namespace, name, subresource)))
 

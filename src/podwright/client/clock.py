@@ -12,7 +12,7 @@ class Clock(Protocol):
         """Wall-clock seconds since the epoch: for timestamps in objects."""
 
     def monotonic(self) -> float:
-        """Seconds that never jump: for delays and timeouts."""
+        """Seconds that never jump, and go on while the machine sleeps: for delays, timeouts and deadlines."""
 
     async def sleep(self, seconds: float) -> None: ...
 
@@ -22,7 +22,7 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -1,11 +1,14 @@
 """Leader election over a Lease, with the rules of Kubernetes' client library: who holds the Lease and renews it leads;
-who cannot renew it in time stops leading before another can start."""
+who cannot renew it in time stops leading before another can start.
+
+A process that is paused (SIGSTOP, a virtual machine that is moved) does not notice that its time is over, and goes on
+where it stood. So what a leader writes goes through a fenced client, which looks at the clock before every write."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from podwright.api import objects
@@ -14,7 +17,7 @@ from podwright.api.resources import LEASES
 from podwright.api.status import ApiError
 from podwright.client.client import Client
 from podwright.client.clock import Clock, SystemClock
-from podwright.client.transport import ServerUnreachable
+from podwright.client.transport import Call, ServerUnreachable, Transport, WatchEvent
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,29 @@ class Timing:
     lease_duration: float = 15.0
     renew_deadline: float = 10.0
     retry_period: float = 2.0
+
+
+class NotLeading(ServerUnreachable):
+    """A write of one who does not lead (any more). Nothing was sent."""
+
+
+class FencedTransport:
+    """Lets writes through while `leads` says so; reads always."""
+
+    def __init__(self, inner: Transport, leads: Callable[[], bool]) -> None:
+        self._inner = inner
+        self._leads = leads
+
+    async def call(self, call: Call) -> Object:
+        if call.method != "GET" and not self._leads():
+            raise NotLeading(f"{call.method} {call.path}: the leader's time is over")
+        return await self._inner.call(call)
+
+    def watch(self, call: Call) -> AsyncIterator[WatchEvent]:
+        return self._inner.watch(call)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 class LeaderElector:
@@ -50,6 +76,15 @@ class LeaderElector:
         self._clock = clock or SystemClock()
         self._observed: Object | None = None
         self._observed_at = 0.0
+        self._leads_until = float("-inf")
+
+    def leads(self) -> bool:
+        """Whether nobody else can lead yet: less than `renew_deadline` went by since the last renewal was begun."""
+        return self._clock.monotonic() < self._leads_until
+
+    def fenced(self, client: Client) -> Client:
+        """The same client, whose writes raise NotLeading while :meth:`leads` is false."""
+        return Client(FencedTransport(client.transport, self.leads))
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Waits to lead, runs `lead`, cancels it when leadership is lost, and waits again; until cancelled. A Lease
@@ -93,8 +128,13 @@ class LeaderElector:
         return bool(holder) and holder != self._identity
 
     async def _try(self) -> bool:
+        begun = self._clock.monotonic()
         try:
-            return await self._acquire_or_renew()
+            held = await self._acquire_or_renew()
+            if held:
+                # Others count from when they see the renewal, which is later.
+                self._leads_until = begun + self._timing.renew_deadline
+            return held
         except (ApiError, ServerUnreachable) as failed:
             log.info("lease %s: %s", self._name, failed)
             return False
@@ -147,6 +187,7 @@ class LeaderElector:
             self._observed_at = self._clock.monotonic()
 
     async def _release(self) -> None:
+        self._leads_until = float("-inf")
         if self._observed is None or (self._observed.get("spec") or {}).get("holderIdentity") != self._identity:
             return
         changed = deepcopy(self._observed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -67,14 +67,12 @@ async def run_controllers(clients: ClientFor, config: ControllerConfig, *, elect
     def client_for(user: str) -> Client:
         return clients(user, _SERVICE_ACCOUNTS if user.startswith("system:serviceaccount:") else ())
 
-    manager = ControllerManager(client_for, config=config)
-    if election is not None:
-        await elected(client_for(INFORMER_USER), "kube-controller-manager", election, manager.run)
-    else:
-        await manager.run()
-
-
-async def elected(client: Client, lease: str, timing: Timing, lead: Callable[[], Awaitable[None]]) -> None:
-    """Runs `lead` whenever this process holds the Lease in kube-system."""
+    if election is None:
+        await ControllerManager(client_for, config=config).run()
+        return
     identity = f"{host.hostname()}_{os.getpid()}_{uuid.uuid4()}"
-    await LeaderElector(client, name=lease, identity=identity, timing=timing).run(lead)
+    elector = LeaderElector(
+        client_for(INFORMER_USER), name="kube-controller-manager", identity=identity, timing=election
+    )
+    manager = ControllerManager(lambda user: elector.fenced(client_for(user)), config=config)
+    await elector.run(manager.run)

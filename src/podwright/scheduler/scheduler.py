@@ -34,7 +34,7 @@ class Scheduler:
     async def run(self) -> None:
         election = self._config.leader_election
         if not election.leader_elect:
-            await self._schedule()
+            await self._schedule(self._client)
             return
         elector = LeaderElector(
             self._client,
@@ -44,13 +44,14 @@ class Scheduler:
             timing=Timing(election.lease_duration, election.renew_deadline, election.retry_period),
             clock=self._clock,
         )
-        await elector.run(self._schedule)
+        fenced = elector.fenced(self._client)
+        await elector.run(lambda: self._schedule(fenced))
 
-    async def _schedule(self) -> None:
-        pods = Informer(self._client, PODS, field_selector=_LIVE, clock=self._clock)
-        factory = InformerFactory(self._client, clock=self._clock)
+    async def _schedule(self, client: Client) -> None:
+        pods = Informer(client, PODS, field_selector=_LIVE, clock=self._clock)
+        factory = InformerFactory(client, clock=self._clock)
         nodes = factory.informer(NODES)
-        recorder = EventRecorder(self._client, "default-scheduler", clock=self._clock)
+        recorder = EventRecorder(client, "default-scheduler", clock=self._clock)
         async with asyncio.TaskGroup() as group:
             group.create_task(pods.run(), name="scheduler pods")
             group.create_task(factory.run(), name="scheduler informers")
@@ -59,7 +60,7 @@ class Scheduler:
             await self._until_needed(pods)
             engine = await asyncio.to_thread(importlib.import_module, "podwright.scheduler.engine")
             work = engine.Engine(
-                self._client, self._config, self._clock, pods=pods, informers=factory, recorder=recorder
+                client, self._config, self._clock, pods=pods, informers=factory, recorder=recorder
             )
             await work.run()
 

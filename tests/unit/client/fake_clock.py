@@ -27,6 +27,10 @@ class FakeClock:
         heapq.heappush(self._sleepers, (self._now + seconds, self._count, future))
         await future
 
+    def jump(self, seconds: float) -> None:
+        """Time that goes by while the process stands still: nobody is woken."""
+        self._now += seconds
+
     async def advance(self, seconds: float) -> None:
         """Moves time on, waking sleepers in order and letting each run."""
         await settle()

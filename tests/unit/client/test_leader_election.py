@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from tests.unit.client import fake_clock
 
 from podwright.api.objects import Object, deepcopy
+from podwright.api.resources import NODES
 from podwright.api.status import MODIFIED, already_exists, conflict, not_found
 from podwright.client.client import Client
-from podwright.client.leader_election import LeaderElector
+from podwright.client.leader_election import LeaderElector, NotLeading
 from podwright.client.transport import Call, ServerUnreachable
 
 
@@ -107,3 +109,54 @@ async def test_a_lease_of_a_dead_holder_is_taken_only_once_it_expired() -> None:
     assert server.lease["spec"]["leaseTransitions"] == 4
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+class Recorder(LeaseTransport):
+    """Also takes what the leader writes."""
+
+    def __init__(self, server: OneLease, who: str, written: list[str]) -> None:
+        super().__init__(server, who)
+        self.written = written
+
+    async def call(self, call: Call) -> Object:
+        if "/leases" in call.path:
+            return await super().call(call)
+        self.written.append(f"{self.who} {call.method}")
+        return {"metadata": {"name": "x"}}
+
+
+async def test_a_leader_that_was_paused_writes_nothing_any_more() -> None:
+    clock, server = fake_clock.FakeClock(), OneLease()
+    written: list[str] = []
+    refused: list[str] = []
+    work = asyncio.Event()
+
+    async def lead(client: Client, who: str) -> None:
+        while True:
+            await work.wait()
+            work.clear()
+            await client.get(NODES, "x")
+            try:
+                await client.create(NODES, {"metadata": {"name": "x"}})
+            except NotLeading:
+                refused.append(who)
+
+    electors = {}
+    for who in ("a", "b"):
+        plain = Client(Recorder(server, who, written))
+        electors[who] = LeaderElector(plain, name="l", identity=who, clock=clock)
+    fenced = electors["a"].fenced(Client(Recorder(server, "a", written)))
+    task = asyncio.ensure_future(electors["a"].run(lambda: lead(fenced, "a")))
+    await fake_clock.settle()
+    work.set()
+    await fake_clock.settle()
+    assert written == ["a GET", "a POST"] and electors["a"].leads()
+    # The whole process stands still for longer than its Lease; then its work goes on before its elector looks.
+    clock.jump(12)
+    work.set()
+    await fake_clock.settle()
+    assert written == ["a GET", "a POST", "a GET"] and refused == ["a"] and not electors["a"].leads()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    with pytest.raises(NotLeading):
+        await electors["b"].fenced(Client(Recorder(server, "b", written))).delete(NODES, "x")
