@@ -97,8 +97,6 @@ mount --bind {shlex.quote(str(home / "lib/modules"))} /lib/modules
 ip link set lo up
 ip link add eth0 type veth peer name uplink && ip addr add 192.168.77.2/24 dev eth0
 ip link set uplink up && ip link set eth0 up && ip route add default via 192.168.77.1
-ip link add uplink type bridge && ip addr add 192.0.2.2/24 dev uplink && ip link set uplink up
-ip route add default via 192.0.2.1
 echo "+cpu +cpuset +io +memory +pids +hugetlb" > /sys/fs/cgroup/cgroup.subtree_control || busybox poweroff -f
 cd {shlex.quote(str(repository))}
 {shlex.join(command)} < /dev/null

@@ -33,6 +33,7 @@ from podwright.network.dns import interface as dns_interface
 from podwright.network.dns.server import DnsServer, host_resolvers
 from podwright.network.node_routes import follow_nodes
 from podwright.network.routed import RoutedPodNetwork
+from podwright.network.routes import NodeRoutes
 from podwright.network.services.proxy import ServiceProxy, remove_table
 from podwright.runtime.images.store import ImageStore
 from podwright.runtime.oci.runtime import OciRuntime
@@ -164,10 +165,7 @@ class LocalNode:
         await asyncio.to_thread(dns_interface.ensure, dns_link(self._ranges), self._ranges.cluster_dns)
         dns = DnsServer(self._network_client, address=self._ranges.cluster_dns, upstreams=host_resolvers())
         group.create_task(dns.run(), name="dns")
-        # The nodes of a local cluster share a bridge; those of several machines may have only a router between them.
-        routes = follow_nodes(
-            self._network_client, node=self.name, cluster_cidr=str(self._ranges.pods), overlay=self._spec.nodes == 1
-        )
+        routes = follow_nodes(self._network_client, node_routes(self._spec, self._ranges, self.name))
         group.create_task(routes, name="routes")
 
     async def _stop_when_asked(self) -> None:
@@ -197,6 +195,11 @@ class LocalNode:
                 async for _, node in events:
                     if objects.condition_is_true(node, "Ready"):
                         return
+
+
+def node_routes(spec: ClusterSpec, ranges: Ranges, node: str) -> NodeRoutes:
+    """The nodes of a local cluster share a bridge; those of several machines may have only a router between them."""
+    return NodeRoutes(node=node, cluster_cidr=str(ranges.pods), overlay=spec.nodes == 1)
 
 
 def services_table(spec: ClusterSpec, node: str) -> str:
@@ -283,6 +286,7 @@ async def _clear(name: str, node: str, *, remove: bool) -> None:
     finally:
         await runtime.close()
     await network.destroy()
+    await node_routes(spec, ranges, node).clear()
     await asyncio.to_thread(dns_interface.remove, dns_link(ranges))
     await remove_table(services_table(spec, node))
 

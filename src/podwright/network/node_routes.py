@@ -16,12 +16,10 @@ log = logging.getLogger(__name__)
 _RETRY = 1.0
 
 
-async def follow_nodes(client: Client, *, node: str, cluster_cidr: str, overlay: bool) -> None:
-    """Runs until cancelled. `node` is the own one's name, "" on a machine that is no node. `overlay`: the nodes may be
-    on different links."""
+async def follow_nodes(client: Client, routes: NodeRoutes) -> None:
+    """Runs until cancelled."""
     changed = asyncio.Event()
     informer = Informer(client, NODES)
-    routes = NodeRoutes(node=node, cluster_cidr=cluster_cidr, overlay=overlay)
 
     def relevant(old: Object | None, new: Object | None) -> None:
         if old is None or new is None or _where(old) != _where(new):

@@ -34,6 +34,12 @@ class NodeRoutes:
         own = {d: g for d, (n, g) in placed(nodes).items() if n == self._node}
         await asyncio.to_thread(self._sync, others, own)
 
+    async def clear(self) -> None:
+        """Takes all of it away. Raises OSError."""
+        await asyncio.to_thread(self._sync, {}, {})
+        if self._overlay is not None:
+            await asyncio.to_thread(self._overlay.remove)
+
     def _sync(self, others: dict[IPv4Network, IPv4Address], own: dict[IPv4Network, IPv4Address]) -> None:
         failures: list[OSError] = []
         far: set[IPv4Network] = set()
