@@ -13,6 +13,9 @@ from podwright.network import rtnetlink
 from podwright.network.rtnetlink import Netlink
 from podwright.network.vxlan import Overlay, own_networks
 
+_SIMULATED = "podwright.io/simulated"
+"""Label of nodes whose Pods are nowhere."""
+
 
 class NodeRoutes:
     """Keeps the routes of `node` (this one, by name) to all others. Only routes with a gateway that carry our protocol
@@ -80,9 +83,11 @@ class NodeRoutes:
 
 
 def placed(nodes: Sequence[Object]) -> dict[IPv4Network, tuple[str, IPv4Address]]:
-    """Pod range → (node, its InternalIP), for every node that has both."""
+    """Pod range → (node, its InternalIP), for every node that has both and is more than a simulation."""
     found: dict[IPv4Network, tuple[str, IPv4Address]] = {}
     for node in nodes:
+        if _SIMULATED in (node["metadata"].get("labels") or {}):
+            continue
         spec = node.get("spec") or {}
         addresses = (node.get("status") or {}).get("addresses") or []
         internal = next((a["address"] for a in addresses if a["type"] == "InternalIP" and "." in a["address"]), None)

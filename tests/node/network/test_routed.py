@@ -201,7 +201,8 @@ async def test_routes_to_other_nodes(pods: Pods) -> None:
 
     routes = NodeRoutes(node="n1", cluster_cidr="10.214.0.0/16")
     nodes = [node("n1", "10.214.0.0/24", "172.31.9.1"), node("n2", "10.214.1.0/24", "172.31.9.2"),
-             node("n3", "10.214.2.0/24", "172.31.9.3")]
+             node("n3", "10.214.2.0/24", "172.31.9.3"), node("n4", "10.214.3.0/24", "172.31.9.4")]
+    nodes[3]["metadata"] = {"name": "n4", "labels": {"podwright.io/simulated": "true"}}
 
     def inside(wanted: list[dict[str, object]]) -> str:
         namespaces.enter(netns, "net")
@@ -214,7 +215,7 @@ async def test_routes_to_other_nodes(pods: Pods) -> None:
 
     text = await asyncio.to_thread(namespaces.in_thread, lambda: inside(nodes))
     assert "10.214.1.0/24 via 172.31.9.2" in text and "10.214.2.0/24 via 172.31.9.3" in text
-    assert "10.214.0.0/24" not in text
+    assert "10.214.0.0/24" not in text and "10.214.3.0/24" not in text
     nodes[1] = node("n2", "10.214.1.0/24", "172.31.9.7")
     text = await asyncio.to_thread(namespaces.in_thread, lambda: inside(nodes[:2]))
     assert "10.214.1.0/24 via 172.31.9.7" in text and "10.214.2.0/24" not in text
