@@ -12,8 +12,6 @@ import orjson
 from podwright.api.objects import Object, deepcopy
 from podwright.api.resources import (
     CONFIGMAPS,
-    ENDPOINTS,
-    ENDPOINTSLICES,
     NAMESPACES,
     SERVICES,
     Resource,
@@ -55,7 +53,7 @@ def service_ip(cidr: str) -> str:
 
 
 async def kubernetes_service(writer: Writer, objects: Objects, config: ApiServerConfig, port: int) -> None:
-    """The Service kubernetes in default, and the endpoints behind it."""
+    """The Service kubernetes in default. Its endpoints are kept by the servers themselves (peers.py)."""
     labels = {"component": "apiserver", "provider": "kubernetes"}
     if objects.get(SERVICES, "default", "kubernetes") is None:
         address = service_ip(config.service_cidr)
@@ -69,27 +67,6 @@ async def kubernetes_service(writer: Writer, objects: Objects, config: ApiServer
                 },
             },
         )
-    mirrored = {"endpointslice.kubernetes.io/skip-mirror": "true"}
-    endpoints: Object = {
-        "metadata": {"name": "kubernetes", "namespace": "default", "labels": mirrored},
-        "subsets": [
-            {
-                "addresses": [{"ip": config.advertise_address}],
-                "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-            }
-        ],
-    }
-    family = "IPv6" if ":" in config.advertise_address else "IPv4"
-    endpoint_slice: Object = {
-        "metadata": {
-            "name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"},
-        },
-        "addressType": family,
-        "endpoints": [{"addresses": [config.advertise_address], "conditions": {"ready": True}}],
-        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-    }
-    await _ensure(writer, objects, ENDPOINTS, endpoints, ("subsets",))
-    await _ensure(writer, objects, ENDPOINTSLICES, endpoint_slice, ("endpoints", "ports"))
 
 
 async def client_authentication(writer: Writer, objects: Objects, config: ApiServerConfig) -> None:
@@ -104,7 +81,7 @@ async def client_authentication(writer: Writer, objects: Objects, config: ApiSer
         data["requestheader-group-headers"] = '["X-Remote-Group"]'
         data["requestheader-username-headers"] = '["X-Remote-User"]'
     obj: Object = {"metadata": {"name": _AUTHENTICATION, "namespace": "kube-system"}, "data": data}
-    await _ensure(writer, objects, CONFIGMAPS, obj, ("data",))
+    await ensure(writer, objects, CONFIGMAPS, obj, ("data",))
 
 
 def _text(path: Path) -> str:
@@ -123,9 +100,10 @@ async def _create(writer: Writer, resource: Resource, obj: Object) -> None:
             raise
 
 
-async def _ensure(
+async def ensure(
     writer: Writer, objects: Objects, resource: Resource, wanted: Object, fields: tuple[str, ...]
 ) -> None:
+    """Makes what is missing, and sets `fields` of what is not as wanted."""
     metadata = wanted["metadata"]
     present = objects.get(resource, metadata["namespace"], metadata["name"])
     if present is None:

@@ -50,6 +50,7 @@ from podwright.apiserver.metrics import Metrics
 from podwright.apiserver.objects import CacheObjects, SystemWriter
 from podwright.apiserver.openapi.pages import OpenAPI
 from podwright.apiserver.pages import install_pages
+from podwright.apiserver.peers import Peers
 from podwright.apiserver.pipeline import Pipeline
 from podwright.apiserver.printers import Printers
 from podwright.apiserver.registry.kinds import strategies
@@ -137,6 +138,7 @@ class ApiServer:
             self.objects, self.writer, self.aggregator, backends, self.streaming.http, now, self._learned
         )
         self.registrations = Registrations(self.registry, self.writer)
+        self.peers = Peers(self.registry, self.writer, config.advertise_address, lambda: self.port)
         self._stopping = asyncio.Event()
         self.local = LocalEndpoint(self.pipeline, self.encoder, self._stopping)
         self.port = config.port
@@ -166,7 +168,7 @@ class ApiServer:
         self.handlers.aggregated = self.aggregator
         self.openapi.install(self.handlers)
         self.health.install(self.handlers)
-        self.health.ready["etcd"] = lambda: self._ready
+        self.health.ready["etcd"] = lambda: self._ready and not self.feed.lost
         self.health.ready["informer-sync"] = lambda: self._ready
         self.health.ready["poststarthook/rbac/bootstrap-roles"] = lambda: self._ready
         self.health.ready["shutdown"] = lambda: not self._stopping.is_set()
@@ -235,6 +237,7 @@ class ApiServer:
                 self._ready = True
                 upkeep = Upkeep(self.registry, self.registry.cache(EVENTS), self.config)
                 tasks.create_task(upkeep.run(), name="upkeep")
+                tasks.create_task(self.peers.run(), name="peers")
                 tasks.create_task(self.custom.run(), name="custom-resources")
                 tasks.create_task(self.registrations.run(), name="api-service-registration")
                 tasks.create_task(self.availability.run(), name="api-service-availability")
@@ -271,6 +274,7 @@ class ApiServer:
         )
         self.port = self._listener.sockets[0].getsockname()[1]
         await bootstrap.kubernetes_service(self.writer, self.objects, config, self.port)
+        await self.peers.reconcile()
 
     def _auditor(self) -> Auditor | None:
         config = self.config
@@ -294,8 +298,7 @@ class ApiServer:
         self._stopping.set()
         self.local.stop()
         for cache in self.feed.caches.values():
-            for subscriber in cache.subscribers():
-                subscriber.close()
+            cache.close_watches()
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
@@ -305,6 +308,7 @@ class ApiServer:
             await http.shutdown(self.config.shutdown_seconds)
         background, self._background = self._background, None
         if background is not None:
+            await self.peers.leave()
             background.cancel()
             await asyncio.wait((background,))
         await self.streaming.close()

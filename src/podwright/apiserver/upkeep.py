@@ -8,6 +8,7 @@ import logging
 
 from podwright.api import objects
 from podwright.api.resources import EVENTS
+from podwright.api.status import ApiError
 from podwright.apiserver.cache.entries import Cached, Event
 from podwright.apiserver.cache.watch_cache import WatchCache
 from podwright.apiserver.config import ApiServerConfig
@@ -63,6 +64,10 @@ class Upkeep:
                 await self._registry.commit_delete(EVENTS, entry)
             except (Conflict, Missing):
                 continue
+            except ApiError as exc:
+                _log.warning("event %s: %s", key, exc)
+                heapq.heappush(self._due, (now + _ROUND, key, revision))
+                return
 
 
 def _written(entry: Cached) -> float:

@@ -25,6 +25,8 @@ class Feed:
         self._clock = clock
         self.caches: dict[str, WatchCache] = {}
         self.revision = 0
+        self.lost = False
+        """The store cannot be watched: the caches stand still."""
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._count = 0
         self.written: dict[bytes, Object] = {}
@@ -71,11 +73,13 @@ class Feed:
 
     async def run(self) -> None:
         """Follows the store until cancelled. A lost backend is watched anew from the last revision; after a gap that
-        the store no longer has, caches are compared with a fresh read."""
+        the store no longer has, caches are compared with a fresh read. While it is lost nobody watches: clients turn
+        to a server that still has the store."""
         delay = 0.05
         while True:
             try:
                 watch = await self._store.watch(_ROOT, after=self.revision)
+                self.lost = False
                 try:
                     async for changes in watch:
                         delay = 0.05
@@ -87,6 +91,9 @@ class Feed:
                 await self._reload()
             except StoreUnavailable as exc:
                 _log.warning("store lost, watching again in %.1f s: %s", delay, exc)
+                self.lost = True
+                for cache in self.caches.values():
+                    cache.close_watches()
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
 

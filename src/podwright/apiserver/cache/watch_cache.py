@@ -137,8 +137,7 @@ class WatchCache:
 
     def reset(self, revision: int) -> None:
         """Forgets all; every watch ends, and its client lists anew."""
-        for subscriber in self.subscribers():
-            subscriber.close()
+        self.close_watches()
         self.objects.clear()
         self.namespaces.clear()
         self.nodes.clear()
@@ -190,6 +189,10 @@ class WatchCache:
             bucket.pop(id(subscriber), None)
             if not bucket:
                 del self._subscribers[scope]
+
+    def close_watches(self) -> None:
+        for subscriber in self.subscribers():
+            subscriber.close()
 
     def subscribers(self) -> Sequence[Subscriber]:
         return [s for bucket in self._subscribers.values() for s in bucket.values()]

@@ -22,6 +22,7 @@ from podwright.store.protocol import (
     StoreUnavailable,
 )
 
+_FRESH_SECONDS = 3.0
 
 class ScalePaths:
     """Where a kind keeps its replicas: dotted paths. `selector` may name a text field (custom resources)."""
@@ -168,9 +169,15 @@ class Registry:
         return (await form.convert((obj,)))[0] if obj.get("apiVersion") != form.row.api_version else obj
 
     async def fresh(self) -> None:
-        """With a store that others write too: waits until the caches have seen all that was there when called."""
+        """With a store that others write too: waits until the caches have seen all that was there when called. Raises
+        ApiError (503): another server may have the store."""
         if not self.exclusive:
-            await self.feed.reached(await self.store.revision())
+            try:
+                await self.feed.reached(await self.store.revision(), _FRESH_SECONDS)
+            except StoreUnavailable as exc:
+                raise status.unavailable(f"the store is not available: {exc}") from exc
+            except TimeoutError:
+                raise status.unavailable("the watch cache does not see the store's changes") from None
 
     async def get(self, row: Resource, namespace: str, name: str) -> Cached:
         """Raises ApiError (404)."""

@@ -88,6 +88,8 @@ async def watch(registry: Registry, request: Request, row: Resource, min_seconds
         errors.append(FieldError("continue", status.FORBIDDEN, "Forbidden: continue is forbidden for watch"))
     if errors:
         raise status.invalid("meta.k8s.io", "ListOptions", "", errors)
+    if registry.feed.lost:
+        raise status.unavailable("the store is not available")
     revision = parse_version(version_text)
     flt = filter_of(registry, row, request)
     if revision:

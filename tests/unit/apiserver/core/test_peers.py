@@ -1,0 +1,174 @@
+"""Several API servers over one store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from tests.unit.apiserver.core.conftest import Api, Pki, config_for, config_map, running, service_account
+
+from podwright.apiserver.peers import PREFIX, Peers
+from podwright.store.protocol import Change, StoreUnavailable
+from podwright.store.sqlite import MemoryStore
+
+
+class Part(MemoryStore):
+    """One server's connection to a store that all share, which can break."""
+
+    def __init__(self, whole: MemoryStore) -> None:
+        self._whole = whole
+        self._broken = asyncio.Event()
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def __getattribute__(self, name: str):
+        if name in ("_whole", "_broken", "open", "close", "cut", "mend", "watch", "__class__"):
+            return object.__getattribute__(self, name)
+        if self._broken.is_set():
+            raise StoreUnavailable("cut off")
+        return getattr(self._whole, name)
+
+    def cut(self) -> None:
+        self._broken.set()
+
+    def mend(self) -> None:
+        self._broken.clear()
+
+    async def watch(self, prefix: str, *, after: int) -> Broken:
+        if self._broken.is_set():
+            raise StoreUnavailable("cut off")
+        return Broken(await self._whole.watch(prefix, after=after), self._broken)
+
+
+class Broken:
+    def __init__(self, inner, broken: asyncio.Event) -> None:
+        self._inner, self._broken = inner, broken
+
+    async def __aiter__(self) -> AsyncIterator[Sequence[Change]]:
+        changes = aiter(self._inner)
+        while True:
+            following = asyncio.ensure_future(anext(changes))
+            cut = asyncio.ensure_future(self._broken.wait())
+            try:
+                await asyncio.wait({following, cut}, return_when=asyncio.FIRST_COMPLETED)
+                if cut.done():
+                    raise StoreUnavailable("cut off")
+                yield following.result()
+            finally:
+                cut.cancel()
+                following.cancel()
+                await asyncio.gather(following, cut, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@pytest.fixture
+async def pair(pki: Pki) -> AsyncIterator[list[Api]]:
+    whole = MemoryStore()
+    await whole.open()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(whole.close)
+        yield [
+            await stack.enter_async_context(
+                running(config_for(pki, store_exclusive=False, advertise_address=address), store=Part(whole))
+            )
+            for address in ("10.0.0.1", "10.0.0.2")
+        ]
+
+
+async def addresses(api: Api) -> list[str]:
+    endpoints = (await api.get("/api/v1/namespaces/default/endpoints/kubernetes")).json
+    slice_ = (await api.get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes")).json
+    found = [a["ip"] for a in endpoints["subsets"][0]["addresses"]]
+    assert found == [e["addresses"][0] for e in slice_["endpoints"]]
+    return found
+
+
+async def test_each_reads_what_the_other_wrote(pair: list[Api]) -> None:
+    for number in range(40):
+        writer, reader = pair[number % 2], pair[1 - number % 2]
+        made = await writer.post("/api/v1/namespaces/default/configmaps", config_map(f"c{number}"))
+        assert made.status == 201
+        listed = (await reader.get("/api/v1/namespaces/default/configmaps")).json
+        assert int(listed["metadata"]["resourceVersion"]) >= int(made.json["metadata"]["resourceVersion"])
+        assert len(listed["items"]) == number + 1
+
+
+async def test_tokens_definitions_and_rights_hold_on_every_server(pair: list[Api]) -> None:
+    one, two = pair
+    await service_account(one)
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    account = "/api/v1/namespaces/default/serviceaccounts/default"
+    token = (await one.post(f"{account}/token", request)).json["status"]["token"]
+    await two.get(account)
+    assert (await two.get("/api/v1/namespaces/default/pods", token=token)).status == 403, "known, and has no rights"
+    rights = {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "view"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "default"}],
+    }
+    assert (await one.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", rights)).status == 201
+    await two.get("/api/v1/namespaces")
+    assert (await two.get("/api/v1/namespaces/default/pods", token=token)).status == 200
+    version = {
+        "name": "v1", "served": True, "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+    }
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.x.io"},
+        "spec": {
+            "group": "x.io", "scope": "Cluster", "names": {"plural": "things", "kind": "Thing"}, "versions": [version],
+        },
+    }
+    await one.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+    thing = {"apiVersion": "x.io/v1", "kind": "Thing", "metadata": {"name": "t"}}
+    async with asyncio.timeout(10):
+        while (made := await two.post("/apis/x.io/v1/things", thing)).status == 404:
+            await two.get("/api/v1/namespaces")
+    assert made.status == 201
+    assert (await one.get("/apis/x.io/v1/things/t")).status == 200
+
+
+async def test_the_kubernetes_service_has_every_server_that_lives(pair: list[Api]) -> None:
+    one, two = pair
+    assert await addresses(one) == await addresses(two) == ["10.0.0.1", "10.0.0.2"]
+    now = 0.0
+    registry = one.server.registry
+    peers = Peers(registry, one.server.writer, "10.0.0.1", lambda: 1, ttl_seconds=15, monotonic=lambda: now)
+    await peers.reconcile()
+    now = 14.0
+    await peers.reconcile()
+    assert await addresses(one) == ["10.0.0.1", "10.0.0.2"]
+    now = 16.0
+    await peers.reconcile()
+    assert await addresses(two) == ["10.0.0.1"], "the other was silent for too long"
+    await two.server.peers.reconcile()
+    assert await addresses(one) == ["10.0.0.1", "10.0.0.2"], "it was only slow"
+    await two.server.stop()
+    assert await addresses(one) == ["10.0.0.1"], "one that stops says so"
+    assert [e.key for e in (await registry.store.list(PREFIX)).entries] == [f"{PREFIX}10.0.0.1"]
+
+
+async def test_a_server_that_lost_the_store_says_so_and_ends_its_watches(pair: list[Api]) -> None:
+    one, two = pair
+    path = "/api/v1/namespaces/default/configmaps"
+    async with two.watch(f"{path}?watch=1&resourceVersion=0") as events:
+        two.server.store.cut()
+        async with asyncio.timeout(5):
+            assert [e async for e in events] == []
+    for answer in (await two.get(path), await two.get(f"{path}?watch=1&resourceVersion=0")):
+        assert (answer.status, answer.json["reason"]) == (503, "ServiceUnavailable")
+    assert (await two.post(path, config_map("lost"))).status == 503
+    assert (await two.get("/readyz")).status == 500
+    assert (await one.post(path, config_map("kept"))).status == 201
+    two.server.store.mend()
+    async with asyncio.timeout(5):
+        while (await two.get("/readyz")).status != 200:
+            await asyncio.sleep(0.01)
+    assert [c["metadata"]["name"] for c in (await two.get(path)).json["items"]] == ["kept"]
