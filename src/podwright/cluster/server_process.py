@@ -21,6 +21,8 @@ from podwright.cluster.processes import ReadyPipe, innermost, notify_systemd
 from podwright.cluster.registry import Ranges
 from podwright.cluster.spec import ClusterSpec
 from podwright.cluster.up import node_names
+from podwright.network.node_routes import follow_nodes
+from podwright.network.routes import NodeRoutes
 
 if TYPE_CHECKING:
     from podwright.client.leader_election import Timing
@@ -79,6 +81,10 @@ class ServerProcess:
             async with asyncio.TaskGroup() as group:
                 clients = await self._start_api_server(group)
                 self._start_components(group, clients)
+                if self._spec.nodes > 1 and "apiserver" in self._components:
+                    # Proxies and webhooks reach Pods from here; the routes go with the bridge.
+                    routes = NodeRoutes(node="", cluster_cidr=str(self._ranges.pods))
+                    group.create_task(follow_nodes(clients(roles.NODE_NETWORK_USER, ()), routes), name="routes")
                 if self._node:
                     await self._start_node(group, clients)
                 if self._spec.simulated_nodes and "apiserver" in self._components:
