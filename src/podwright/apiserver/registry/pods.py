@@ -6,10 +6,11 @@ from podwright.api import objects, status
 from podwright.api.objects import Object
 from podwright.api.resources import PODDISRUPTIONBUDGETS, PODS, Resource
 from podwright.api.selectors import labels
+from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.exchange import One, Request
 from podwright.apiserver.registry.bodies import body_object
 from podwright.apiserver.registry.deleting import delete_object
-from podwright.apiserver.registry.options import WriteOptions, delete_options, write_options
+from podwright.apiserver.registry.options import DeleteOptions, WriteOptions, delete_options, write_options
 from podwright.apiserver.registry.registry import Registry
 from podwright.apiserver.registry.strategies import Strategy
 from podwright.apiserver.registry.updating import Update, apply_update
@@ -149,7 +150,7 @@ async def evict(registry: Registry, request: Request, row: Resource) -> One:
     pod = cached.object
     phase = (pod.get("status") or {}).get("phase")
     if phase in (*_TERMINAL, "Pending") or pod["metadata"].get("deletionTimestamp"):
-        await delete_object(registry, request, PODS, info.namespace, info.name, deletion)
+        await _end(registry, request, deletion)
         return One(None, object=_EVICTED, status=201)
     budgets = [b for b in registry.read_all(PODDISRUPTIONBUDGETS, info.namespace) if _covers(b, pod)]
     if len(budgets) > 1:
@@ -163,12 +164,40 @@ async def evict(registry: Registry, request: Request, row: Resource) -> One:
         elif deletion.resource_version is None:
             deletion.resource_version = str(cached.revision)
     try:
-        await delete_object(registry, request, PODS, info.namespace, info.name, deletion)
+        await _end(registry, request, deletion)
     except status.ApiError as exc:
         if exc.code == 409 and budgets:
             raise _busy(objects.name(budgets[0])) from exc
         raise
     return One(None, object=_EVICTED, status=201)
+
+
+async def _end(registry: Registry, request: Request, deletion: DeleteOptions) -> None:
+    """Deletes the Pod, after a condition on it says that this is a disruption and no failure of its own: a Job's
+    podFailurePolicy reads that (KEP-3329)."""
+    info = request.info
+    if not deletion.dry_run:
+        asked, uid = deletion.resource_version, deletion.uid
+        reason: Object = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+                  "message": "Eviction API: evicting",
+                  "lastTransitionTime": objects.format_time(registry.now())}  # fmt: skip
+
+        def change(live: Object) -> Object:
+            meta = live["metadata"]
+            if (uid and uid != meta["uid"]) or (asked and asked != meta["resourceVersion"]):
+                raise status.conflict(PODS.group, PODS.plural, info.name, status.MODIFIED)
+            reason["observedGeneration"] = meta.get("generation") or 0
+            state = live.setdefault("status", {})
+            others = [c for c in state.get("conditions") or () if c.get("type") != reason["type"]]
+            state["conditions"] = [*others, reason]
+            return live
+
+        options = WriteOptions(dry_run=False, manager="kube-apiserver")
+        update = Update(request, PODS, info.namespace, info.name, "status", options, change, admit=False)
+        marked = await apply_update(registry, update)
+        if asked and isinstance(marked, Cached):
+            deletion.resource_version = str(marked.revision)
+    await delete_object(registry, request, PODS, info.namespace, info.name, deletion)
 
 
 def _covers(budget: Object, pod: Object) -> bool:

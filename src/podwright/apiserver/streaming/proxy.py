@@ -129,7 +129,7 @@ async def forward(
     """Sends the request to the backend under `path` and hands its answer on; `prefix` is the proxy's own path, which
     redirects of the backend are put behind; `identity` are headers that say who asks, for a backend that believes
     them: nobody else's X-Remote- headers reach it. Raises ApiError (503) if it cannot be reached."""
-    if not path and request.method in ("GET", "HEAD"):
+    if not path and not request.rel_url.raw_path.endswith("/") and request.method in ("GET", "HEAD"):
         location = prefix + "/" + (f"?{request.query_string}" if request.query_string else "")
         return web.Response(status=301, headers={"Location": location})
     target = "/" + path.lstrip("/") + (f"?{request.rel_url.raw_query_string}" if request.query_string else "")

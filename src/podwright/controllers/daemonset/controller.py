@@ -320,6 +320,9 @@ class DaemonSetController(Controller):
             "collisionCount": collisions,
         }
         old = owner.get("status") or {}
+        if old.get("conditions"):
+            # This controller sets none; those of others stay.
+            status["conditions"] = old["conditions"]
         if {k: v for k, v in status.items() if v} != {k: v for k, v in old.items() if v}:
             always = ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady")
             shown = {k: v for k, v in status.items() if v or k in always}

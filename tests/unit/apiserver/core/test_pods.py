@@ -103,7 +103,11 @@ async def test_eviction_respects_the_budget(api: Api) -> None:
     assert refused.status == 429 and refused.json["details"]["causes"][0]["reason"] == "DisruptionBudget"
     await api.patch(f"{budgets}/b/status", {"status": {"disruptionsAllowed": 1}})
     assert (await api.post(f"{PODS}/p/eviction", eviction)).status == 201
-    assert (await api.get(f"{PODS}/p")).json["metadata"]["deletionTimestamp"]
+    evicted = (await api.get(f"{PODS}/p")).json
+    assert evicted["metadata"]["deletionTimestamp"]
+    assert [c["reason"] for c in evicted["status"]["conditions"] if c["type"] == "DisruptionTarget"] == [
+        "EvictionByEvictionAPI"
+    ]
     after = (await api.get(f"{budgets}/b")).json["status"]
     assert after["disruptionsAllowed"] == 0 and "p" in after["disruptedPods"]
 

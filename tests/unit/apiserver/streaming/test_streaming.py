@@ -268,6 +268,8 @@ async def test_proxy_to_a_node_and_the_slash(setup: SimpleNamespace) -> None:
         assert answer.headers["X-Kubelet"] == "yes"
     async with setup.client.get("/nodes/n/proxy", allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (301, "/api/v1/nodes/n/proxy/")
+    async with setup.client.get("/nodes/n/proxy/", allow_redirects=False) as answer:
+        assert (answer.status, await answer.text()) == (200, "GET /")
 
 
 async def test_proxy_to_a_service_needs_an_endpoint(setup: SimpleNamespace) -> None:
