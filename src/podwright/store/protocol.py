@@ -78,6 +78,7 @@ class FutureRevision(StoreUnavailable):
 
     def __init__(self, revision: int, current: int) -> None:
         super().__init__(f"revision {revision} is not reached yet, the newest is {current}")
+        self.revision = revision
         self.current = current
 
 

@@ -16,7 +16,7 @@ from podwright.api.validation import field_errors
 from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.cache.subscriptions import Filter
 from podwright.apiserver.exchange import Many, Request
-from podwright.apiserver.registry.registry import Registry
+from podwright.apiserver.registry.registry import Registry, store_failure, too_large_version
 from podwright.store.protocol import Compacted, StoreUnavailable
 
 EXACT = "Exact"
@@ -115,16 +115,6 @@ def _limit(text: str) -> int:
     return max(value, 0)
 
 
-def too_large_version(asked: int, current: int) -> ApiError:
-    return status.failure(
-        504, "Timeout", f"Timeout: Too large resource version: {asked}, current: {current}",
-        {
-            "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
-            "retryAfterSeconds": 1,
-        },
-    )
-
-
 async def wait_for(registry: Registry, revision: int) -> None:
     """Raises ApiError (504) if the caches do not get there soon."""
     if revision <= registry.feed.revision:
@@ -212,7 +202,7 @@ async def _from_store(registry: Registry, row: Resource, flt: Filter, limit: int
         except Compacted:
             raise _expired(registry, token) from None
         except StoreUnavailable as exc:
-            raise status.unavailable(f"the store is not available: {exc}") from exc
+            raise store_failure(exc) from exc
         for entry in page.entries:
             cached = Cached.of(entry.key[len(cache.prefix) :], entry.value, entry.revision)
             if flt.matches(cached):

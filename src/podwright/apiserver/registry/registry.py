@@ -15,11 +15,13 @@ from podwright.apiserver.registry.rules import Rules
 from podwright.apiserver.registry.strategies import DEFAULT, Strategy
 from podwright.apiserver.requests import AdmissionRequest
 from podwright.store.protocol import (
+    FutureRevision,
     KeyExists,
     KeyMissing,
     RevisionMismatch,
     Store,
     StoreUnavailable,
+    ValueTooLarge,
 )
 
 _FRESH_SECONDS = 3.0
@@ -175,7 +177,7 @@ class Registry:
             try:
                 await self.feed.reached(await self.store.revision(), _FRESH_SECONDS)
             except StoreUnavailable as exc:
-                raise status.unavailable(f"the store is not available: {exc}") from exc
+                raise store_failure(exc) from exc
             except TimeoutError:
                 raise status.unavailable("the watch cache does not see the store's changes") from None
 
@@ -199,7 +201,7 @@ class Registry:
             entry = await self.store.create(cache.prefix + key, value)
             await self._seen(entry.revision)
         except StoreUnavailable as exc:
-            raise status.unavailable(f"the store is not available: {exc}") from exc
+            raise store_failure(exc) from exc
         finally:
             self.feed.written.pop(value, None)
         return _committed(cache, key, value, entry.revision)
@@ -220,7 +222,7 @@ class Registry:
         except KeyMissing as exc:
             raise Missing from exc
         except StoreUnavailable as exc:
-            raise status.unavailable(f"the store is not available: {exc}") from exc
+            raise store_failure(exc) from exc
         finally:
             self.feed.written.pop(value, None)
         return _committed(cache, old.key, value, entry.revision)
@@ -235,7 +237,7 @@ class Registry:
         except KeyMissing as exc:
             raise Missing from exc
         except StoreUnavailable as exc:
-            raise status.unavailable(f"the store is not available: {exc}") from exc
+            raise store_failure(exc) from exc
         await self._seen(revision)
         gone = Cached.of(old.key, entry.value, revision)
         self.strategy(row).deleted(self, gone.object)
@@ -260,6 +262,27 @@ class Registry:
             cache.in_namespace(namespace).values() if namespace else cache.objects.values()
         )
         return [entry.object for entry in entries]
+
+
+def store_failure(error: StoreUnavailable) -> status.ApiError:
+    """What a client is told of a store that did not do it: 413 for a value that it takes in no case, 504 for a revision
+    that it has not reached, 503 for all else."""
+    if isinstance(error, ValueTooLarge):
+        return status.failure(413, "RequestEntityTooLarge", f"etcdserver: request is too large: {error}")
+    if isinstance(error, FutureRevision):
+        return too_large_version(error.revision, error.current)
+    return status.unavailable(f"the store is not available: {error}")
+
+
+def too_large_version(asked: int, current: int) -> status.ApiError:
+    """504: the revision is not reached yet."""
+    return status.failure(
+        504, "Timeout", f"Timeout: Too large resource version: {asked}, current: {current}",
+        {
+            "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+            "retryAfterSeconds": 1,
+        },
+    )
 
 
 def _committed(cache: WatchCache, key: str, value: bytes, revision: int) -> Cached:

@@ -90,8 +90,8 @@ def round_trip(row: Resource) -> None:
 @pytest.mark.parametrize("row", TABLE, ids=lambda r: f"{r.api_version}.{r.kind}")
 def test_every_kind_has_a_message_with_the_schemas_fields(row: Resource) -> None:
     message = envelope.message_of(row.api_version, row.kind)
-    assert message is not None
-    if not row.legacy:
+    assert (message is not None) == row.protobuf
+    if message is not None and not row.legacy:
         assert_same_fields(message, schema.for_resource(row), set())
         round_trip(row)
 

@@ -10,7 +10,9 @@ import pytest
 from podwright.api.status import ApiError
 from podwright.apiserver.http import connections
 from podwright.apiserver.inflight import InFlight, Limit
+from podwright.apiserver.registry.registry import store_failure
 from podwright.apiserver.requests import UserInfo
+from podwright.store.protocol import FutureRevision, StoreUnavailable, ValueTooLarge
 
 from .conftest import Api, Pki, config_for, config_map, running
 
@@ -133,6 +135,13 @@ async def test_who_waits_too_long_is_refused() -> None:
     assert refused.value.code == 429 and refused.value.retry_after == 1
     limit.give()
     assert limit.try_take()
+
+
+def test_what_a_store_refuses_is_told_by_its_kind() -> None:
+    assert store_failure(ValueTooLarge("x")).code == 413
+    ahead = store_failure(FutureRevision(9, 5))
+    assert ahead.code == 504 and "Too large resource version: 9, current: 5" in str(ahead)
+    assert store_failure(StoreUnavailable("gone")).code == 503
 
 
 def test_administrators_and_watches_are_exempt() -> None:
