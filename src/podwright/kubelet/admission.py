@@ -5,7 +5,7 @@ A refused Pod is Failed, with upstream's reason; its controller makes another on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from podwright.api import node_affinity, quantity, taints
@@ -54,6 +54,8 @@ class NodeView:
     apparmor: bool = False
     pressure: frozenset[str] = field(default_factory=frozenset)
     shutting_down: bool = False
+    obstacle: Callable[[Object], str] = lambda pod: ""
+    """Why containers of a Pod cannot have what they want for themselves (devices, CPUs), "" if they can."""
 
 
 def admit(pod: Object, others: Iterable[Object], node: NodeView) -> Refusal | None:
@@ -65,6 +67,8 @@ def admit(pod: Object, others: Iterable[Object], node: NodeView) -> Refusal | No
         refused = check(pod, node)
         if refused is not None:
             return refused
+    if why := node.obstacle(pod):
+        return Refusal("UnexpectedAdmissionError", why)
     everyone = list(others)
     return _ports(pod, everyone) or _resources(pod, everyone, node)
 

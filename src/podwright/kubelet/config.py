@@ -87,6 +87,13 @@ class KubeletConfig:
     retry_maximum: float = 122.0
     """Bounds of the delay after which a failed volume or sandbox is tried again."""
 
+    cpu_manager_policy: str = "none"
+    """"none" or "static"."""
+    reserved_cpus: str = ""
+    """CPUs that are never given to one container alone, as the kernel lists them: "0,2-3"."""
+    swap_behavior: str = "NoSwap"
+    """"NoSwap" or "LimitedSwap" (KEP-2400): how much swap a container may use on a node that has some."""
+
     cpu_cfs_quota: bool = True
     cpu_cfs_quota_period: int = 100_000
     """Microseconds."""

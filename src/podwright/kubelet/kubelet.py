@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from podwright.client.transport import ServerUnreachable
 from podwright.kubelet import pods
 from podwright.kubelet.admission import NodeView
 from podwright.kubelet.config import KubeletConfig
+from podwright.kubelet.container_manager import ContainerManager
 from podwright.kubelet.containers.resolv_conf import host_config
 from podwright.kubelet.containers.resources import CgroupPolicy
+from podwright.kubelet.devices.pod_resources import PodResources
 from podwright.kubelet.events import PatientRecorder
 from podwright.kubelet.garbage_collection import GarbageCollector
 from podwright.kubelet.hooks import HookRunner
@@ -114,6 +117,15 @@ class Kubelet:
         self._mirrors = MirrorPods(client, self.pods, config.node_name, self.clock)
         self._static: dict[str, dict[str, Object]] = {}
         self._static_known: set[str] = set()
+        self.manager = ContainerManager(
+            config,
+            self.clock,
+            runtime,
+            self.cache,
+            self._devices_changed,
+            self.active_pods,
+            machines.allocatable(self.node.capacity, replace(config, eviction_hard={})),
+        )
         self._context = self._wire()
         self.workers = PodWorkers(self._context, self._view, self._ended)
         self.garbage = GarbageCollector(config, runtime, images, self._context.images, self.cache, self.clock)
@@ -182,6 +194,7 @@ class Kubelet:
                 ),
                 host_dns=host_config(config.resolv_conf),
             ),
+            manager=self.manager,
             services=self._services.items,
             runtime_handler=self._runtime_handler,
             others=self._others,
@@ -225,6 +238,10 @@ class Kubelet:
             "logs": self._logs.run(),
             "pods": self._follow_pods(),
             "plugins": self._plugins().run(),
+            "containers": self.manager.run(),
+            "pod resources": PodResources(
+                self.config.data_dir / "pod-resources" / "kubelet.sock", self.manager, self.active_pods
+            ).run(),
             "CSINode": self.csi.drivers.announce(self.node.registered, self.clock),
         }
         graces = sum(seconds for _, seconds in shutdown_periods(self.config))
@@ -256,7 +273,11 @@ class Kubelet:
         return tasks
 
     def _plugins(self) -> PluginWatcher:
-        kinds = {"CSIPlugin": PluginKind(self.csi.drivers.register, self.csi.drivers.deregister)}
+        devices = self.manager.devices
+        kinds = {
+            "CSIPlugin": PluginKind(self.csi.drivers.register, self.csi.drivers.deregister),
+            "DevicePlugin": PluginKind(devices.register, devices.deregister),
+        }
         return PluginWatcher(self.config.data_dir / "plugins_registry", kinds, self.clock)
 
     def _make_directories(self) -> None:
@@ -283,6 +304,7 @@ class Kubelet:
         """Once every source has spoken, what nobody wants goes."""
         await self._api_pods.synced()
         self.workers.remove_orphans(objects.uid(p) for p in self.pods.all())
+        await self.manager.retain({worker.uid for worker in self.workers.all()})
 
     # What the sources say.
 
@@ -361,6 +383,7 @@ class Kubelet:
             apparmor=_apparmor_enabled(),
             pressure=frozenset(self._pressure),
             shutting_down=self._shutting_down,
+            obstacle=self.manager.obstacle,
         )
 
     def _others(self, uid: str) -> Iterable[Object]:
@@ -433,8 +456,12 @@ class Kubelet:
         self.node.changed()
 
     def set_capacity(self, changes: dict[str, str]) -> None:
-        """The node has more, or other, resources: measured disk throughput, a device plugin's devices."""
+        """The node has more, or other, resources: measured disk throughput."""
         self.node.set_capacity(changes)
+        self._context.node.allocatable = self.node.allocatable
+
+    def _devices_changed(self, capacity: dict[str, str], allocatable: dict[str, str]) -> None:
+        self.node.set_devices(capacity, allocatable)
         self._context.node.allocatable = self.node.allocatable
 
     async def _measure_disk(self) -> None:

@@ -18,6 +18,7 @@ from podwright.client.backoff import Backoff
 from podwright.client.events import NORMAL, WARNING
 from podwright.client.transport import ServerUnreachable
 from podwright.kubelet import pods
+from podwright.kubelet.container_manager import UNEXPECTED, NotAdmitted
 from podwright.kubelet.pod_status import StatusMaker, Verdict
 from podwright.kubelet.probing import ProbeKind
 from podwright.kubelet.resize import Resizer
@@ -153,6 +154,7 @@ class PodWorker:
             await work.jobs.cancel()
         await self._until_done(self._terminate)
         self.state = State.TERMINATED
+        await self._until_done(lambda: self._context.manager.release(self.uid))
         self.ended.set()
         await self._until_done(lambda: self._context.volumes.unmount(self.uid))
         self.unmounted.set()
@@ -227,6 +229,10 @@ class PodWorker:
                 break
             try:
                 await self._act(actions, work)
+            except NotAdmitted as refused:
+                self._context.recorder.event(self.pod, WARNING, UNEXPECTED, str(refused))
+                self.terminate(Verdict(UNEXPECTED, str(refused), refused=True))
+                return 0.0
             except (SandboxFailure, VolumeFailure, RuntimeFailure) as error:
                 failed = True
                 self._complain(error)

@@ -63,7 +63,9 @@ class PodWorkers:
         fresh = self._context.cache.pod(uid).sandbox is None
         if fresh and not pods.is_terminal(pod) and not objects.is_deleting(pod):
             refused = admit(pod, self.others(uid), self._view())
-            if refused is not None:
+            if refused is None:
+                self._context.manager.reserve(pod)
+            else:
                 self._context.recorder.event(pod, WARNING, refused.reason, refused.message)
                 log.info("%s refused: %s: %s", pods.describe(pod), refused.reason, refused.message)
                 worker.terminate(Verdict(refused.reason, refused.message, refused=True))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from podwright.api import quantity
 from podwright.api.objects import Object, deepcopy
+from podwright.api.pods import GUARANTEED, qos_class
 from podwright.client.events import WARNING
 from podwright.kubelet import labels, pods
 from podwright.kubelet.containers.resources import (
@@ -22,6 +23,7 @@ from podwright.kubelet.containers.resources import (
     pod_requests_limits,
     pod_resources,
 )
+from podwright.kubelet.cpu_manager import STATIC
 from podwright.kubelet.sync.actions import Kill
 from podwright.kubelet.sync.container_work import ContainerWork
 from podwright.kubelet.worker_context import WorkerContext
@@ -139,6 +141,8 @@ class Resizer:
         """(reason, message) of PodResizePending, None if the node has room."""
         if pods.is_static(pod):
             return "Infeasible", "In-place resize of static-pods is not supported"
+        if self._context.manager.cpus.policy == STATIC and qos_class(pod) == GUARANTEED:
+            return "Infeasible", "Resize is infeasible for Guaranteed Pods alongside CPU Manager static policy"
         wanted, _ = pod_requests_limits(pod)
         node = self._context.node.allocatable
         used: dict[str, str] = {}

@@ -9,6 +9,7 @@ from podwright.api.objects import Object
 from podwright.client.clock import Clock
 from podwright.client.events import EventRecorder
 from podwright.kubelet.config import KubeletConfig
+from podwright.kubelet.container_manager import ContainerManager
 from podwright.kubelet.containers.downward import DownwardFacts
 from podwright.kubelet.containers.resources import CgroupPolicy
 from podwright.kubelet.hooks import HookRunner
@@ -51,6 +52,7 @@ class WorkerContext:
     restarts: RestartBackoff
     user_namespaces: UserNamespaces
     node: NodeFacts
+    manager: ContainerManager
     services: Callable[[], Iterable[Object]]
     """The Services of the cluster, for environment variables."""
     runtime_handler: Callable[[str], Awaitable[str]]

@@ -442,6 +442,10 @@ class ContainerRuntime(Protocol):
 
     async def update_pod_resources(self, sandbox_id: str, resources: Resources) -> None: ...
 
+    async def update_parent_resources(self, cgroup_parent: str, resources: Resources) -> None:
+        """Of a group above those of Pods; it is made if it is not there."""
+
+
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
         """Runs to the end; after `timeout` seconds (0: none) kills the process and its children and raises
         TimeoutError."""

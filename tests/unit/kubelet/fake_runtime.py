@@ -48,6 +48,7 @@ class FakeRuntime:
         self.containers: dict[str, Container] = {}
         self.calls: list[str] = []
         self.updates: list[tuple[str, Resources]] = []
+        self.parents: dict[str, Resources] = {}
         self.fail: dict[str, RuntimeFailure] = {}
         """Method name (or "method:container name") → what it raises."""
         self.exec_results: dict[tuple[str, ...], ExecResult] = {}
@@ -238,6 +239,9 @@ class FakeRuntime:
     async def update_pod_resources(self, sandbox_id: str, resources: Resources) -> None:
         self._check("update_pod_resources")
         self.updates.append((sandbox_id, resources))
+
+    async def update_parent_resources(self, cgroup_parent: str, resources: Resources) -> None:
+        self.parents[cgroup_parent] = resources
 
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
         self._check("exec_sync", self._container(container_id).name)

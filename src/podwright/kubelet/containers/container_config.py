@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from podwright.api.objects import Object
@@ -16,7 +16,7 @@ from podwright.kubelet.containers.namespaces import container_namespaces
 from podwright.kubelet.containers.resources import CgroupPolicy, container_resources
 from podwright.kubelet.containers.security import security_context
 from podwright.kubelet.volumes.mounted import MountedVolume
-from podwright.runtime.protocol import ContainerConfig, Device, Image, NamespaceOptions
+from podwright.runtime.protocol import ContainerConfig, Device, Image, Mount, NamespaceOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class ContainerInputs:
     resolv_file: Path
     target_id: str = ""
     devices: Sequence[Device] = ()
+    extra_mounts: Sequence[Mount] = ()
+    cpuset: str = ""
     extra_annotations: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -67,7 +69,7 @@ def container_config(inputs: ContainerInputs, config: KubeletConfig) -> Containe
         args=args,
         working_dir=ctr.get("workingDir") or "",
         env=tuple(inputs.env.items()),
-        mounts=(*mounts, *own_mounts(ctr, inputs.hosts_file, inputs.resolv_file, message)),
+        mounts=(*mounts, *inputs.extra_mounts, *own_mounts(ctr, inputs.hosts_file, inputs.resolv_file, message)),
         devices=(*inputs.devices, *volume_devices(ctr, inputs.volumes)),
         labels=labels.of_container(pod, ctr),
         annotations={**labels.container_annotations(pod, ctr, inputs.restarts), **inputs.extra_annotations},
@@ -75,7 +77,7 @@ def container_config(inputs: ContainerInputs, config: KubeletConfig) -> Containe
         stdin=bool(ctr.get("stdin")),
         stdin_once=bool(ctr.get("stdinOnce")),
         tty=bool(ctr.get("tty")),
-        resources=container_resources(pod, ctr, inputs.policy),
+        resources=replace(container_resources(pod, ctr, inputs.policy), cpuset_cpus=inputs.cpuset),
         security=security,
         stop_signal=(ctr.get("lifecycle") or {}).get("stopSignal") or "",
     )

@@ -52,6 +52,7 @@ class NodeManager:
         self._settled = asyncio.Event()
         self._written_at = float("-inf")
         self._adopted: dict[str, str] = {}
+        self._healthy: dict[str, str] = {}
         self.capacity = machines.capacity(machine, config)
         self.allocatable = machines.allocatable(self.capacity, config)
         self.volumes_in_use: Callable[[], Sequence[str]] = tuple
@@ -83,10 +84,17 @@ class NodeManager:
         await self._settled.wait()
 
     def set_capacity(self, changes: dict[str, str]) -> None:
-        """More, or other, resources: measured disk throughput, a device plugin's devices."""
+        """More, or other, resources: measured disk throughput."""
         self.capacity = {**self.capacity, **changes}
-        self.allocatable = machines.allocatable(self.capacity, self._config)
+        self.allocatable = {**machines.allocatable(self.capacity, self._config), **self._healthy}
         self.changed()
+
+    def set_devices(self, capacity: dict[str, str], allocatable: dict[str, str]) -> None:
+        """What device plugins have; of it, what can be given."""
+        if any(self.capacity.get(name) != amount for name, amount in capacity.items()) or allocatable != self._healthy:
+            self._healthy = allocatable
+            self._adopted = {name: amount for name, amount in self._adopted.items() if name not in capacity}
+            self.set_capacity(capacity)
 
     def seen(self, node: Object | None) -> None:
         """The Node object changed in the API."""

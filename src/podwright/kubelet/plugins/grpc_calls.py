@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,31 @@ class MessageCodec(CodecBase):
 
 def channel(path: Path) -> Channel:
     return Channel(path=str(path), codec=MessageCodec())
+
+
+async def stream(
+    on: Channel, path: Path, service: str, method: str, request: Object, seen: Callable[[Object], None]
+) -> None:
+    """A call that is answered again and again; returns when the other side is done. Raises PluginFailure."""
+    package = service.rpartition(".")[0]
+    name, answer = _MESSAGES[method]
+    try:
+        opened: Stream[Any, Any] = on.request(
+            f"/{service}/{method}",
+            Cardinality.UNARY_STREAM,
+            f"{package}.{name}",  # type: ignore[arg-type]
+            f"{package}.{answer}",  # type: ignore[arg-type]
+        )
+        async with opened:
+            await opened.send_message(request, end=True)
+            async for found in opened:
+                seen(dict(found))
+    except GRPCError as refused:
+        raise PluginFailure(refused.message or "", refused.status.name) from refused
+    except ValueError as malformed:
+        raise PluginFailure(f"not understood: {malformed}", "INTERNAL") from malformed
+    except _BROKEN as broken:
+        raise PluginFailure(f"connection error: {path}: {str(broken) or type(broken).__name__}") from broken
 
 
 async def call(on: Channel, path: Path, service: str, method: str, request: Object, timeout: float) -> Object:
@@ -66,4 +92,11 @@ async def call(on: Channel, path: Path, service: str, method: str, request: Obje
 _MESSAGES = {
     "GetInfo": ("InfoRequest", "PluginInfo"),
     "NotifyRegistrationStatus": ("RegistrationStatus", "RegistrationStatusResponse"),
+    "GetDevicePluginOptions": ("Empty", "DevicePluginOptions"),
+    "ListAndWatch": ("Empty", "ListAndWatchResponse"),
+    "Register": ("RegisterRequest", "Empty"),
+    "List": ("ListPodResourcesRequest", "ListPodResourcesResponse"),
+    "Get": ("GetPodResourcesRequest", "GetPodResourcesResponse"),
+    "GetAllocatableResources": ("AllocatableResourcesRequest", "AllocatableResourcesResponse"),
+    "GetPreferredAllocation": ("PreferredAllocationRequest", "PreferredAllocationResponse"),
 }

@@ -1,7 +1,8 @@
-"""Unary gRPC calls over a Unix socket, with messages as plain JSON objects (see ``api/protobuf``)."""
+"""gRPC calls over a Unix socket, with messages as plain JSON objects (see ``api/protobuf``)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -52,3 +53,11 @@ class PluginSocket:
             PluginFailure
         """
         return await self._calls.call(self._channel, self._path, service, method, request, timeout)
+
+    async def stream(self, service: str, method: str, request: Object, seen: Callable[[Object], None]) -> None:
+        """`seen` is given each answer until the other side is done.
+
+        Raises:
+            PluginFailure
+        """
+        await self._calls.stream(self._channel, self._path, service, method, request, seen)

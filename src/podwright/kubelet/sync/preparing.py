@@ -29,8 +29,9 @@ async def prepare(context: WorkerContext, pod: Object, actions: PodActions) -> S
     """The sandbox, once the volumes are there too.
 
     Raises:
-        SandboxFailure, VolumeFailure, RuntimeFailure
+        NotAdmitted, SandboxFailure, VolumeFailure, RuntimeFailure
     """
+    await context.manager.prepare(pod)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(_mount(context, pod))

@@ -17,6 +17,7 @@ from podwright.kubelet.containers import failures
 from podwright.kubelet.containers.container_config import ContainerInputs, container_config
 from podwright.kubelet.containers.env import EnvSources, environment
 from podwright.kubelet.containers.failures import ContainerFailure
+from podwright.kubelet.devices.manager import DevicesUnavailable, Needs
 from podwright.kubelet.events import container_field_path
 from podwright.kubelet.hooks import HookFailed
 from podwright.kubelet.images import BACK_OFF, ERR_NEVER, ERR_PULL
@@ -120,6 +121,8 @@ class ContainerStarter:
         ips = sandboxes.ips_of(context, self._pod, sandbox)
         env = await self._environment(ips)
         shared = sandboxes.files(context, self._pod)
+        needs = await self._devices()
+        cpuset = context.manager.cpus.cpuset(uid, self._ctr["name"])
         try:
             config = container_config(
                 ContainerInputs(
@@ -127,13 +130,17 @@ class ContainerStarter:
                     ctr=self._ctr,
                     image=image,
                     restarts=self._restarts(last),
-                    env=env,
+                    env={**env, **needs.env},
                     volumes=context.volumes.mounted(uid),
                     namespaces=sandbox.namespaces,
                     policy=context.node.policy,
                     hosts_file=shared.hosts,
                     resolv_file=shared.resolv,
                     target_id=self._target(sandbox),
+                    devices=needs.devices,
+                    extra_mounts=needs.mounts,
+                    extra_annotations=needs.annotations,
+                    cpuset=cpuset,
                 ),
                 context.config,
             )
@@ -151,6 +158,7 @@ class ContainerStarter:
         self._event(NORMAL, "Created", "Container created")
         try:
             await uncancelled(context.runtime.start_container(self.container_id))
+            await context.manager.started(uid, self._ctr["name"], self.container_id, cpuset)
         except RuntimeFailure as failed:
             await context.cache.refresh_container(uid, self.container_id)
             raise ContainerFailure(failures.RUN_ERROR, str(failed)) from failed
@@ -160,6 +168,18 @@ class ContainerStarter:
             raise ContainerFailure(failures.RUN_ERROR, f"container {self.container_id} is gone")
         await self._post_start(container, ips)
         return context.cache.pod(uid).latest(self._ctr["name"]) or container
+
+    async def _devices(self) -> Needs:
+        """What the container's devices bring along, once they are ready for this start."""
+        manager, uid, name = self._context.manager.devices, objects.uid(self._pod), self._ctr["name"]
+        try:
+            await manager.before_start(uid, name)
+        except DevicesUnavailable as failed:
+            raise failures.config_error(str(failed)) from failed
+        needs = manager.needs(uid, name)
+        if needs.cdi:
+            self._event(WARNING, "CDIDevicesIgnored", f"CDI devices are not supported: {', '.join(needs.cdi)}")
+        return needs
 
     def _restarts(self, last: Container | None) -> int:
         if last is not None:

@@ -225,6 +225,16 @@ class OciRuntime:
         except OSError as error:
             raise RuntimeFailure(f'cannot set the limits of sandbox "{record.id}": {error}') from error
 
+    async def update_parent_resources(self, cgroup_parent: str, resources: Resources) -> None:
+        def apply() -> None:
+            self.host.cgroups.create(cgroup_parent)
+            self.host.cgroups.apply(cgroup_parent, resources)
+
+        try:
+            await self.host.workers.run(apply)
+        except OSError as error:
+            raise RuntimeFailure(f'cannot set the limits of group "{cgroup_parent}": {error}') from error
+
     async def reopen_container_log(self, container_id: str) -> None:
         record = self._containers.get(container_id)
         if record.state != ContainerState.RUNNING:
