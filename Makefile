@@ -40,7 +40,7 @@ e2e: setup
 
 test: setup lint
 	$(SUDO) $(VENV)/bin/python -m pytest tests/unit -q -n 2 --dist worksteal
-	$(SUDO) $(VENV)/bin/python -m pytest tests/node tests/e2e -q
+	$(SUDO) $(VENV)/bin/python -m pytest tests/node tests/e2e -q -n 2 --dist loadfile
 
 # Under an emulated processor, so only what touches control groups, and no test that counts milliseconds or kills our
 # process at one. V2= names other tests.

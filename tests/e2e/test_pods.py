@@ -229,12 +229,12 @@ def test_disk_throughput_is_counted_limited_and_resized(cluster: Cluster) -> Non
     mounts = [{"name": "d", "mountPath": "/d"}]
     volumes = [{"name": "d", "emptyDir": {}}]
     cluster.apply(
-        pod("greedy", busybox("c", "sleep 3600", resources=greedy)),
+        pod("asks-too-much", busybox("c", "sleep 3600", resources=greedy)),
         pod("slow", busybox("c", "sleep 3600", resources=slow, volumeMounts=mounts), volumes=volumes),
         pod("unlimited", busybox("c", "sleep 3600")),
     )
     cluster.running("slow"), cluster.running("unlimited")
-    waiting = until(lambda: (p := cluster.pod("greedy"))["status"].get("conditions") and p)
+    waiting = until(lambda: (p := cluster.pod("asks-too-much"))["status"].get("conditions") and p)
     assert f"Insufficient {resource}" in waiting["status"]["conditions"][0]["message"]
 
     def seconds(name: str, path: str, mebibytes: int) -> float:
@@ -251,4 +251,4 @@ def test_disk_throughput_is_counted_limited_and_resized(cluster: Cluster) -> Non
     until(lambda: container_status(cluster.pod("slow"), "c")["resources"]["limits"][resource] == "16Mi")
     assert 16 * 0.85 <= 16 / seconds("slow", "/d/file", 16) <= 16 * 1.15
     assert container_status(cluster.pod("slow"), "c")["restartCount"] == 0
-    cluster.kubectl("delete", "pod", "greedy", "slow", "unlimited", "--now")
+    cluster.kubectl("delete", "pod", "asks-too-much", "slow", "unlimited", "--now")
