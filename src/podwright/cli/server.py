@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from podwright.cli.options import name_option, ready_option
+from podwright.cli.options import name_option, ready_option, tells_failures
 
 _COMPONENTS = ("apiserver", "scheduler", "controllers")
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -28,11 +28,19 @@ def _components(ctx: click.Context, parameter: click.Parameter, value: str) -> l
     "--components", default=",".join(_COMPONENTS), show_default=True, callback=_components,
     help="Which components this process runs.",
 )  # fmt: skip
+@click.option(
+    "--store", default="",
+    help="etcd://HOST:PORT,…: this machine is one of the control planes of the cluster there (the first start).",
+)  # fmt: skip
+@click.option("--advertise-address", default="", help="With --store: where others reach this machine.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="With --store: the API server's; default 6443.")
+@click.option("--data-dir", default="", help="With --store: durable state; default /var/lib/podwright/NAME.")
+@click.option("--fast-failover", is_flag=True, help="With --store: as in podwright up.")
 @click.option("--node", default="", help="Also run the kubelet of this node in the same process.")
 @click.option(
     "--leader-elect/--no-leader-elect", default=None,
     help="Scheduler and controllers work only while this process holds their Lease. Default: yes, unless the API "
-    "server is in the same process.",
+    "server is in the same process and no other control plane can be there.",
 )  # fmt: skip
 @click.option("--leader-elect-lease-duration", type=_seconds, default=15.0, show_default=True, help="Seconds.")
 @click.option("--leader-elect-renew-deadline", type=_seconds, default=10.0, show_default=True, help="Seconds.")
@@ -61,7 +69,8 @@ def _components(ctx: click.Context, parameter: click.Parameter, value: str) -> l
 def server(
     name: str, components: list[str], node: str, leader_elect: bool | None, leader_elect_lease_duration: float,
     leader_elect_renew_deadline: float, leader_elect_retry_period: float, kubeconfig: Path | None,
-    config: Path | None, controllers: str, ready_fd: int | None, **remote: Any,
+    config: Path | None, controllers: str, ready_fd: int | None, store: str, advertise_address: str, port: int,
+    data_dir: str, fast_failover: bool, **remote: Any,
 ) -> None:  # fmt: skip
     """Run the control plane in the foreground (what systemd starts)."""
     from podwright.client.leader_election import Timing
@@ -69,20 +78,22 @@ def server(
 
     if not leader_elect_retry_period < leader_elect_renew_deadline < leader_elect_lease_duration:
         raise click.UsageError("leader election: retry period < renew deadline < lease duration must hold")
-    election = None
-    if leader_elect or (leader_elect is None and "apiserver" not in components):
-        election = Timing(leader_elect_lease_duration, leader_elect_renew_deadline, leader_elect_retry_period)
+    timing = Timing(leader_elect_lease_duration, leader_elect_renew_deadline, leader_elect_retry_period)
     try:
         scheduler = config_file.load(config) if config is not None else None
     except ValueError as bad:
         raise click.ClickException(str(bad)) from bad
     chosen = tuple(c for c in controllers.split(",") if c)
     if kubeconfig is None:
+        from podwright.cluster import control_plane
         from podwright.cluster.server_process import run_server
 
+        if store:
+            asked = control_plane.Asked(store, advertise_address, port, data_dir, fast_failover)
+            tells_failures(control_plane.CannotServe)(control_plane.ensure)(name, asked)
         run_server(
-            name, components=components, node=node, scheduler=scheduler, controllers=chosen, election=election,
-            ready_fd=ready_fd,
+            name, components=components, node=node, scheduler=scheduler, controllers=chosen,
+            leader_elect=leader_elect, timing=timing, ready_fd=ready_fd,
         )  # fmt: skip
         return
     if "apiserver" in components or node:
@@ -106,7 +117,7 @@ def server(
                 signing_ca_key=remote["cluster_signing_key_file"],
                 node_monitor_grace_period=remote["node_monitor_grace_period"],
             ),
-            election=election,
+            election=timing if leader_elect is not False else None,
             service_accounts=remote["use_service_account_credentials"],
             ready_fd=ready_fd,
         )

@@ -8,12 +8,14 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from podwright.api.status import ApiError
 from podwright.apiserver.config import ApiServerConfig
 from podwright.apiserver.server import ApiServer
 from podwright.client.client import Client
 from podwright.client.https import HttpsTransport
+from podwright.client.leader_election import Timing
 from podwright.client.transport import InProcessTransport
-from podwright.cluster import host, joining, loop, roles, storage
+from podwright.cluster import control_plane, host, joining, loop, roles, storage
 from podwright.cluster.down import find_cluster
 from podwright.cluster.layout import Layout
 from podwright.cluster.pki import Pki
@@ -25,7 +27,6 @@ from podwright.network.node_routes import follow_nodes
 from podwright.network.routes import NodeRoutes
 
 if TYPE_CHECKING:
-    from podwright.client.leader_election import Timing
     from podwright.scheduler.config import SchedulerConfig
 
 log = logging.getLogger(__name__)
@@ -39,17 +40,19 @@ def run_server(
     components: Sequence[str],
     node: str,
     ready_fd: int | None,
-    election: Timing | None = None,
+    leader_elect: bool | None = None,
+    timing: Timing | None = None,
     scheduler: SchedulerConfig | None = None,
     controllers: Sequence[str] = ("*",),
 ) -> None:
-    """Runs until SIGTERM. Pods keep running after it ended, however it ended. With `election` scheduler and
-    controllers work while this process holds their Leases."""
+    """Runs until SIGTERM. Pods keep running after it ended, however it ended. With `leader_elect` scheduler and
+    controllers work while this process holds their Leases; None: where there may be others."""
     pipe = ReadyPipe(ready_fd)
     try:
         loop.run(
             lambda stop: ServerProcess(
-                name, components, node, pipe, election=election, scheduler=scheduler, controllers=controllers
+                name, components, node, pipe, leader_elect=leader_elect, timing=timing, scheduler=scheduler,
+                controllers=controllers,
             ).run(stop)
         )
     except BaseException as failed:
@@ -64,11 +67,13 @@ class ServerProcess:
     """Starts what it was asked for, in the order in which each needs the other."""
 
     def __init__(
-        self, name: str, components: Sequence[str], node: str, pipe: ReadyPipe, *, election: Timing | None,
-        scheduler: SchedulerConfig | None, controllers: Sequence[str],
+        self, name: str, components: Sequence[str], node: str, pipe: ReadyPipe, *, leader_elect: bool | None,
+        timing: Timing | None, scheduler: SchedulerConfig | None, controllers: Sequence[str],
     ) -> None:  # fmt: skip
         self._spec, self._layout, self._ranges = find_cluster(name)
-        self._election = election
+        if leader_elect is None:
+            leader_elect = self._spec.nodes == 0 or "apiserver" not in components
+        self._election = (timing or Timing()) if leader_elect else None
         self._scheduler_config = scheduler
         self._controllers = controllers
         self._components = components
@@ -81,7 +86,7 @@ class ServerProcess:
             async with asyncio.TaskGroup() as group:
                 clients = await self._start_api_server(group)
                 self._start_components(group, clients)
-                if self._spec.nodes > 1 and "apiserver" in self._components:
+                if self._spec.nodes != 1 and "apiserver" in self._components:
                     # Proxies and webhooks reach Pods from here; the routes go with the bridge.
                     routes = NodeRoutes(node="", cluster_cidr=str(self._ranges.pods))
                     group.create_task(follow_nodes(clients(roles.NODE_NETWORK_USER, ()), routes), name="routes")
@@ -99,17 +104,29 @@ class ServerProcess:
         if "apiserver" not in self._components:
             return self._remote_client
         make_certificates(self._spec, self._layout, self._ranges)
+        if self._spec.nodes == 0:
+            control_plane.write_admin_kubeconfig(self._spec, self._layout)
         self._pipe.progress("certificates are there")
         server = ApiServer(api_server_config(self._spec, self._layout, self._ranges))
         await server.start()
-        await roles.ensure(server, roles.NODE_NETWORK_USER)
-        if self._spec.simulated_nodes:
-            await roles.ensure(server, roles.SIMULATOR_USER)
-        await storage.ensure(server, self._layout)
-        await joining.ensure(server, self._spec, self._ranges)
+        await self._make_first_objects(server)
         group.create_task(self._close_at_end(server), name="api server")
         self._pipe.progress(f"API server serves on port {self._spec.port}")
         return lambda user, groups: Client(InProcessTransport(server.local, user, groups))
+
+    async def _make_first_objects(self, server: ApiServer) -> None:
+        while True:
+            try:
+                await roles.ensure(server, roles.NODE_NETWORK_USER)
+                if self._spec.simulated_nodes:
+                    await roles.ensure(server, roles.SIMULATOR_USER)
+                await storage.ensure(server, self._layout)
+                await joining.ensure(server, self._spec, self._ranges)
+                return
+            except ApiError as refused:
+                if refused.code != 409:
+                    raise
+                await server.registry.fresh()  # another control plane starts too, and made the same
 
     @staticmethod
     async def _close_at_end(server: ApiServer) -> None:
@@ -177,6 +194,7 @@ def make_certificates(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> None
         "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
         "kubernetes.default.svc.cluster.local", host.hostname(),
         "127.0.0.1", ranges.kubernetes_service, ranges.bridge_address, host.primary_address(),
+        *((spec.address,) if spec.address else ()),
     ]  # fmt: skip
     pki.server("apiserver", "kube-apiserver", names)
     pki.client("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ["system:masters"])
@@ -202,7 +220,7 @@ def api_server_config(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> ApiS
         key=pki.directory / "apiserver.key",
         client_ca=pki.ca.certificate,
         port=spec.port,
-        advertise_address=host.primary_address() if spec.nodes == 1 else ranges.bridge_address,
+        advertise_address=spec.address or (host.primary_address() if spec.nodes == 1 else ranges.bridge_address),
         service_cidr=str(ranges.services),
         service_account_signing_key=pki.service_account_key,
         kubelet_client_certificate=pki.directory / "apiserver-kubelet-client.crt",

@@ -27,9 +27,10 @@ FLAGS = {
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
     """`port` is the API server's, `kubelet_port` that of a one-process cluster's kubelet; both are chosen at the
-    first start and kept. `crash_loop_*`, `shutdown_grace*`, `node_grace` and `toleration` are seconds. On a machine
-    that joined a cluster elsewhere, `server` is that one's URL, `joined_node` the node that this machine is, `address`
-    its InternalIP and `pod_cidr` the range of its Pods."""
+    first start and kept. `crash_loop_*`, `shutdown_grace*`, `node_grace` and `toleration` are seconds. With 0 `nodes`
+    this machine is one of several control planes, and `address` is where others reach it. On a machine that joined a
+    cluster elsewhere, `server` is that one's URL, `joined_node` the node that this machine is, `address` its InternalIP
+    and `pod_cidr` the range of its Pods."""
 
     name: str
     nodes: int = 1
