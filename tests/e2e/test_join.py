@@ -105,6 +105,11 @@ def test_a_machine_joins_and_leaves(cluster: Cluster, machine: Machine) -> None:
         assert cluster.kubectl("exec", "here", "--", "sh", "-c", fetch).strip() == "921600"
         names = {csr["spec"]["signerName"] for csr in cluster.get("csr")["items"]}
         assert names == {"kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"}
+        status = machine.run(podwright, "status", *there[:2])
+        assert status.returncode == 0 and "node    second       Ready, 1 Pods" in status.stdout, status
+        assert machine.run(podwright, "down", *there[:2]).returncode == 0
+        started = machine.run(podwright, "up", *there[:2])
+        assert "1 node Ready in" in started.stdout and server in started.stdout, started
         again = join()
         assert again.returncode == 1 and "on this machine already" in again.stderr
     finally:

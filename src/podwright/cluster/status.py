@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from podwright.api import objects
+from podwright.api.objects import Object
 from podwright.api.resources import NODES, PODS
 from podwright.api.status import ApiError
+from podwright.client.client import Client
 from podwright.client.transport import ServerUnreachable
 from podwright.cluster import processes
 from podwright.cluster.admin import admin_client
 from podwright.cluster.down import find_cluster
+from podwright.cluster.join import node_client
 from podwright.cluster.pki import Pki
+from podwright.cluster.spec import ClusterSpec
 from podwright.cluster.up import process_names
+from podwright.kubelet.simulated.nodes import SIMULATED
 
 
 def status(name: str) -> dict[str, Any]:
@@ -22,7 +29,7 @@ def status(name: str) -> dict[str, Any]:
     running = {p: processes.find(layout, p) for p in process_names(spec)}
     report: dict[str, Any] = {
         "name": name,
-        "server": f"https://127.0.0.1:{spec.port}",
+        "server": spec.server or f"https://127.0.0.1:{spec.port}",
         "data": str(layout.data),
         "podCIDR": str(ranges.pods),
         "serviceCIDR": str(ranges.services),
@@ -30,9 +37,9 @@ def status(name: str) -> dict[str, Any]:
         "nodes": [],
         "ready": False,
     }
-    if running["server"] is not None:
+    if spec.joined_node or running["server"] is not None:
         try:
-            report["nodes"] = asyncio.run(_nodes(Pki(layout.pki), spec.port))
+            report["nodes"] = asyncio.run(_nodes(spec, Pki(layout.pki)))
         except (ApiError, ServerUnreachable, TimeoutError) as failed:
             report["error"] = str(failed)
     report["ready"] = (
@@ -43,10 +50,15 @@ def status(name: str) -> dict[str, Any]:
     return report
 
 
-async def _nodes(pki: Pki, port: int) -> list[dict[str, Any]]:
-    async with admin_client(pki, port) as client, asyncio.timeout(10):
-        nodes = await client.items(NODES)
-        pods = await client.items(PODS)
+async def _nodes(spec: ClusterSpec, pki: Pki) -> list[dict[str, Any]]:
+    async with _client(spec, pki) as client, asyncio.timeout(10):
+        if spec.joined_node:
+            # It may see no other than itself.
+            nodes: Sequence[Object] = [await client.get(NODES, spec.joined_node)]
+            pods = await client.items(PODS, field_selector=f"spec.nodeName={spec.joined_node}")
+        else:
+            nodes = await client.items(NODES)
+            pods = await client.items(PODS)
     counts: dict[str, int] = {}
     for pod in pods:
         node = (pod.get("spec") or {}).get("nodeName")
@@ -58,6 +70,20 @@ async def _nodes(pki: Pki, port: int) -> list[dict[str, Any]]:
             "ready": objects.condition_is_true(node, "Ready"),
             "addresses": [a["address"] for a in (node.get("status") or {}).get("addresses") or []],
             "pods": counts.get(objects.name(node), 0),
+            "simulated": SIMULATED in (node["metadata"].get("labels") or {}),
         }
         for node in nodes
     ]
+
+
+@contextlib.asynccontextmanager
+async def _client(spec: ClusterSpec, pki: Pki) -> AsyncIterator[Client]:
+    if not spec.joined_node:
+        async with admin_client(pki, spec.port) as client:
+            yield client
+        return
+    client = node_client(spec, pki)
+    try:
+        yield client
+    finally:
+        await client.aclose()

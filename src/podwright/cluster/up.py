@@ -15,6 +15,7 @@ from podwright.cluster.layout import Layout, node_name
 from podwright.cluster.pki import Pki
 from podwright.cluster.registry import Ranges, Registry
 from podwright.cluster.spec import ClusterSpec
+from podwright.kubelet import config_file
 
 SERVER = "server"
 _START_TIMEOUT = 60.0
@@ -30,17 +31,21 @@ class OtherFlags(Exception):
         self.differences = differences
 
 
-def up(name: str, asked: dict[str, Any], progress: Progress) -> tuple[ClusterSpec, Path]:
+def up(name: str, asked: dict[str, Any], progress: Progress) -> tuple[ClusterSpec, Path | None]:
     """Starts the cluster, or whatever recorded process of it is missing. `asked` are the spec's fields that the user
-    set. Gives the spec and the kubeconfig it wrote; every node is Ready then.
+    set. Gives the spec and the kubeconfig it wrote (none on a machine that joined); every node is Ready then.
 
     Raises:
-        OtherFlags, StartFailed, LinkFailed, BadClusterName, TooManyClusters.
+        OtherFlags, StartFailed, LinkFailed, BadClusterName, TooManyClusters, BadConfiguration.
     """
     registry = Registry()
     data_dir = Path(asked["data_dir"]).absolute() if asked.get("data_dir") else None
     if data_dir is not None:
         asked = {**asked, "data_dir": str(data_dir)}
+    if asked.get("kubelet_config"):
+        file = Path(asked["kubelet_config"]).absolute()
+        asked = {**asked, "kubelet_config": str(file)}
+        config_file.read(file)
     layout = registry.add(name, data_dir)
     with locked(layout.run / "lock"):
         ranges = registry.ranges(name)
@@ -54,7 +59,7 @@ def up(name: str, asked: dict[str, Any], progress: Progress) -> tuple[ClusterSpe
             raise OtherFlags(name, differences)
         start_missing(spec, layout, ranges, progress)
         if spec.joined_node:
-            return spec, Path(spec.kubeconfig)
+            return spec, None
         return spec, _write_kubeconfigs(spec, layout)
 
 
