@@ -3,6 +3,7 @@ namespace of its own with one end of a veth in it. A node there is what a machin
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ def namespace(cluster: str, node: str) -> str:
 def ensure(cluster: str, ranges: Ranges, nodes: Sequence[str]) -> None:
     """Makes whatever is missing of the bridge and the nodes' namespaces. Idempotent."""
     prefix = ranges.nodes.prefixlen
-    if not Path(f"/sys/class/net/{ranges.bridge}").exists():
+    if not _exists(ranges.bridge):
         _ip(
             f"link add {ranges.bridge} type bridge",
             f"addr add {ranges.bridge_address}/{prefix} dev {ranges.bridge}",
@@ -62,9 +63,18 @@ def remove(cluster: str, ranges: Ranges, nodes: Sequence[str]) -> None:
     """Removes all of it. Idempotent."""
     for node in nodes:
         remove_node(cluster, node)
-    if Path(f"/sys/class/net/{ranges.bridge}").exists():
+    if _exists(ranges.bridge):
         _ip(f"link del {ranges.bridge}")
     subprocess.run(["nft", "delete", "table", "ip", _table(cluster)], capture_output=True, check=False)
+
+
+def _exists(link: str) -> bool:
+    """In our own network namespace, of which /sys may not be."""
+    try:
+        socket.if_nametoindex(link)
+    except OSError:
+        return False
+    return True
 
 
 def _table(cluster: str) -> str:
