@@ -112,7 +112,9 @@ class HttpSink:
         self.wake.set()
 
     def end(self) -> None:
+        """At once: whoever waits for the reader waits no longer."""
         self.ended = True
+        self._transport.abort()
         self.wake.set()
 
 
@@ -187,7 +189,7 @@ async def _flush(request: web.BaseRequest, sink: HttpSink) -> bool:
         try:
             async with asyncio.timeout(_STALL_SECONDS):
                 await writer.drain()
-        except TimeoutError:
+        except (TimeoutError, ConnectionError):
             sink.end()
             return False
 
