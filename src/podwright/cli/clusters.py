@@ -18,8 +18,9 @@ def _failures() -> tuple[type[Exception], ...]:
     from podwright.cluster.node_link import LinkFailed
     from podwright.cluster.processes import StartFailed
     from podwright.cluster.registry import TooManyClusters
+    from podwright.kubelet.config_file import BadConfiguration
 
-    return (BadClusterName, StartFailed, LinkFailed, TooManyClusters, NoSuchCluster)
+    return (BadConfiguration, BadClusterName, StartFailed, LinkFailed, TooManyClusters, NoSuchCluster)
 
 
 @click.command()
@@ -32,6 +33,7 @@ def _failures() -> tuple[type[Exception], ...]:
 @click.option("--runtime", default="auto", show_default=True, help="auto, crun, runc or cri:///run/x.sock.")
 @click.option("--simulated-nodes", type=click.IntRange(0, 20000), default=0, help="Nodes without containers.")
 @click.option("--static-pods", default="", help="Directory of manifests that node-1's kubelet runs by itself.")
+@click.option("--kubelet-config", default="", help="KubeletConfiguration file of the nodes; read at each start.")
 @click.option("--fast-failover", is_flag=True, help="Replace Pods of a dead node after 4 s instead of 50 s + 300 s.")
 @click.option("--crash-loop-initial", type=float, default=10.0, hidden=True)
 @click.option("--crash-loop-maximum", type=float, default=300.0, hidden=True)

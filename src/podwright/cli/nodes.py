@@ -32,6 +32,7 @@ def node(ctx: click.Context, name: str, node_name: str, ready_fd: int | None) ->
 @click.option("--address", default="", help="Where others reach the node.  [default: the address towards the server]")
 @click.option("--data-dir", default="", help="Where its data lies.  [default: /var/lib/podwright/NAME]")
 @click.option("--runtime", default="auto", show_default=True, help="auto, crun or runc.")
+@click.option("--kubelet-config", default="", help="KubeletConfiguration file; read at each start.")
 def join(**asked: str) -> None:
     """Make this machine a node of a cluster that runs elsewhere."""
     from podwright.cluster.join import Asked, CannotJoin
@@ -40,9 +41,10 @@ def join(**asked: str) -> None:
     from podwright.cluster.processes import StartFailed
     from podwright.cluster.registry import TooManyClusters
     from podwright.cluster.up import require_root
+    from podwright.kubelet.config_file import BadConfiguration
 
     tells_failures()(require_root)()
-    failures = tells_failures(CannotJoin, BadClusterName, TooManyClusters, StartFailed)
+    failures = tells_failures(BadConfiguration, CannotJoin, BadClusterName, TooManyClusters, StartFailed)
     spec = failures(join_cluster)(Asked(**asked), lambda node, text: click.echo(f"{node}: {text}"))
     click.echo(f"{spec.joined_node} is a Ready node of cluster {spec.name}; podwright down --name {spec.name} stops it")
 

@@ -38,6 +38,7 @@ from podwright.cluster.pki import KeyPair, Pki
 from podwright.cluster.registry import Registry
 from podwright.cluster.spec import ClusterSpec
 from podwright.cluster.up import free_port, start_missing
+from podwright.kubelet import config_file
 
 _TIMEOUT = 10.0
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
@@ -63,13 +64,14 @@ class Asked:
     address: str = ""
     data_dir: str = ""
     runtime: str = "auto"
+    kubelet_config: str = ""
 
 
 def join(asked: Asked, progress: Progress) -> ClusterSpec:
     """Returns when the node is Ready.
 
     Raises:
-        CannotJoin, BadClusterName, TooManyClusters, StartFailed.
+        CannotJoin, BadClusterName, TooManyClusters, StartFailed, BadConfiguration.
     """
     node = asked.node or hostname()
     if not _NODE_NAME.fullmatch(node):
@@ -82,6 +84,9 @@ def join(asked: Asked, progress: Progress) -> ClusterSpec:
     address = asked.address or address_towards(place.hostname)
     if asked.data_dir:
         asked = replace(asked, data_dir=str(Path(asked.data_dir).absolute()))
+    if asked.kubelet_config:
+        asked = replace(asked, kubelet_config=str(Path(asked.kubelet_config).absolute()))
+        config_file.read(Path(asked.kubelet_config))
     return asyncio.run(_join(asked, node, address, ca, progress))
 
 
@@ -107,7 +112,7 @@ async def _join(asked: Asked, node: str, address: str, ca: bytes, progress: Prog
                 spec = ClusterSpec(
                     name=name, data_dir=asked.data_dir, runtime=asked.runtime, server=asked.server,
                     joined_node=node, address=address, kubelet_port=free_port(10250),
-                    node_grace=float(told["nodeGrace"]),
+                    node_grace=float(told["nodeGrace"]), kubelet_config=asked.kubelet_config,
                 )  # fmt: skip
                 spec = await _become(spec, layout, bootstrap, ca, progress)
             except BaseException:

@@ -23,6 +23,7 @@ from podwright.cluster.registry import Ranges
 from podwright.cluster.servers import Servers
 from podwright.cluster.spec import ClusterSpec
 from podwright.cluster.up import node_names
+from podwright.kubelet import config_file
 from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.eviction.manager import Evictions
 from podwright.kubelet.kubelet import Kubelet
@@ -128,6 +129,8 @@ class LocalNode:
             shutdown_grace_period=spec.shutdown_grace,
             shutdown_grace_period_critical=spec.shutdown_grace_critical,
         )
+        if spec.kubelet_config:
+            config = config_file.applied(config, Path(spec.kubelet_config))
         clock = SystemClock()
         # The kubelet makes its own recorder; probes are made before it.
         self._recorder = EventRecorder(client, "kubelet", host=name, clock=clock)

@@ -17,6 +17,7 @@ FLAGS = {
     "runtime": "--runtime",
     "simulated_nodes": "--simulated-nodes",
     "static_pods": "--static-pods",
+    "kubelet_config": "--kubelet-config",
     "fast_failover": "--fast-failover",
     "shutdown_grace": "--shutdown-grace-period",
     "shutdown_grace_critical": "--shutdown-grace-period-critical-pods",
@@ -42,6 +43,7 @@ class ClusterSpec:
     runtime: str = "auto"
     simulated_nodes: int = 0
     static_pods: str = ""
+    kubelet_config: str = ""
     fast_failover: bool = False
     crash_loop_initial: float = 10.0
     crash_loop_maximum: float = 300.0
