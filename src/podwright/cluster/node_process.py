@@ -33,10 +33,12 @@ from podwright.kubelet.server.server import KubeletServer
 from podwright.kubelet.stats.pages import pages
 from podwright.network.dns import interface as dns_interface
 from podwright.network.dns.server import DnsServer, host_resolvers
+from podwright.network.nftables import remove_table
 from podwright.network.node_routes import follow_nodes
+from podwright.network.policy.enforcer import PolicyEnforcer
 from podwright.network.routed import RoutedPodNetwork
 from podwright.network.routes import NodeRoutes
-from podwright.network.services.proxy import ServiceProxy, remove_table
+from podwright.network.services.proxy import ServiceProxy
 from podwright.runtime.images.store import ImageStore
 from podwright.runtime.oci.runtime import OciRuntime
 
@@ -58,13 +60,16 @@ def pod_cidr(spec: ClusterSpec, ranges: Ranges, node: str) -> str:
     return str(list(ranges.pods.subnets(new_prefix=24))[_number(node)])
 
 
-def pod_network(spec: ClusterSpec, layout: Layout, ranges: Ranges, node: str) -> RoutedPodNetwork:
+def pod_network(
+    spec: ClusterSpec, layout: Layout, ranges: Ranges, node: str, policies: PolicyEnforcer | None = None
+) -> RoutedPodNetwork:
     return RoutedPodNetwork(
         cluster=spec.name,
         node=node,
         pod_cidr=pod_cidr(spec, ranges, node),
         cluster_cidr=str(ranges.pods),
         state_dir=layout.node_data(node) / "network",
+        isolate=policies.isolate if policies is not None else None,
     )
 
 
@@ -108,7 +113,8 @@ class LocalNode:
         self._spec = spec
         self._ranges = ranges
         self._images = image_store(layout)
-        self._network = pod_network(spec, layout, ranges, name)
+        self._policies = PolicyEnforcer(network_client, node=name, table=policies_table(spec, name))
+        self._network = pod_network(spec, layout, ranges, name, self._policies)
         runtime = container_runtime(spec, layout, name, self._images, self._network)
         # Only the first node is given the directory: a static Pod belongs to one node.
         static = Path(spec.static_pods) if spec.static_pods and name == node_name(1) else None
@@ -166,6 +172,7 @@ class LocalNode:
             pod_cidr=str(self._ranges.pods),
         )
         group.create_task(proxy.run(), name="services")
+        group.create_task(self._policies.run(), name="network policies")
         await asyncio.to_thread(dns_interface.ensure, dns_link(self._ranges), self._ranges.cluster_dns)
         dns = DnsServer(self._network_client, address=self._ranges.cluster_dns, upstreams=host_resolvers())
         group.create_task(dns.run(), name="dns")
@@ -209,6 +216,11 @@ def node_routes(spec: ClusterSpec, ranges: Ranges, node: str) -> NodeRoutes:
 def services_table(spec: ClusterSpec, node: str) -> str:
     """The nftables table of a node's Service rules."""
     return f"podwright-{spec.name}-{node}-services"
+
+
+def policies_table(spec: ClusterSpec, node: str) -> str:
+    """The nftables table of a node's NetworkPolicies."""
+    return f"podwright-{spec.name}-{node}-policies"
 
 
 def dns_link(ranges: Ranges) -> str:
@@ -297,6 +309,7 @@ async def _clear(name: str, node: str, *, remove: bool) -> None:
     await node_routes(spec, ranges, node).clear()
     await asyncio.to_thread(dns_interface.remove, dns_link(ranges))
     await remove_table(services_table(spec, node))
+    await remove_table(policies_table(spec, node))
 
 
 _STOP_GRACE = 5.0

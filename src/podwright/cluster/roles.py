@@ -7,14 +7,15 @@ from podwright.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES
 from podwright.apiserver.server import ApiServer
 
 NODE_NETWORK_USER = "system:podwright:node-network"
-"""Who a node's Service proxy, DNS and routes are: they only read."""
+"""Who a node's Service proxy, DNS, routes and NetworkPolicies are: they only read."""
 SIMULATOR_USER = "system:podwright:simulated-nodes"
 """Who speaks for simulated nodes and their Pods."""
 
 _READ = ["get", "list", "watch"]
 _RULES: dict[str, list[Object]] = {
     NODE_NETWORK_USER: [
-        {"apiGroups": [""], "resources": ["services", "namespaces", "nodes"], "verbs": _READ},
+        {"apiGroups": [""], "resources": ["services", "namespaces", "nodes", "pods"], "verbs": _READ},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": _READ},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
     ],
     SIMULATOR_USER: [

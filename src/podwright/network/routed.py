@@ -14,7 +14,7 @@ import hashlib
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -39,12 +39,14 @@ class RoutedPodNetwork:
     """Implements :class:`podwright.runtime.protocol.PodNetwork` in the network namespace that this process is in.
 
     `pod_cidr` is this node's range, `cluster_cidr` that of all nodes (what is not in it is reached under the node's
-    address). `mtu` 0 means that of the default route's link.
+    address). `mtu` 0 means that of the default route's link. `isolate` is awaited with the Pod and its address before
+    anything runs in it; what it raises makes the Pod's network fail.
     """
 
     def __init__(
-        self, *, cluster: str, node: str, pod_cidr: str, cluster_cidr: str, state_dir: Path, mtu: int = 0
-    ) -> None:
+        self, *, cluster: str, node: str, pod_cidr: str, cluster_cidr: str, state_dir: Path, mtu: int = 0,
+        isolate: Callable[[SandboxMetadata, str], Awaitable[None]] | None = None,
+    ) -> None:  # fmt: skip
         self._pods = IPv4Network(pod_cidr)
         self._state_dir = state_dir
         self._addresses = Addresses(self._pods, state_dir / "addresses.json")
@@ -55,6 +57,7 @@ class RoutedPodNetwork:
         )
         self._forwards: dict[str, Forward] = {}
         self._mtu = mtu
+        self._isolate = isolate
 
     async def open(self) -> None:
         """Finds what was given out before, turns forwarding on and writes the node's nftables table."""
@@ -92,6 +95,8 @@ class RoutedPodNetwork:
         name = self._link(sandbox_id)
         try:
             await asyncio.to_thread(in_thread, lambda: self._connect(name, netns, address, bool(port_mappings)))
+            if self._isolate is not None:
+                await self._isolate(metadata, str(address))
             await self._forward(sandbox_id, address, port_mappings)
         except BaseException as error:
             await self.teardown(sandbox_id, netns)

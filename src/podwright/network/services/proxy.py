@@ -10,16 +10,13 @@ from podwright.api.resources import ENDPOINTSLICES, SERVICES
 from podwright.client.client import Client
 from podwright.client.clock import Clock, SystemClock
 from podwright.client.informers import Informer
+from podwright.network.nftables import RulesRefused, load_rules
 from podwright.network.services.ports import ServicePort, service_ports
 from podwright.network.services.rules import Ruleset, ruleset
 
 log = logging.getLogger(__name__)
 
 _RETRY = 1.0
-
-
-class RulesRefused(Exception):
-    """nft did not take the rules; the message is its own."""
 
 
 class ServiceProxy:
@@ -81,20 +78,3 @@ class ServiceProxy:
             self._applied = None
             await self._clock.sleep(_RETRY)
             self._changed.set()
-
-
-async def load_rules(rules: str) -> None:
-    """Gives a transaction to nft. Raises RulesRefused."""
-    process = await asyncio.create_subprocess_exec(
-        "nft", "-f", "-",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    async with asyncio.timeout(30):
-        _, errors = await process.communicate(rules.encode())
-    if process.returncode:
-        raise RulesRefused(errors.decode(errors="replace").strip()[:2000])
-
-
-async def remove_table(table: str) -> None:
-    """Takes a node's Service rules out of the kernel. Idempotent."""
-    await load_rules(f"table ip {table} {{}}\ndelete table ip {table}\n")
