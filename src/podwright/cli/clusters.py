@@ -71,8 +71,10 @@ def up(ctx: click.Context, /, name: str, **parameters: Any) -> None:
     nodes = f"{spec.nodes} node{'s' if spec.nodes > 1 else ''} Ready"
     if spec.simulated_nodes:
         nodes += f" and {spec.simulated_nodes} simulated"
-    click.echo(f"cluster {name}: {nodes} in {time.monotonic() - begin:.2f}s, https://127.0.0.1:{spec.port}")
-    click.echo(f"kubeconfig: {path}")
+    server = spec.server or f"https://127.0.0.1:{spec.port}"
+    click.echo(f"cluster {name}: {nodes} in {time.monotonic() - begin:.2f}s, {server}")
+    if path is not None:
+        click.echo(f"kubeconfig: {path}")
 
 
 @click.command()
@@ -103,9 +105,13 @@ def status(name: str, output: str) -> None:
         for process in report["processes"]:
             state = f"running, pid {process['pid']}" if process["running"] else "not running"
             click.echo(f"  process {process['name']:<12} {state}")
-        for node in report["nodes"]:
+        for node in (n for n in report["nodes"] if not n["simulated"]):
             ready = "Ready" if node["ready"] else "NotReady"
             click.echo(f"  node    {node['name']:<12} {ready}, {node['pods']} Pods, {', '.join(node['addresses'])}")
+        if simulated := [n for n in report["nodes"] if n["simulated"]]:
+            ready = sum(n["ready"] for n in simulated)
+            pods = sum(n["pods"] for n in simulated)
+            click.echo(f"  simulated nodes: {ready} of {len(simulated)} Ready, {pods} Pods")
         if "error" in report:
             click.echo(f"  the API server does not answer: {report['error']}")
     if not report["ready"]:
