@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from podwright.runtime import linux
-from podwright.runtime.oci import conmon, preparation, reaper, records
+from podwright.runtime.oci import conmon, leftovers, preparation, reaper, records
 from podwright.runtime.oci.host import Host, new_id
 from podwright.runtime.oci.launching import explain, start_created
 from podwright.runtime.oci.records import ContainerRecord, SandboxRecord
@@ -32,6 +32,7 @@ from podwright.runtime.protocol import (
 _CANNOT_START = 128
 _LOST = 255
 _KILL_TIMEOUT = 10.0
+_STARTING = 10.0
 _EASY_DEATH = 0.1
 """Seconds in which a container dies of one SIGKILL if nothing holds it back."""
 
@@ -154,13 +155,14 @@ class Containers:
         host = self._host
         if (host.paths.oci / record.id).exists():  # left by a process of ours that died at this very point
             self._undo_launch(record)
-        conmon.launch(host.engine, host.paths, record)
-        if host.cgroups.version == 2:
-            host.cgroups.adopt(f"{host.cgroup_root}/conmon", record.conmon_pid)
-        record.started_at = time.time()
-        record.state = ContainerState.RUNNING
-        records.save(host.paths.running_record(record.id), record)
-        start_created(host.engine, host.paths, record.id)
+        with leftovers.launching(host.paths, record.id):
+            conmon.launch(host.engine, host.paths, record)
+            if host.cgroups.version == 2:
+                host.cgroups.adopt(f"{host.cgroup_root}/conmon", record.conmon_pid)
+            record.started_at = time.time()
+            record.state = ContainerState.RUNNING
+            records.save(host.paths.running_record(record.id), record)
+            start_created(host.engine, host.paths, record.id)
 
     def _watch_conmon(self, record: ContainerRecord) -> None:
         """conmon may be killed by somebody: then no exit file will ever come."""
@@ -345,11 +347,11 @@ class Containers:
 
     def recover(self) -> None:
         """Finds all containers on disk. Blocks for a moment; call it before anything else."""
-        paths = self._host.paths
-        for directory in paths.containers.iterdir():
-            record = self._load(directory.name)
+        found = {d.name: self._load(d.name) for d in self._host.paths.containers.iterdir()}
+        self._end_leftovers({i: record for i, record in found.items() if record and record.boot == self._host.boot})
+        for container_id, record in found.items():
             if record is None or record.sandbox_id not in self._sandboxes:
-                self._delete_orphan(directory.name, record)
+                self._delete_orphan(container_id, record)
                 continue
             self.add(record)
             if record.state == ContainerState.CREATED:
@@ -365,6 +367,22 @@ class Containers:
         if record is None or record.state == ContainerState.EXITED or record.boot != self._host.boot:
             return record
         return records.load(ContainerRecord, paths.running_record(container_id)) or record
+
+    def _end_leftovers(self, found: Mapping[str, ContainerRecord]) -> None:
+        """Of our predecessor, who may have died while containers were being created or started. A creation is undone; a
+        start is over in a moment, and cut short it would leave a process that nobody can start any more."""
+        created = [i for i, record in found.items() if record.state == ContainerState.CREATED]
+        leftovers.end(self._host.paths, created)
+        starting = {
+            i: record for i, record in found.items()
+            if record.state == ContainerState.RUNNING and self._fifo(i).exists()
+        }  # fmt: skip
+        known = {pid for record in starting.values() for pid in (record.pid, record.conmon_pid)}
+        leftovers.end(self._host.paths, starting, known, patience=_STARTING)
+
+    def _fifo(self, container_id: str) -> Path:
+        """It is there from the creation of a process to its start."""
+        return self._host.paths.oci / container_id / "exec.fifo"
 
     async def resume(self) -> None:
         """After :meth:`recover`: starts what was noted as running by a process that died just before it started it."""
@@ -393,8 +411,7 @@ class Containers:
         paths = self._host.paths
         over = record.boot != self._host.boot or (paths.exits / record.id).exists()
         if not over:
-            fifo = paths.oci / record.id / "exec.fifo"
-            if fifo.exists() and preparation.alive(record.pid, record.pid_start):
+            if self._fifo(record.id).exists() and preparation.alive(record.pid, record.pid_start):
                 self._unstarted.append(record)
             self._watch_conmon(record)
             over = record.state != ContainerState.RUNNING
