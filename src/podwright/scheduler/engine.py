@@ -87,6 +87,8 @@ _OTHERS = (
     ),
 )
 """What plugins look up, with the kind of its events."""
+_LAST_BINDS = 2.0
+"""Seconds that bindings under way have when the scheduler ends."""
 
 
 class Engine:
@@ -122,10 +124,11 @@ class Engine:
             until=self._until,
         )  # fmt: skip
         self._profiles: dict[str, Evaluation] = {}
-        self.preemption = Preemption(client, recorder, clock)
-        handle.evict = self.preemption.evict
         handle.random = self._random
         handle.fits = self._fits
+        self.nominations = Nominations(self.state)
+        handle.room = lambda pod, rows: self._profiles[pod.scheduler_name].room(pod, rows)
+        handle.beside = self.nominations.beside
         handle.extenders = [Extender(e, self.state.nodes) for e in config.extenders]
         self._permits = Permits()
         handle.allow, handle.reject = self._permits.allow, self._permits.reject
@@ -138,7 +141,8 @@ class Engine:
             clock, sort_key=first.queue_sort[0].sort_key, helps=self._helps, first=config.pod_initial_backoff,
             longest=config.pod_max_backoff, stay=config.max_unschedulable,
         )  # fmt: skip
-        self.nominations = Nominations(self.state)
+        self.preemption = Preemption(client, recorder, clock, self.queue.activate)
+        handle.evict = self.preemption.evict
         self._slots = asyncio.Semaphore(config.parallel_binds)
         self._expiring = asyncio.Event()
         self._began: dict[str, float] = {}
@@ -158,19 +162,30 @@ class Engine:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._expire(), name="scheduler assumed pods")
             group.create_task(self.preemption.run(), name="scheduler preemption")
-            while True:
-                await self.queue.wait()
-                await self._slots.acquire()
-                pod = self.queue.pop()
-                if pod is None:
-                    self._slots.release()
-                    continue
-                self._began[pod.uid] = began = perf_counter()
-                work = await self._decide(pod)
-                metrics.algorithm_seconds.observe(perf_counter() - began)
-                group.create_task(self._finish(work), name=f"schedule {pod.key}")
-                # Bindings, watches and the API server itself get their turn between two decisions.
-                await asyncio.sleep(0)
+            finishing: set[asyncio.Task[None]] = set()
+            try:
+                await self._decide_all(group, finishing)
+            finally:
+                # Whoever schedules next should find bound what was on its way to the API.
+                if finishing:
+                    await asyncio.wait(finishing, timeout=_LAST_BINDS)
+
+    async def _decide_all(self, group: asyncio.TaskGroup, finishing: set[asyncio.Task[None]]) -> None:
+        while True:
+            await self.queue.wait()
+            await self._slots.acquire()
+            pod = self.queue.pop()
+            if pod is None:
+                self._slots.release()
+                continue
+            self._began[pod.uid] = began = perf_counter()
+            work = await self._decide(pod)
+            metrics.algorithm_seconds.observe(perf_counter() - began)
+            task = group.create_task(self._finish(work), name=f"schedule {pod.key}")
+            finishing.add(task)
+            task.add_done_callback(finishing.discard)
+            # Bindings, watches and the API server itself get their turn between two decisions.
+            await asyncio.sleep(0)
 
     async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -304,7 +319,7 @@ class Engine:
 
     def _helps(self, pod: PodInfo, event: ClusterEvent) -> bool:
         evaluation = self._profiles.get(pod.scheduler_name)
-        if evaluation is None:
+        if evaluation is None or self.preemption.makes_room(pod.uid):
             return False
         for name in pod.refused_by:
             plugin = evaluation.profile.plugins.get(name)

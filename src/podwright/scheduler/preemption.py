@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from podwright.scheduler.state.pods import PodInfo, PodRecord
 log = logging.getLogger(__name__)
 
 _TAKEN = 254
+_AT_ONCE = 16
 
 
 class Nominations:
@@ -38,6 +40,7 @@ class Nominations:
         self.remove(pod.uid)
         self._nominated[pod.uid] = node
         self._by_node.setdefault(node, {})[pod.uid] = pod
+        self._state.nodes.touched(node)
 
     def remove(self, uid: str) -> None:
         node = self._nominated.pop(uid, None)
@@ -46,20 +49,27 @@ class Nominations:
             del there[uid]
             if not there:
                 del self._by_node[node]
+            self._state.nodes.touched(node)
 
     def follow(self, pod: PodInfo) -> None:
         """What the API says of a Pod that waits."""
         if pod.nominated_node:
             self.put(pod, pod.nominated_node)
 
+    def beside(self, pod: PodInfo, row: int) -> list[PodInfo]:
+        """The Pods of equal or higher priority nominated to a node that are not there yet."""
+        there = self._by_node.get(self._state.nodes.name_of(row))
+        if not there:
+            return []
+        return [
+            o for o in there.values()
+            if o.uid != pod.uid and o.priority >= pod.priority and self._state.pod(o.key) is None
+        ]  # fmt: skip
+
     def refusal_beside(self, pod: PodInfo, evaluation: Evaluation, row: int) -> tuple[str, list[str]] | None:
         """What refuses the Pod on a node together with the Pods of equal or higher priority nominated to it."""
         name = self._state.nodes.name_of(row)
-        others = [
-            PodRecord(o.pod, o.cls, name)
-            for o in self._by_node.get(name, {}).values()
-            if o.uid != pod.uid and o.priority >= pod.priority and self._state.pod(o.key) is None
-        ]
+        others = [PodRecord(o.pod, o.cls, name) for o in self.beside(pod, row)]
         for record in others:
             self._state.put_back(record)
         try:
@@ -75,12 +85,20 @@ class Nominations:
 
     def reserve(self, pod: PodInfo, evaluation: Evaluation, judgement: Judgement) -> None:
         """Takes the nodes out of `judgement` that have no room beside Pods nominated to them."""
+        nodes = self._state.nodes
+        rows = [row for row in map(nodes.row_of, self._by_node) if row is not None and judgement.code[row] == 0]
+        if not rows:
+            return
         taken = []
-        for node in self._by_node:
-            row = self._state.nodes.row_of(node)
-            if row is None or judgement.code[row] != 0:
-                continue
-            refusal = self.refusal_beside(pod, evaluation, row)
+        # All filters let the Pod onto these nodes as they are: only room can be missing, unless affinity plays a part.
+        room = evaluation.room(pod, np.array(rows, np.intp))
+        for row in rows:
+            others = self.beside(pod, row)
+            if room is None or any("affinity" in other.cls.spec for other in others):
+                refusal = self.refusal_beside(pod, evaluation, row)
+            else:
+                short = room.shortages(partial(nodes.node_at(row).free, beside=others))
+                refusal = (room.plugin.name, short) if room.plugin is not None and short else None
             if refusal is not None:
                 taken.append(row)
                 judgement.taken[row] = refusal
@@ -92,36 +110,69 @@ class Nominations:
 
 
 class Preemption:
-    """Deletes victims gracefully, one task beside the decisions. Run :meth:`run` as a task."""
+    """Deletes victims gracefully, in tasks beside the decisions. Run :meth:`run` as a task.
 
-    def __init__(self, client: Client, recorder: EventRecorder, clock: Clock) -> None:
+    The Pod for which room is made is not tried again before its last victim is about to go (:meth:`makes_room`), as
+    upstream's asynchronous preemption (KEP-4832) has it. `activate(uid)` has it tried if no event will."""
+
+    def __init__(
+        self, client: Client, recorder: EventRecorder, clock: Clock, activate: Callable[[str], None]
+    ) -> None:
         self._client = client
         self._recorder = recorder
         self._clock = clock
-        self._queue: deque[tuple[Object, Object, str]] = deque()
+        self._activate = activate
+        self._queue: deque[tuple[PodInfo, str, list[Object]]] = deque()
         self._wake = asyncio.Event()
         self._ending: set[str] = set()
+        self._preparing: set[str] = set()
         self._loop = asyncio.get_running_loop()
 
+    def makes_room(self, uid: str) -> bool:
+        """Whether more than one victim of a Pod has still to go."""
+        return uid in self._preparing
+
     def evict(self, pod: PodInfo, node: str, victims: Sequence[Object]) -> None:
-        for victim in victims:
-            if not objects.is_deleting(victim) and objects.uid(victim) not in self._ending:
-                self._ending.add(objects.uid(victim))
-                self._queue.append((pod.pod, victim, node))
+        new = [v for v in victims if not objects.is_deleting(v) and objects.uid(v) not in self._ending]
+        if not new:
+            return
+        self._ending.update(map(objects.uid, new))
+        self._preparing.add(pod.uid)
+        self._queue.append((pod, node, new))
         # Decisions with extenders or plugins of users are taken in a thread.
         self._loop.call_soon_threadsafe(self._wake.set)
 
     async def run(self) -> None:
-        while True:
-            while self._queue:
-                batch = [self._queue.popleft() for _ in range(min(16, len(self._queue)))]
-                async with asyncio.TaskGroup() as group:
-                    for job in batch:
-                        group.create_task(self._evict(*job))
-            self._wake.clear()
-            await self._wake.wait()
+        slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def _evict(self, pod: Object, victim: Object, node: str) -> None:
+        async def make_room(pod: PodInfo, node: str, victims: list[Object]) -> None:
+            try:
+                await self._make_room(pod, node, victims)
+            finally:
+                slots.release()
+
+        async with asyncio.TaskGroup() as group:
+            while True:
+                while self._queue:
+                    await slots.acquire()
+                    job = self._queue.popleft()
+                    group.create_task(make_room(*job), name=f"preemption for {job[0].key}")
+                self._wake.clear()
+                await self._wake.wait()
+
+    async def _make_room(self, pod: PodInfo, node: str, victims: list[Object]) -> None:
+        *others, last = victims
+        try:
+            async with asyncio.TaskGroup() as group:
+                for victim in others:
+                    group.create_task(self._evict(pod.pod, victim, node))
+        finally:
+            self._preparing.discard(pod.uid)
+        if not await self._evict(pod.pod, last, node):
+            self._activate(pod.uid)
+
+    async def _evict(self, pod: Object, victim: Object, node: str) -> bool:
+        """Whether this deleted the victim."""
         name, namespace = objects.name(victim), objects.namespace(victim)
         condition = {
             "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
@@ -137,11 +188,12 @@ class Preemption:
         except (ApiError, ServerUnreachable) as failed:
             if not (isinstance(failed, ApiError) and failed.code == 404):
                 log.warning("pod %s/%s not preempted: %s", namespace, name, failed)
-            return
+            return False
         finally:
             self._ending.discard(objects.uid(victim))
         said = f"Preempted by pod {objects.uid(pod)} on node {node}"
         self._recorder.event(victim, NORMAL, "Preempted", said)
+        return True
 
 
 def _scheduler_of(pod: Object) -> str:

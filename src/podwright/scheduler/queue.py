@@ -23,7 +23,8 @@ _EVENTS_KEPT = 2048
 class SchedulingQueue:
     """`first`, `longest` bound the backoff in seconds; a Pod waits at most `stay` seconds for an event.
 
-    `sort_key` orders Pods; `helps` is the hint."""
+    `sort_key` orders Pods; `helps` is the hint. While no other Pod is to be tried, one that backs off need not wait,
+    unless its last attempt ended in an error (KEP-5142)."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class SchedulingQueue:
         self._stay = stay
         self._active: list[tuple[Any, int, PodInfo]] = []
         self._backoff: list[tuple[float, int, PodInfo]] = []
+        self._failed: list[tuple[float, int, PodInfo]] = []
         self._where: dict[str, str] = {}
         self._known: dict[str, PodInfo] = {}
         self._unschedulable: dict[str, tuple[float, PodInfo]] = {}
@@ -94,13 +96,14 @@ class SchedulingQueue:
     def pop(self) -> PodInfo | None:
         """The next Pod to try, which is in flight until :meth:`done` or :meth:`refused`."""
         self._release()
-        while self._active:
-            _, _, pod = heapq.heappop(self._active)
-            if self._where.get(pod.uid) == "active" and self._known.get(pod.uid) is pod:
-                self._where[pod.uid] = "in flight"
-                self._in_flight[pod.uid] = self._last_event
-                pod.attempts += 1
-                return pod
+        for heap, where in ((self._active, "active"), (self._backoff, "backoff")):
+            while heap:
+                _, _, pod = heapq.heappop(heap)
+                if self._where.get(pod.uid) == where and self._known.get(pod.uid) is pod:
+                    self._where[pod.uid] = "in flight"
+                    self._in_flight[pod.uid] = self._last_event
+                    pod.attempts += 1
+                    return pod
         return None
 
     def done(self, pod: PodInfo) -> None:
@@ -116,8 +119,10 @@ class SchedulingQueue:
         since = self._in_flight.pop(pod.uid)
         pod.refused_by = plugins
         now = self._clock.monotonic()
-        if failed or not plugins or any(at > since and self._helps(pod, e) for at, e in self._events):
-            self._back_off(pod, now)
+        if failed or not plugins:
+            self._back_off(pod, now, self._failed)
+        elif any(at > since and self._helps(pod, e) for at, e in self._events):
+            self._back_off(pod, now, self._backoff)
         else:
             self._where[pod.uid] = "unschedulable"
             self._unschedulable[pod.uid] = now, pod
@@ -127,14 +132,14 @@ class SchedulingQueue:
     def _backoff_seconds(self, pod: PodInfo) -> float:
         return float(min(self._longest, self._first * 2.0 ** min(max(pod.attempts - 1, 0), 60)))
 
-    def _back_off(self, pod: PodInfo, since: float) -> None:
+    def _back_off(self, pod: PodInfo, since: float, heap: list[tuple[float, int, PodInfo]]) -> None:
         due = since + self._backoff_seconds(pod)
         if due <= self._clock.monotonic():
             self._activate(pod)
             return
         self._unschedulable.pop(pod.uid, None)
         self._where[pod.uid] = "backoff"
-        heapq.heappush(self._backoff, (due, next(self._sequence), pod))
+        heapq.heappush(heap, (due, next(self._sequence), pod))
         self._wake.set()
 
     def activate(self, uid: str) -> None:
@@ -160,21 +165,22 @@ class SchedulingQueue:
                 if not pod.cls.spec.get("affinity") and not pod.cls.spec.get("topologySpreadConstraints"):
                     judged[key] = helped
             if helped:
-                self._back_off(pod, since)
+                self._back_off(pod, since, self._backoff)
 
     def touched(self, pod: Object, uid: str) -> None:
         """The Pod itself changed in a way that may help it."""
         known = self._known.get(uid)
         if known is not None and uid in self._unschedulable:
             since, _ = self._unschedulable[uid]
-            self._back_off(known, since)
+            self._back_off(known, since, self._backoff)
 
     def _release(self) -> None:
         now = self._clock.monotonic()
-        while self._backoff and self._backoff[0][0] <= now:
-            _, _, pod = heapq.heappop(self._backoff)
-            if self._where.get(pod.uid) == "backoff" and self._known.get(pod.uid) is pod:
-                self._activate(pod)
+        for heap in (self._backoff, self._failed):
+            while heap and heap[0][0] <= now:
+                _, _, pod = heapq.heappop(heap)
+                if self._where.get(pod.uid) == "backoff" and self._known.get(pod.uid) is pod:
+                    self._activate(pod)
         while self._unschedulable:
             since, pod = next(iter(self._unschedulable.values()))
             if since + self._stay > now:
@@ -182,7 +188,7 @@ class SchedulingQueue:
             self._activate(pod)
 
     def _next_due(self) -> float | None:
-        due = [self._backoff[0][0]] if self._backoff else []
+        due = [self._failed[0][0]] if self._failed else []
         if self._unschedulable:
             due.append(next(iter(self._unschedulable.values()))[0] + self._stay)
         return min(due, default=None)
@@ -191,7 +197,7 @@ class SchedulingQueue:
         """Returns when there may be a Pod to try."""
         while True:
             self._release()
-            if self._active:
+            if self._active or self._backoff:
                 return
             self._wake.clear()
             due = self._next_due()

@@ -6,6 +6,8 @@ that changed since: a Pod like the one before costs a few operations on one row 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from podwright.scheduler import metrics
 from podwright.scheduler.framework.extenders import Extender
 from podwright.scheduler.framework.profile import Profile
-from podwright.scheduler.framework.protocols import Filter, Normalize, Score
+from podwright.scheduler.framework.protocols import Filter, FreeAmounts, Normalize, Score
 from podwright.scheduler.framework.verdicts import SKIP, PluginFailed, Refusal
 from podwright.scheduler.state.nodes import ALL, Ints, Mask, NodeTable, Rows
 from podwright.scheduler.state.pods import PodClass, PodInfo
@@ -31,6 +33,22 @@ class Refused(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
+
+
+@dataclass(slots=True)
+class Room:
+    """What a Pod asks of nodes, if it is nothing but room: how much must be free of each resource, says `plugin`,
+    and which of the rows that were asked about no filter refuses for anything else."""
+
+    plugin: FreeAmounts | None
+    needs: Mapping[str, int]
+    open: Mask
+
+    def shortages(self, free: Callable[[str], int]) -> list[str]:
+        """Messages for what there is too little of."""
+        if self.plugin is None:
+            return []
+        return [self.plugin.shortage(resource) for resource, need in self.needs.items() if free(resource) < need]
 
 
 class _Local:
@@ -145,6 +163,26 @@ class Evaluation:
             if not self._filter(plugin, pod, rows)[0]:
                 return plugin.name, [r.message for r in plugin.reasons(pod, rows) if r.mask[0]]
         return None
+
+    def room(self, pod: PodInfo, rows: Ints) -> Room | None:
+        """None if a filter looks at more of the other Pods than what they leave free.
+
+        Raises:
+            PluginFailed: a plugin raised.
+            Refused: a PreFilter refused the Pod altogether.
+        """
+        skipped = self._pre_filter(pod)
+        found = Room(None, {}, np.ones(len(rows), np.bool_))
+        for plugin in self.filters:
+            if plugin.name in skipped or isinstance(plugin, Extender):
+                continue
+            if isinstance(plugin, FreeAmounts):
+                found.plugin, found.needs = plugin, plugin.free_amounts(pod)
+            elif getattr(plugin, "ignores_pods", False):
+                found.open &= self._filter(plugin, pod, rows)
+            else:
+                return None
+        return found
 
     def _pre_filter(self, pod: PodInfo) -> set[str]:
         skipped = set()

@@ -12,8 +12,10 @@ from podwright.api.resources import Resource
 if TYPE_CHECKING:
     from podwright.client.client import Client
     from podwright.client.clock import Clock
+    from podwright.scheduler.framework.evaluation import Room
     from podwright.scheduler.framework.extenders import Extender
     from podwright.scheduler.state.cluster import ClusterState
+    from podwright.scheduler.state.nodes import Ints
     from podwright.scheduler.state.pods import PodInfo
 
 Lister = Callable[[Resource], Sequence[Object]]
@@ -45,6 +47,10 @@ class Handle:
         self.random = random.Random()
         self.fits: Callable[[PodInfo, int], bool] = lambda pod, row: False
         """Whether every filter lets a Pod, which was judged before, onto the node of a row, as the state is now."""
+        self.room: Callable[[PodInfo, Ints], Room | None] = lambda pod, rows: None
+        """See :meth:`Evaluation.room`."""
+        self.beside: Callable[[PodInfo, int], Sequence[PodInfo]] = lambda pod, row: ()
+        """The Pods of equal or higher priority that wait for room on the node of a row."""
         self.evict: Callable[[PodInfo, str, Sequence[Object]], None] = lambda pod, node, victims: None
         """Has Pods deleted to make room for another on a node."""
         self.extenders: Sequence[Extender] = ()

@@ -66,7 +66,10 @@ class PreFilter(Protocol):
 @runtime_checkable
 class Filter(Protocol):
     """`row_local` says that the answer for a node depends on nothing but that node's row and the Pod's class
-    (``pod.cls``): such answers are kept and brought up to date row by row."""
+    (``pod.cls``): such answers are kept and brought up to date row by row.
+
+    A filter whose answers do not depend on the Pods of a node says so by an attribute ``ignores_pods = True``:
+    preemption need not ask it again for each Pod that might go."""
 
     name: str
     row_local: bool
@@ -76,6 +79,18 @@ class Filter(Protocol):
 
     def reasons(self, pod: PodInfo, rows: Rows) -> Sequence[Reason]:
         """Why not, for rows that :meth:`filter` refused."""
+
+
+@runtime_checkable
+class FreeAmounts(Protocol):
+    """A filter that asks nothing but that so much of each resource ("pods" among them) is free on the node."""
+
+    name: str
+
+    def free_amounts(self, pod: PodInfo) -> Mapping[str, int]: ...
+
+    def shortage(self, resource: str) -> str:
+        """What is said of a node that has too little of it."""
 
 
 @runtime_checkable

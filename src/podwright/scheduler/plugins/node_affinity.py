@@ -72,6 +72,7 @@ class NodeAffinity:
 
     name = "NodeAffinity"
     row_local = True
+    ignores_pods = True
 
     def __init__(self, handle: Handle, args: Mapping[str, Any]) -> None:
         self._nodes = handle.nodes

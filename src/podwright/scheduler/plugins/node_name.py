@@ -19,6 +19,7 @@ MESSAGE = "node(s) didn't match the requested node name"
 class NodeName:
     name = "NodeName"
     row_local = True
+    ignores_pods = True
 
     def __init__(self, handle: Handle, args: Mapping[str, Any]) -> None:
         self._nodes = handle.nodes

@@ -63,6 +63,13 @@ class NodeResourcesFit:
         group = resource.partition("/")[0]
         return resource not in self._ignored and not any(fnmatchcase(group, g) for g in self._ignored_groups)
 
+    def free_amounts(self, pod: PodInfo) -> Mapping[str, int]:
+        asked = pod.cls.requests.items()
+        return {"pods": 1, **{resource: min(amount, INT64) for resource, amount in asked if self._counts(resource)}}
+
+    def shortage(self, resource: str) -> str:
+        return _TOO_MANY if resource == "pods" else f"Insufficient {resource}"
+
     def filter(self, pod: PodInfo, rows: Rows) -> Mask:
         nodes = self._nodes
         fits: Mask = nodes.free["pods"].of(rows) >= 1
@@ -79,8 +86,8 @@ class NodeResourcesFit:
                 allocatable, _, free = nodes.resource(resource)
                 short = free.of(rows) < min(amount, INT64)
                 never = short & (allocatable.of(rows) < min(amount, INT64))
-                found.append(Reason(f"Insufficient {resource}", short & ~never))
-                found.append(Reason(f"Insufficient {resource}", never, resolvable=False))
+                found.append(Reason(self.shortage(resource), short & ~never))
+                found.append(Reason(self.shortage(resource), never, resolvable=False))
         return found
 
     def score(self, pod: PodInfo, rows: Rows) -> Ints:

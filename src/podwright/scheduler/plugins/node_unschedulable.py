@@ -23,6 +23,7 @@ class NodeUnschedulable:
 
     name = "NodeUnschedulable"
     row_local = True
+    ignores_pods = True
 
     def __init__(self, handle: Handle, args: Mapping[str, Any]) -> None:
         self._nodes = handle.nodes

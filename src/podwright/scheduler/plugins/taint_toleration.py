@@ -29,6 +29,7 @@ class TaintToleration:
 
     name = "TaintToleration"
     row_local = True
+    ignores_pods = True
 
     def __init__(self, handle: Handle, args: Mapping[str, Any]) -> None:
         self._nodes = handle.nodes

@@ -31,6 +31,7 @@ class VolumeZone:
 
     name = "VolumeZone"
     row_local = False
+    ignores_pods = True
 
     def __init__(self, handle: Handle, args: Mapping[str, Any]) -> None:
         self._handle = handle

@@ -79,6 +79,9 @@ class ClusterState:
             unmoved = same and known.deleting == objects.is_deleting(pod)
             if unmoved and known.labels == objects.labels(pod) and _weighs_the_same(old, pod):
                 known.pod = pod
+                if (old.get("status") or {}).get("startTime") != (pod.get("status") or {}).get("startTime"):
+                    # Whom to preempt depends on it.
+                    self.nodes.touched(node)
                 return
             cls = known.cls if same and _spec_bar_node(old) == _spec_bar_node(pod) else self.classes.of(pod)
             self._remove(known)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from podwright.api import objects, quantity
 from podwright.api.objects import Object
 from podwright.api.taints import PREFER_NO_SCHEDULE, SCHEDULING_EFFECTS
-from podwright.scheduler.state.pods import PodRecord
+from podwright.scheduler.state.pods import PodInfo, PodRecord
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -108,6 +108,11 @@ class NodeRow:
         self.pods: dict[str, PodRecord] = {}
         self.ports: dict[HostPort, int] = {}
 
+    def free(self, resource: str, beside: Iterable[PodInfo] = ()) -> int:
+        """What is free of a resource, exactly; with the Pods `beside`, which are not there yet, already there."""
+        left = self.allocatable.get(resource, 0) - self.requested.get(resource, 0)
+        return left - sum(pod.amount(resource) for pod in beside)
+
 
 def _allocatable(node: Object) -> dict[str, int]:
     status = node.get("status") or {}
@@ -194,6 +199,12 @@ class NodeTable:
             self.log_start += len(self.log)
             self.log.clear()
         self.log.append(row)
+
+    def touched(self, name: str) -> None:
+        """Something about the Pods of a node changed that no column shows."""
+        entry = self._by_name.get(name)
+        if entry is not None:
+            self.changed(entry.row)
 
     def changed_since(self, position: int) -> list[int] | None:
         """The rows changed since `log_end` was `position`; None if that is too long ago."""

@@ -101,8 +101,8 @@ class PodRecord:
     """A Pod on a node: bound, or assumed to be."""
 
     __slots__ = (
-        "cls", "deleting", "key", "labels", "namespace", "node", "non_zero_cpu", "non_zero_memory", "pod", "requests",
-        "terms", "uid",
+        "cls", "deleting", "key", "labels", "namespace", "node", "non_zero_cpu", "non_zero_memory", "pod", "priority",
+        "requests", "terms", "uid",
     )  # fmt: skip
 
     def __init__(self, pod: Object, cls: PodClass, node: str) -> None:
@@ -114,6 +114,7 @@ class PodRecord:
         self.labels = objects.labels(pod)
         self.terms: PodTerms | None = None
         self.deleting = objects.is_deleting(pod)
+        self.priority = pods.priority(pod)
         self.node = node
         self.requests = cls.requests
         self.non_zero_cpu = cls.non_zero_cpu
@@ -123,6 +124,11 @@ class PodRecord:
             self.non_zero_cpu += max(0, asked.get("cpu", 0) - self.requests.get("cpu", 0))
             self.non_zero_memory += max(0, asked.get("memory", 0) - self.requests.get("memory", 0))
             self.requests = {k: v for k, v in asked.items() if v}
+
+
+    def amount(self, resource: str) -> int:
+        """What it takes of a resource, "pods" among them."""
+        return 1 if resource == "pods" else self.requests.get(resource, 0)
 
 
 def _has_status_resources(pod: Object) -> bool:
@@ -156,6 +162,10 @@ class PodInfo:
         self.refused_by: frozenset[str] = frozenset()
         self.state: dict[str, Any] = {}
         """What plugins computed in this cycle, by plugin name."""
+
+    def amount(self, resource: str) -> int:
+        """What it will take of a resource, "pods" among them."""
+        return 1 if resource == "pods" else self.cls.requests.get(resource, 0)
 
     @property
     def scheduler_name(self) -> str:
