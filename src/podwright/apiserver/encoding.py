@@ -89,11 +89,7 @@ class Encoder:
 
     def many(self, reply: Many, form: Form, include: str = "") -> Bytes:
         row = reply.row
-        meta: Object = {"resourceVersion": str(reply.revision)}
-        if reply.continue_token:
-            meta["continue"] = reply.continue_token
-            if reply.remaining:
-                meta["remainingItemCount"] = reply.remaining
+        meta = page_meta(reply)
         if form.plain and (
             self._is_stored(row) if not row.custom else all(self._lies_ready(row, item) for item in reply.items)
         ):
@@ -200,6 +196,17 @@ class Encoder:
         else:
             body = orjson.dumps({"type": "ERROR", "object": error.status}) + b"\n"
         return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def page_meta(reply: Many) -> Object:
+    """A list's metadata: its revision, and of a page what is left. How much is left is only said of lists without
+    selectors, as upstream does."""
+    meta: Object = {"resourceVersion": str(reply.revision)}
+    if reply.continue_token:
+        meta["continue"] = reply.continue_token
+        if reply.remaining:
+            meta["remainingItemCount"] = reply.remaining
+    return meta
 
 
 def list_kind(row: Resource) -> str:

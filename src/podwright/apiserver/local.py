@@ -15,7 +15,7 @@ from podwright.api import status
 from podwright.api.calls import Call, WatchEvent
 from podwright.api.objects import Object
 from podwright.apiserver.cache.entries import Cached, Event
-from podwright.apiserver.encoding import Encoder, list_kind
+from podwright.apiserver.encoding import Encoder, list_kind, page_meta
 from podwright.apiserver.exchange import Bytes, Many, One, Request
 from podwright.apiserver.pipeline import Pipeline
 from podwright.apiserver.registry.watches import Watch
@@ -91,12 +91,10 @@ class LocalEndpoint:
         if isinstance(reply, One):
             return self._encoder.object_of(reply)
         if isinstance(reply, Many):
-            meta: Object = {"resourceVersion": str(reply.revision)}
-            if reply.continue_token:
-                meta["continue"] = reply.continue_token
             items = [self._encoder.served(reply.row, item) for item in reply.items]
             return {
-                "kind": list_kind(reply.row), "apiVersion": reply.row.api_version, "metadata": meta, "items": items,
+                "kind": list_kind(reply.row), "apiVersion": reply.row.api_version, "metadata": page_meta(reply),
+                "items": items,
             }
         if isinstance(reply, Bytes):
             value = orjson.loads(reply.body) if "json" in reply.content_type else {"text": reply.body.decode()}

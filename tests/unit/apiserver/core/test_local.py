@@ -36,6 +36,17 @@ async def test_calls_and_watches(api: Api) -> None:
             assert await waiting == "DELETED"
 
 
+async def test_a_page_says_how_much_is_left(api: Api) -> None:
+    transport = InProcessTransport(api.server.local, "system:admin", ("system:masters",))
+    for name in ("a", "b", "c"):
+        await transport.call(Call("POST", PATH, body=config_map(name, x="1")))
+    page = await transport.call(Call("GET", PATH, {"limit": "1"}))
+    assert page["metadata"]["remainingItemCount"] == 2
+    rest = await transport.call(Call("GET", PATH, {"continue": page["metadata"]["continue"]}))
+    assert [o["metadata"]["name"] for o in rest["items"]] == ["b", "c"]
+    assert "remainingItemCount" not in rest["metadata"]
+
+
 async def test_authorization_holds_in_process_too(api: Api) -> None:
     transport = InProcessTransport(api.server.local, "nobody")
     with pytest.raises(ApiError) as refused:
