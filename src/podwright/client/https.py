@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _CALL_TIMEOUT = 35.0
 _CONNECT_TIMEOUT = 5.0
-_FAILOVER_SECONDS = 2
+_FAILOVER_SECONDS = 1.5
 """How long a server may leave packets unanswered."""
 _SILENCE = 10.0
 """With several servers: how long one may think about a read."""
@@ -34,7 +34,7 @@ _READ_CHUNK_LIMIT = 64 << 20
 
 class HttpsTransport:
     """Talks to the first of `servers` (base URLs) that answers, and stays with it until it fails: refuses connections,
-    leaves packets unanswered for 2 s, or says that it cannot serve. Watches that run on a failed server end, as lost.
+    leaves packets unanswered for 1.5 s, or says that it cannot serve. Watches that run on a failed server end, as lost.
     `servers` may be set anew at any time.
 
     The server's certificate is judged by `tls`, or by the CA in `ca_file`. `token_file` is read again a minute after
@@ -97,8 +97,8 @@ class HttpsTransport:
         # A machine that is gone says nothing. Upstream's clients find out by HTTP/2 pings, we by the kernel's.
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in (
-            (socket.TCP_KEEPIDLE, _FAILOVER_SECONDS), (socket.TCP_KEEPINTVL, 1),
-            (socket.TCP_KEEPCNT, _FAILOVER_SECONDS), (socket.TCP_USER_TIMEOUT, 1000 * _FAILOVER_SECONDS),
+            (socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 2),
+            (socket.TCP_USER_TIMEOUT, int(1000 * _FAILOVER_SECONDS)),
         ):  # fmt: skip
             made.setsockopt(socket.IPPROTO_TCP, option, value)
         return made

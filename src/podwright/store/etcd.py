@@ -73,7 +73,7 @@ class EtcdStore:
         cert, key: files of our client certificate. Without `ca` and `cert` the connection is plain text.
         prefix: where the keys that begin with ``/registry`` lie, see :class:`podwright.store.etcd_keys.Keys`.
         request_timeout: seconds until a member that does not answer is left for the next.
-        patience: seconds for which reads, watches, and writes that were not proposed, are tried again.
+        patience: seconds for which everything but a delete that may have taken effect is tried again.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class EtcdStore:
         cert: str | None = None,
         key: str | None = None,
         prefix: str = "/registry",
-        request_timeout: float = 2.0,
+        request_timeout: float = 1.0,
         patience: float = 5.0,
     ) -> None:
         """Raises ValueError."""
@@ -156,18 +156,18 @@ class EtcdStore:
         return Page(entries, snapshot, more=bool(response.more), remaining=remaining)
 
     async def create(self, key: str, value: bytes) -> Entry:
-        response = await self._put(key, value, expected=0)
-        if not response.succeeded:
+        revision, _ = await self._put(key, value, expected=0)
+        if not revision:
             raise KeyExists(key)
-        return Entry(key, value, response.header.revision)
+        return Entry(key, value, revision)
 
     async def update(self, key: str, value: bytes, *, expected: int) -> Entry:
         if expected == 0:  # to etcd that would be the condition of a create
             raise _refusal(key, await self.get(key))
-        response = await self._put(key, value, expected=expected)
-        if not response.succeeded:
-            raise _refusal(key, self._found(response))
-        return Entry(key, value, response.header.revision)
+        revision, current = await self._put(key, value, expected=expected)
+        if not revision:
+            raise _refusal(key, current)
+        return Entry(key, value, revision)
 
     async def delete(self, key: str, *, expected: int = 0) -> tuple[Entry, int]:
         name = self._keys.encode(key)
@@ -220,14 +220,38 @@ class EtcdStore:
         except GRPCError as error:
             raise await self._explain(error, request.revision) from error
 
-    async def _put(self, key: str, value: bytes, *, expected: int) -> TxnResponse:
+    async def _put(self, key: str, value: bytes, *, expected: int) -> tuple[int, Entry | None]:
+        """The revision of the write, or 0 and what stands there instead.
+
+        A write that got no answer is tried again: under its condition it takes effect once at most. If the condition
+        fails then, the first attempt may be why: it is, if the very value stands there; else nobody can tell.
+        """
         name = self._keys.encode(key)
-        failure = [RequestOp(range=RangeRequest(key=name))] if expected else []
-        return await self._write(
-            _TXN,
-            TxnRequest([Compare(name, expected)], [RequestOp(put=PutRequest(name, value))], failure),
-            TxnResponse,
-        )
+        request = TxnRequest(
+            [Compare(name, expected)], [RequestOp(put=PutRequest(name, value))],
+            [RequestOp(range=RangeRequest(key=name))],
+        )  # fmt: skip
+        doubt: StoreUnavailable | None = None
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._patience
+        while True:
+            try:
+                response = await self._write(_TXN, request, TxnResponse)
+            except ValueTooLarge:
+                raise
+            except StoreUnavailable as lost:
+                if self._opened is None or clock() >= deadline:
+                    raise
+                doubt = lost
+                continue
+            if response.succeeded:
+                return response.header.revision, None
+            found = self._found(response)
+            if doubt is None:
+                return 0, found
+            if found is None or found.value != value:
+                raise doubt
+            return found.revision, None
 
     async def _write(self, method: str, request: Message, reply: type[_Reply]) -> _Reply:
         try:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from grpclib.exceptions import StreamTerminatedError
 from tests.unit.store.certificates import Authority
 from tests.unit.store.etcd_server import EtcdMember, etcd_cluster, free_ports, joined
 
 from podwright.store.etcd import EtcdStore
-from podwright.store.etcd_messages import PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse
+from podwright.store.etcd_messages import (
+    PutRequest,
+    RangeRequest,
+    RangeResponse,
+    RequestOp,
+    TxnRequest,
+    TxnResponse,
+    encode,
+)
 from podwright.store.protocol import (
     Change,
     Compacted,
@@ -321,4 +331,43 @@ async def test_each_member_in_turn_fails_without_a_lost_write(fast_directory: Pa
         work.check()
         assert work.longest_gap < 3.0
         assert {e.key for e in (await store.list("/r/")).entries} == {change.key for change in work.changes}
+        await store.close()
+
+
+async def test_a_write_without_an_answer_is_tried_again_and_takes_effect_once(fast_directory: Path) -> None:
+    async with etcd_cluster(fast_directory, 1) as members:
+        store = cluster_store(members)
+        await store.open()
+        client = store._client
+        exchange, lost = client._exchange, 0
+
+        async def forgetful(*arguments: Any) -> Any:
+            """The first answer to each transaction is lost on its way."""
+            nonlocal lost
+            answer = await exchange(*arguments)
+            if arguments[1].endswith("/Txn") and (lost := lost + 1) % 2:
+                raise StreamTerminatedError("lost")
+            return answer
+
+        client._exchange = forgetful  # type: ignore[method-assign]
+        made = await store.create("/registry/a", b"1")
+        assert await store.get("/registry/a") == made
+        changed = await store.update("/registry/a", b"2", expected=made.revision)
+        assert await store.get("/registry/a") == changed
+        assert (await store.revision()) == changed.revision == made.revision + 1
+        lost = 1  # answers arrive now
+        with pytest.raises(KeyExists):
+            await store.create("/registry/a", b"2")
+
+        async def overtaken(*arguments: Any) -> Any:
+            if arguments[1].endswith("/Txn") and b"overtaken" in encode(arguments[2]):
+                client._exchange = exchange  # type: ignore[method-assign]
+                entry = await store.create("/registry/b", b"overtaken")
+                await store.update("/registry/b", b"by another", expected=entry.revision)
+                raise StreamTerminatedError("lost")
+            return await exchange(*arguments)
+
+        client._exchange = overtaken  # type: ignore[method-assign]
+        with pytest.raises(StoreUnavailable, match="lost"):
+            await store.create("/registry/b", b"overtaken")
         await store.close()
