@@ -191,6 +191,10 @@ class Kubelet:
                     cpu_period=config.cpu_cfs_quota_period,
                     memory_capacity=self.machine.memory,
                     pod_pids_limit=config.pod_pids_limit,
+                    cgroup_version=self.machine.cgroup_version,
+                    swap_capacity=self.machine.swap,
+                    swap_behavior=config.swap_behavior,
+                    hugepages=tuple(self.machine.hugepages),
                 ),
                 host_dns=host_config(config.resolv_conf),
             ),
@@ -466,8 +470,8 @@ class Kubelet:
 
     async def _measure_disk(self) -> None:
         """After the node is Ready: the probe must not delay it. What the configuration says is not measured."""
-        cache, directory = self.config.disk_speed_cache, self.config.data_dir
-        if cache is None:
+        cache, directory, told = self.config.disk_speed_cache, self.config.data_dir, self.config.capacity
+        if cache is None or told.keys() >= set(disk_speed.NAMES):
             return
         await self.node.registered.wait()
         try:
@@ -475,7 +479,6 @@ class Kubelet:
         except OSError as failed:
             log.warning("the disk behind %s cannot be measured: %s", directory, failed)
             return
-        told = self.config.capacity
         self.set_capacity({name: quantity.canonical(speed) for name, speed in found.items() if name not in told})
 
     def set_pressure(self, condition: str, pressed: bool, reason: str = "", message: str = "") -> None:

@@ -191,9 +191,9 @@ class Resizer:
                 resources = container_resources(pod, ctr, self._context.node.policy, lift=True)
                 await self._context.runtime.update_container_resources(container.id, resources)
                 self._applied[container.id] = ctr.get("resources") or {}
-            await self._context.runtime.update_pod_resources(
-                found.sandbox.id, pod_resources(pod, self._context.node.policy, lift=True)
-            )
+            node = self._context.node
+            whole = pod_resources(pod, node.policy, node.allocatable, lift=True)
+            await self._context.runtime.update_pod_resources(found.sandbox.id, whole)
             self._in_progress = False
         except RuntimeFailure as failed:
             self._error = str(failed)

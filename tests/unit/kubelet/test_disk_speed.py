@@ -46,3 +46,9 @@ def test_the_probe_leaves_nothing(tmp_path: Path) -> None:
     assert set(found) == set(disk_speed.NAMES)
     assert all(int(amount) > 0 for amount in found.values())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_several_probes_the_best_counts(tmp_path: Path) -> None:
+    probes = iter([(1.0, 20.0, 300.0, 4.0), (10.0, 2.0, 3.0, 40.5), (5.0, 5.0, 5.0, 5.0)])
+    found = disk_speed.measure(tmp_path, lambda directory: next(probes))
+    assert [found[name] for name in disk_speed.NAMES] == ["10", "20", "300", "40"]

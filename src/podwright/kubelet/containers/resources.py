@@ -3,7 +3,7 @@ Containers"); ``podwright.io/disk-*`` limits throttle disk I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from podwright.api import quantity
@@ -29,12 +29,17 @@ _DISK_FIELDS = {
 @dataclass(frozen=True, slots=True)
 class CgroupPolicy:
     """What the node adds: whether CPU limits are enforced and over which period (microseconds), the memory that the
-    node has, how many processes a Pod may have (-1: any number)."""
+    node has, how many processes a Pod may have (-1: any number), its swap (bytes) and who may use it, the sizes of huge
+    pages that it has ("hugepages-2Mi")."""
 
     cpu_quota: bool = True
     cpu_period: int = 100_000
     memory_capacity: int = 0
     pod_pids_limit: int = -1
+    cgroup_version: int = 1
+    swap_capacity: int = 0
+    swap_behavior: str = "NoSwap"
+    hugepages: Sequence[str] = ()
 
 
 def shares(milli_cpu: int) -> int:
@@ -50,9 +55,26 @@ def quota(milli_cpu: int, period: int) -> int:
     return max(MIN_QUOTA, milli_cpu * period // 1000)
 
 
-def _disk(limits: Mapping[str, str], requests: Mapping[str, str]) -> DiskLimits:
+def _disk(limits: Mapping[str, str], weight: int = 0) -> DiskLimits:
     values = {name: quantity.value(limits[key]) for key, name in _DISK_FIELDS.items() if key in limits}
-    return DiskLimits(**values)
+    return DiskLimits(**values, weight=weight)
+
+
+def disk_weight(requests: Mapping[str, str], capacity: Mapping[str, str]) -> int:
+    """How what is left of the disk is shared: 100, as everybody has, to 1000 by the largest part of a capacity that is
+    requested. 0 (nothing said) without requests."""
+    parts = [
+        quantity.value(amount) / quantity.value(capacity[name])
+        for name, amount in requests.items()
+        if name in _DISK_FIELDS and quantity.value(capacity.get(name, "0")) > 0
+    ]
+    return 100 + round(900 * min(1.0, max(parts))) if parts else 0
+
+
+def limits_disk_writes(pod: Object) -> bool:
+    """Whether a container or the whole Pod may write only so much."""
+    each = [pod["spec"].get("resources") or {}, *((c.get("resources") or {}) for c in pods.all_containers(pod))]
+    return any(name.startswith(f"{DISK_PREFIX}write-") for r in each for name in r.get("limits") or {})
 
 
 def _hugepages(limits: Mapping[str, str]) -> dict[str, int]:
@@ -81,18 +103,37 @@ def container_resources(pod: Object, ctr: Object, policy: CgroupPolicy, *, lift:
     unlimited = -1 if lift else 0
     memory = quantity.value(limits.get("memory", "0")) or unlimited
     limited = policy.cpu_quota and (cpu_limit > 0 or lift)
+    swap = _swap(pod, ctr, policy)
+    # Upstream's singleProcessOOMKill is off under cgroup v2: a container dies as a whole. Version 1 cannot.
+    unified = {"memory.oom.group": "1"}
+    if policy.swap_capacity:
+        unified["memory.swap.max"] = str(swap)
+    # Huge pages that were not asked for cannot be used.
+    none = _hugepages(dict.fromkeys(policy.hugepages, "0")) if not lift else {}
     return Resources(
         cpu_shares=shares(cpu),
         cpu_quota=quota(cpu_limit, policy.cpu_period) if limited else 0,
         cpu_period=policy.cpu_period if limited else 0,
         memory_limit=memory,
-        memory_swap_limit=memory,
+        memory_swap_limit=memory + swap if memory > 0 else memory,
         oom_score_adj=qos.oom_score_adj(pod, ctr, policy.memory_capacity),
-        hugepage_limits=_hugepages(limits),
-        disk=_disk(limits, requests),
-        # Upstream's singleProcessOOMKill is off under cgroup v2: a container dies as a whole. Version 1 cannot.
-        unified={"memory.oom.group": "1"},
+        hugepage_limits={**none, **_hugepages(limits)},
+        disk=_disk(limits),
+        unified=unified,
     )
+
+
+def _swap(pod: Object, ctr: Object, policy: CgroupPolicy) -> int:
+    """Bytes of swap that a container may use beside its memory (KEP-2400): under LimitedSwap a Burstable Pod's have
+    that part of the node's swap that they request of its memory."""
+    if policy.swap_behavior != "LimitedSwap" or policy.cgroup_version != 2 or not policy.memory_capacity:
+        return 0
+    resources = ctr.get("resources") or {}
+    request = quantity.value((resources.get("requests") or {}).get("memory", "0"))
+    limit = quantity.value((resources.get("limits") or {}).get("memory", "0"))
+    if qos_class(pod) != BURSTABLE or pods.is_critical(pod) or request == limit:
+        return 0
+    return request * policy.swap_capacity // policy.memory_capacity
 
 
 def pod_requests_limits(pod: Object) -> tuple[dict[str, str], dict[str, str]]:
@@ -138,8 +179,10 @@ def _aggregate(pod: Object, which: str, *, need_all: bool) -> dict[str, str]:
     return total
 
 
-def pod_resources(pod: Object, policy: CgroupPolicy, *, lift: bool = False) -> Resources:
-    """Of the Pod's own cgroup, in which its containers' lie. `lift` as for a container."""
+def pod_resources(
+    pod: Object, policy: CgroupPolicy, capacity: Mapping[str, str] | None = None, *, lift: bool = False
+) -> Resources:
+    """Of the Pod's own cgroup, in which its containers' lie. `capacity` is the node's; `lift` as for a container."""
     requests, limits = pod_requests_limits(pod)
     level_disk = (pod["spec"].get("resources") or {}).get("limits") or {}
     memory = quantity.value(limits.get("memory", "0")) or (-1 if lift else 0)
@@ -150,7 +193,7 @@ def pod_resources(pod: Object, policy: CgroupPolicy, *, lift: bool = False) -> R
         memory_limit=memory,
         pids_limit=max(0, policy.pod_pids_limit),
         hugepage_limits=_hugepages(limits),
-        disk=_disk({k: v for k, v in level_disk.items() if k.startswith(DISK_PREFIX)}, {}),
+        disk=_disk(level_disk, disk_weight(requests, capacity or {})),
         cpu_quota=quota(cpu, policy.cpu_period) if limited else 0,
         cpu_period=policy.cpu_period if limited else 0,
     )

@@ -31,6 +31,7 @@ class Machine:
     system_uuid: str
     boot_id: str
     hugepages: Mapping[str, int] = field(default_factory=dict)
+    cgroup_version: int = 1
 
 
 def _read(path: str, default: str = "") -> str:
@@ -68,6 +69,7 @@ def read(data_dir: Path) -> Machine:
         system_uuid=_read("/sys/class/dmi/id/product_uuid") or _read("/etc/machine-id"),
         boot_id=_read("/proc/sys/kernel/random/boot_id"),
         hugepages=pages,
+        cgroup_version=2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
     )
 
 

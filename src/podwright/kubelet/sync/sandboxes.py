@@ -12,12 +12,16 @@ from podwright.client.events import WARNING
 from podwright.kubelet import pods
 from podwright.kubelet.containers import hosts_file, resolv_conf
 from podwright.kubelet.containers.host_identity import hostname_and_domain
-from podwright.kubelet.containers.resources import pod_requests_limits, pod_resources
+from podwright.kubelet.containers.resources import limits_disk_writes, pod_resources
 from podwright.kubelet.containers.sandbox_config import sandbox_config
 from podwright.kubelet.sync.uncancelled import first_of, uncancelled
 from podwright.kubelet.user_namespaces import NoIdsLeft
 from podwright.kubelet.worker_context import WorkerContext
 from podwright.runtime.protocol import RuntimeFailure, Sandbox, SandboxConfig, SandboxState
+
+_BUFFERED = (
+    "limits of disk writes hold for direct I/O only: control groups of version 1 do not throttle buffered writes"
+)
 
 
 class SandboxFailure(Exception):
@@ -90,8 +94,10 @@ async def complete(context: WorkerContext, pod: Object, sandbox: Sandbox) -> Non
 
 
 async def _finish(context: WorkerContext, pod: Object, sandbox: Sandbox) -> None:
-    if any(pod_requests_limits(pod)) or context.node.policy.pod_pids_limit > 0:
-        await context.runtime.update_pod_resources(sandbox.id, pod_resources(pod, context.node.policy))
+    node = context.node
+    await context.runtime.update_pod_resources(sandbox.id, pod_resources(pod, node.policy, node.allocatable))
+    if node.policy.cgroup_version == 1 and limits_disk_writes(pod):
+        context.recorder.event(pod, WARNING, "BufferedWritesNotLimited", _BUFFERED)
     write_hosts(context, pod, sandbox)
 
 

@@ -13,7 +13,7 @@ import orjson
 
 from podwright.runtime import linux
 from podwright.runtime.oci import capabilities, devices, records, rootfs, seccomp, spec, users
-from podwright.runtime.oci.cgroups.interface import block_devices
+from podwright.runtime.oci.cgroups.interface import block_devices, read
 from podwright.runtime.oci.host import Host
 from podwright.runtime.oci.records import ContainerRecord, SandboxRecord
 from podwright.runtime.oci.user_namespaces import MappedMounts
@@ -134,6 +134,7 @@ def surroundings(
         files=files,
         cgroup_version=host.cgroups.version,
         swap_accounting=_swap_accounting(host.cgroups.version),
+        hugetlb=_hugetlb(host.cgroups.version),
         min_oom_score_adj=_min_oom_score_adj(),
         image_mounts=_image_mounts(host, record),
         volumes=_volumes(host, record, sandbox),
@@ -160,7 +161,7 @@ def rewrite_resources(host: Host, record: ContainerRecord, resources: Resources)
     around = spec.Surroundings(
         rootfs="", cgroup_path="", namespaces={}, shm="", hostname="", files={},
         cgroup_version=host.cgroups.version, swap_accounting=_swap_accounting(host.cgroups.version),
-        block_devices=devices_behind(host, record),
+        hugetlb=_hugetlb(host.cgroups.version), block_devices=devices_behind(host, record),
     )  # fmt: skip
     fresh = spec.resources(resources, around, privileged=False)
     document["linux"]["resources"] = {**fresh, "devices": document["linux"]["resources"]["devices"]}
@@ -241,6 +242,13 @@ def _image_part(found: dict[str, str], mount: Mount) -> None:
 
 def _swap_accounting(version: int) -> bool:
     return version == 2 or os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
+
+
+def _hugetlb(version: int) -> bool:
+    """Whether huge pages can be limited at all."""
+    if version == 1:
+        return os.path.exists("/sys/fs/cgroup/hugetlb/tasks")
+    return "hugetlb" in read(Path("/sys/fs/cgroup/cgroup.controllers")).split()
 
 
 def _min_oom_score_adj() -> int:

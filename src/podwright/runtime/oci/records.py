@@ -23,6 +23,7 @@ from podwright.runtime.protocol import (
     Container,
     ContainerConfig,
     ContainerState,
+    DiskLimits,
     Resources,
     Sandbox,
     SandboxConfig,
@@ -35,7 +36,7 @@ T = TypeVar("T")
 @dataclass(slots=True)
 class SandboxRecord:
     """`boot` is the boot in which it was made, `init_container` the reaper of a shared PID
-    namespace, `cpu_quota` in microseconds, 0 if the Pod has none."""
+    namespace, `cpu_quota` in microseconds, 0 if the Pod has none, `disk` the Pod's own limits."""
 
     id: str
     config: SandboxConfig
@@ -46,6 +47,7 @@ class SandboxRecord:
     netns: str = ""
     init_container: str = ""
     cpu_quota: int = 0
+    disk: DiskLimits = field(default_factory=DiskLimits)
 
     def public(self) -> Sandbox:
         return Sandbox(

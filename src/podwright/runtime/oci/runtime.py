@@ -10,7 +10,7 @@ from typing import Any
 
 from podwright.runtime import linux
 from podwright.runtime.images.store import ImageStore
-from podwright.runtime.oci import cgroups, conmon, engine
+from podwright.runtime.oci import cgroups, conmon, engine, preparation
 from podwright.runtime.oci.container import Containers
 from podwright.runtime.oci.execution import exec_sync
 from podwright.runtime.oci.host import Host
@@ -28,6 +28,7 @@ from podwright.runtime.protocol import (
     ContainerEvent,
     ContainerState,
     ContainerStats,
+    DiskLimits,
     ExecResult,
     ExecSession,
     NoSuchThing,
@@ -178,7 +179,13 @@ class OciRuntime:
     # -- containers
 
     async def create_container(self, sandbox_id: str, config: ContainerConfig, sandbox: SandboxConfig) -> str:
-        return await self._containers.create(self._sandboxes.get(sandbox_id), config, sandbox)
+        record = self._sandboxes.get(sandbox_id)
+        container_id = await self._containers.create(record, config, sandbox)
+        if record.disk != DiskLimits():
+            limits = Resources(disk=record.disk)
+            devices = preparation.devices_behind(self.host, self._containers.get(container_id))
+            await self.host.workers.run(self.host.cgroups.apply, record.config.cgroup_parent, limits, devices)
+        return container_id
 
     async def start_container(self, container_id: str) -> None:
         await self._containers.start(container_id)
@@ -218,9 +225,12 @@ class OciRuntime:
 
     async def update_pod_resources(self, sandbox_id: str, resources: Resources) -> None:
         record = self._sandboxes.get(sandbox_id)
-        devices = cgroups.interface.block_devices([self._paths.state])
+        devices = dict.fromkeys(cgroups.interface.block_devices([self._paths.state]))
+        for container in self._containers.listed():
+            if container.sandbox_id == record.id:
+                devices |= dict.fromkeys(preparation.devices_behind(self.host, container))
         try:
-            await self.host.workers.run(self.host.cgroups.apply, record.config.cgroup_parent, resources, devices)
+            await self.host.workers.run(self.host.cgroups.apply, record.config.cgroup_parent, resources, list(devices))
             await self._sandboxes.limited(record, resources)
         except OSError as error:
             raise RuntimeFailure(f'cannot set the limits of sandbox "{record.id}": {error}') from error

@@ -122,9 +122,11 @@ class Sandboxes:
         shutil.rmtree(run, ignore_errors=True)
 
     async def limited(self, record: SandboxRecord, resources: Resources) -> None:
-        """Remembers the Pod's CPU quota, which is lifted while its containers are killed."""
-        if resources.cpu_quota and resources.cpu_quota != record.cpu_quota:
-            record.cpu_quota = resources.cpu_quota
+        """Remembers the Pod's CPU quota, which is lifted while its containers are killed, and its disk limits, which
+        hold for disks too that later containers bring along."""
+        quota = resources.cpu_quota or record.cpu_quota
+        if (quota, resources.disk) != (record.cpu_quota, record.disk):
+            record.cpu_quota, record.disk = quota, resources.disk
             await self._host.workers.run(records.save, self._host.paths.sandbox_record(record.id), record)
 
     async def release(self, record: SandboxRecord) -> None:

@@ -47,6 +47,7 @@ class Surroundings:
     files: Mapping[str, str]
     cgroup_version: int = 1
     swap_accounting: bool = True
+    hugetlb: bool = True
     min_oom_score_adj: int = -1000
     image_mounts: Mapping[str, str] = field(default_factory=dict)
     volumes: Mapping[str, str] = field(default_factory=dict)
@@ -211,7 +212,7 @@ def resources(limits: Resources, surroundings: Surroundings, *, privileged: bool
         found["memory"] = memory
     if limits.pids_limit:
         found["pids"] = {"limit": limits.pids_limit}
-    if limits.hugepage_limits:
+    if limits.hugepage_limits and surroundings.hugetlb:
         found["hugepageLimits"] = [{"pageSize": size, "limit": n} for size, n in limits.hugepage_limits.items()]
     if limits.unified and surroundings.cgroup_version == 2:
         found["unified"] = dict(limits.unified)

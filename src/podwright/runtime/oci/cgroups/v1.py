@@ -90,8 +90,9 @@ class CgroupsV1:
             for name, file in _BLKIO.items():
                 for device in devices:
                     write(blkio / file, f"{device} {getattr(r.disk, name)}")
-            if r.disk.weight and (blkio / "blkio.weight").exists():
-                write(blkio / "blkio.weight", str(r.disk.weight))
+            for file in ("blkio.weight", "blkio.bfq.weight"):
+                if r.disk.weight and (blkio / file).exists():
+                    write(blkio / file, str(r.disk.weight))
 
     @staticmethod
     def _apply_memory(group: Path, r: Resources) -> None:

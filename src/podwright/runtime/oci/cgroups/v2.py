@@ -66,11 +66,13 @@ class CgroupsV2:
         if r.pids_limit:
             write(group / "pids.max", "max" if r.pids_limit < 0 else str(r.pids_limit))
         for size, limit in r.hugepage_limits.items():
-            write(group / f"hugetlb.{size}.max", str(limit))
+            if limit or (group / f"hugetlb.{size}.max").exists():
+                write(group / f"hugetlb.{size}.max", str(limit))
         for device in devices:
             write(group / "io.max", f"{device} {io_max(r)}")
-        if r.disk.weight and (group / "io.weight").exists():
-            write(group / "io.weight", str(r.disk.weight))
+        for file in ("io.weight", "io.bfq.weight"):
+            if r.disk.weight and (group / file).exists():
+                write(group / file, str(r.disk.weight))
         for name, value in r.unified.items():
             if "/" in name:
                 raise ValueError(f"{name!r} is no cgroup file")
