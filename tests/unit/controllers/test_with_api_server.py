@@ -126,7 +126,7 @@ class Cluster:
         return await self.admin.get(row, name, namespace="default" if row.namespaced else "")
 
 
-async def until(condition: Callable[[], Awaitable[object]], seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], Awaitable[object]], seconds: float = 40.0) -> None:
     async with asyncio.timeout(seconds):
         while True:
             try:
