@@ -144,6 +144,9 @@ async def forward(
     if request.remote:
         headers.append(("X-Forwarded-For", request.remote))
     body = request.content if request.can_read_body else None
+    if body is not None and request.content_length is not None:
+        # A length that was said stays said: simple servers do not read chunks.
+        headers.append(("Content-Length", str(request.content_length)))
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT)
     try:
         async with session.request(

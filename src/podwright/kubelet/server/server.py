@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 Page = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SHUTDOWN = 1.0
+_SYSTEM_LOGS = Path("/var/log")
 
 
 class NodePods(Protocol):
@@ -107,6 +109,8 @@ class KubeletServer:
         if page is not None:
             return await page(request)
         parts = request.path.strip("/").split("/")
+        if parts[0] == "logs" and request.method in ("GET", "HEAD"):
+            return await asyncio.to_thread(_system_log, "/".join(parts[1:]))
         if parts[0] == "containerLogs" and len(parts) == 4:
             return await self._logs(request, *parts[1:])
         if parts[0] in ("exec", "attach") and len(parts) in (4, 5):
@@ -200,6 +204,18 @@ class KubeletServer:
         if sandbox is None:
             raise web.HTTPNotFound(text=f'pod "{name}" has no sandbox')
         return await port_forward.serve(request, lambda port: self._runtime.port_forward(sandbox.id, port))
+
+
+def _system_log(path: str) -> web.StreamResponse:
+    """A file below /var/log, or what lies in a directory there."""
+    target = (_SYSTEM_LOGS / path).resolve()
+    if not target.is_relative_to(_SYSTEM_LOGS.resolve()) or not target.exists():
+        return web.Response(status=404, text="404 page not found")
+    if not target.is_dir():
+        return web.FileResponse(target)
+    names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in target.iterdir())
+    lines = [f'<a href="{html.escape(name)}">{html.escape(name)}</a>\n' for name in names]
+    return web.Response(text=f"<pre>\n{''.join(lines)}</pre>\n", content_type="text/html")
 
 
 def log_options(query: Mapping[str, str]) -> tuple[LogOptions, bool]:

@@ -311,3 +311,11 @@ def test_the_default_container_annotation_counts_for_exec_only() -> None:
     assert container_of(pod, "", annotated=True) == "b"
     with pytest.raises(ApiError):
         container_of(pod, "")
+
+
+async def test_a_proxied_body_keeps_its_length(setup: SimpleNamespace) -> None:
+    """Servers that know no chunks would take the body for the next request."""
+    async with setup.client.put("/nodes/n/proxy/x", data=b"body") as answer:
+        assert answer.status == 200
+    assert setup.kubelet.headers[-1]["Content-Length"] == "4"
+    assert "Transfer-Encoding" not in setup.kubelet.headers[-1]
