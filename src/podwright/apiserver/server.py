@@ -53,6 +53,7 @@ from podwright.apiserver.pages import install_pages
 from podwright.apiserver.peers import Peers
 from podwright.apiserver.pipeline import Pipeline
 from podwright.apiserver.printers import Printers
+from podwright.apiserver.registry.cluster_ips import Keeper
 from podwright.apiserver.registry.kinds import strategies
 from podwright.apiserver.registry.namespaces import finalize
 from podwright.apiserver.registry.registry import Registry
@@ -138,6 +139,7 @@ class ApiServer:
             self.objects, self.writer, self.aggregator, backends, self.streaming.http, now, self._learned
         )
         self.registrations = Registrations(self.registry, self.writer)
+        self.cluster_ips = Keeper(self.registry, self.objects, self.writer, config.service_cidr)
         self.peers = Peers(self.registry, self.writer, config.advertise_address, lambda: self.port)
         self._stopping = asyncio.Event()
         self.local = LocalEndpoint(self.pipeline, self.encoder, self._stopping)
@@ -203,6 +205,7 @@ class ApiServer:
         cache = self.registry.cache(SERVICES)
         if isinstance(services, ServiceStrategy):
             services.watch(cache.objects.values(), cache.listeners)
+            self.cluster_ips.follow(services.ranges)
         self.custom.follow()
         for row in _RBAC:
             self.registry.cache(row).listeners.append(self._rbac_changed)
@@ -238,6 +241,7 @@ class ApiServer:
                 upkeep = Upkeep(self.registry, self.registry.cache(EVENTS), self.config)
                 tasks.create_task(upkeep.run(), name="upkeep")
                 tasks.create_task(self.peers.run(), name="peers")
+                tasks.create_task(self.cluster_ips.run(), name="cluster-ips")
                 tasks.create_task(self.custom.run(), name="custom-resources")
                 tasks.create_task(self.registrations.run(), name="api-service-registration")
                 tasks.create_task(self.availability.run(), name="api-service-availability")
@@ -258,6 +262,7 @@ class ApiServer:
             tasks.create_task(bootstrap.policy(self.writer, self.objects))
             tasks.create_task(bootstrap.flow_control(self.writer, self.objects))
             tasks.create_task(priority.ensure_classes(self.writer, self.objects))
+            tasks.create_task(self.cluster_ips.ensure_default())
         await bootstrap.client_authentication(self.writer, self.objects, self.config)
 
     async def _listen(self) -> None:

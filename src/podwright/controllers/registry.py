@@ -32,6 +32,7 @@ from podwright.controllers.resource_quotas import ResourceQuotaController
 from podwright.controllers.root_ca_publisher import RootCAPublisher
 from podwright.controllers.service_account_tokens import ServiceAccountTokenController
 from podwright.controllers.service_accounts import ServiceAccountController
+from podwright.controllers.service_cidrs import ServiceCIDRController
 from podwright.controllers.statefulset import StatefulSetController
 from podwright.controllers.taint_eviction import TaintEvictionController
 from podwright.controllers.ttl_after_finished import TTLAfterFinishedController
@@ -83,6 +84,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     NodeTTLController,
     LeaseCleanupController,
     AdmissionPolicyStatusController,
+    ServiceCIDRController,
     NamespaceController,
     GarbageCollector,
 )

@@ -14,6 +14,7 @@ from podwright.api.resources import (
     BUILTIN,
     CLUSTERROLES,
     CONFIGMAPS,
+    IPADDRESSES,
     LEASES,
     NODES,
     PODS,
@@ -21,6 +22,7 @@ from podwright.api.resources import (
     RESOURCECLAIMTEMPLATES,
     SECRETS,
     SERVICEACCOUNTS,
+    SERVICECIDRS,
 )
 from podwright.controllers.admission_policy_status import AdmissionPolicyStatusController
 from podwright.controllers.bootstrap import BootstrapSigner, TokenCleaner
@@ -30,6 +32,7 @@ from podwright.controllers.lease_cleanup import LeaseCleanupController
 from podwright.controllers.node_ttl import ANNOTATION, NodeTTLController
 from podwright.controllers.resource_claims import ResourceClaimController
 from podwright.controllers.service_account_tokens import TYPE, UID, ServiceAccountTokenController
+from podwright.controllers.service_cidrs import FINALIZER, ServiceCIDRController
 
 
 def encoded(**data: str) -> dict[str, str]:
@@ -167,3 +170,26 @@ async def test_admission_policies_are_marked_as_seen() -> None:
         h.api.add(policies, {"metadata": {"name": "p"}, "spec": {"validations": []}})
         await h.settle()
         assert h.api.read(policies, "p")["status"]["observedGeneration"] == 1
+
+
+def service_cidr(name: str, cidr: str, **metadata: object) -> Object:
+    return {"metadata": {"name": name, **metadata}, "spec": {"cidrs": [cidr]}}
+
+
+async def test_a_service_cidr_stays_while_addresses_need_it() -> None:
+    async with Harness().running(ServiceCIDRController) as h:
+        going = {"finalizers": [FINALIZER], "deletionTimestamp": "2025-01-01T00:00:00Z"}
+        h.api.add(SERVICECIDRS, service_cidr("a", "10.0.0.0/24", **going))
+        h.api.add(SERVICECIDRS, service_cidr("b", "10.1.0.0/24"))
+        labels = {"ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}
+        h.api.add(IPADDRESSES, {"metadata": {"name": "10.0.0.9", "labels": labels}})
+        await h.advance(30)
+        fresh = h.api.read(SERVICECIDRS, "b")
+        assert fresh["metadata"]["finalizers"] == [FINALIZER]
+        assert fresh["status"]["conditions"][0]["status"] == "True"
+        blocked = h.api.read(SERVICECIDRS, "a")
+        assert blocked["status"]["conditions"][0]["reason"] == "Terminating"
+        assert blocked["metadata"]["finalizers"] == [FINALIZER]
+        h.api.add(SERVICECIDRS, service_cidr("wider", "10.0.0.0/16"))
+        await h.settle()
+        assert "a" not in {objects.name(o) for o in h.api.objects(SERVICECIDRS) if o["metadata"].get("finalizers")}

@@ -60,7 +60,7 @@ def service(errs: list[FieldError], obj: Object) -> None:
         metadata.labels(errs, selector, "spec.selector")
     _affinity(errs, spec)
     if kind != "ExternalName":
-        _cluster_ips(errs, spec)
+        cluster_ip_fields(errs, spec)
     for i, address in enumerate(spec.get("externalIPs") or ()):
         field = f"spec.externalIPs[{i}]"
         if problems := names.ip(address):
@@ -137,7 +137,8 @@ def _affinity(errs: list[FieldError], spec: Object) -> None:
         errs.append(invalid(f"{field}.clientIP.timeoutSeconds", seconds, said))
 
 
-def _cluster_ips(errs: list[FieldError], spec: Object) -> None:
+def cluster_ip_fields(errs: list[FieldError], spec: Object) -> None:
+    """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy, by themselves and with each other."""
     first, listed = spec.get("clusterIP") or "", _addresses(spec)
     field = "spec.clusterIPs"
     if first:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from podwright.api import schema, status
@@ -193,6 +194,26 @@ class Registry:
 
     async def commit_create(self, row: Resource, key: str, obj: Object) -> Cached:
         """Raises KeyExists, ApiError (500)."""
+        strategy = self.strategy(row)
+        if strategy.reserves:
+            return await self._reserved(strategy, obj, None, lambda: self._create(row, key, obj))
+        return await self._create(row, key, obj)
+
+    async def _reserved(
+        self, strategy: Strategy, obj: Object, old: Object | None, write: Callable[[], Awaitable[Cached]]
+    ) -> Cached:
+        release = await strategy.reserve(self, obj, old)
+        try:
+            written = await write()
+        except BaseException:
+            if release is not None:
+                await asyncio.shield(release())
+            raise
+        if old is not None:
+            await strategy.settled(self, old, written.object)
+        return written
+
+    async def _create(self, row: Resource, key: str, obj: Object) -> Cached:
         cache, _ = self.storage(row)
         obj = await self.stored(row, obj)
         value = encode(obj)
@@ -208,6 +229,12 @@ class Registry:
 
     async def commit_update(self, row: Resource, old: Cached, obj: Object) -> Cached:
         """Raises Conflict, Missing. Nothing is written, and `old` comes back, if nothing changed."""
+        strategy = self.strategy(row)
+        if strategy.reserves:
+            return await self._reserved(strategy, obj, old.object, lambda: self._update(row, old, obj))
+        return await self._update(row, old, obj)
+
+    async def _update(self, row: Resource, old: Cached, obj: Object) -> Cached:
         cache, _ = self.storage(row)
         obj = await self.stored(row, obj)
         value = encode(obj)
@@ -240,7 +267,10 @@ class Registry:
             raise store_failure(exc) from exc
         await self._seen(revision)
         gone = Cached.of(old.key, entry.value, revision)
-        self.strategy(row).deleted(self, gone.object)
+        strategy = self.strategy(row)
+        strategy.deleted(self, gone.object)
+        if strategy.reserves:
+            await strategy.settled(self, gone.object, None)
         return gone
 
     async def _seen(self, revision: int) -> None:

@@ -2,88 +2,33 @@
 
 from __future__ import annotations
 
-import ipaddress
-import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from podwright.api import status
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.apiserver.cache.entries import Cached, Event
+from podwright.apiserver.registry import cluster_ips, service_families
+from podwright.apiserver.registry.number_pools import Pool, Uses, static_share
 from podwright.apiserver.registry.registry import Registry
-from podwright.apiserver.registry.strategies import Strategy, Undo
+from podwright.apiserver.registry.strategies import Release, Strategy, Undo
 
 HEADLESS = "None"
 _EXTERNAL = "ExternalName"
 _WITH_PORTS = ("NodePort", "LoadBalancer")
-_STATIC_MIN, _STATIC_MAX, _STATIC_SHARE = 16, 256, 16
-_PORT_TRIES = 128
-
-
-class Pool:
-    """Numbers handed out once. `taken` is what stored objects use; `promised` is on its way to the store."""
-
-    def __init__(self, first: int, last: int, dynamic_from: int) -> None:
-        self.first, self.last, self.dynamic_from = first, last, dynamic_from
-        self.taken: dict[int, int] = {}
-        self.promised: set[int] = set()
-
-    def contains(self, number: int) -> bool:
-        return self.first <= number <= self.last
-
-    def is_free(self, number: int) -> bool:
-        return number not in self.taken and number not in self.promised
-
-    def promise(self, number: int) -> Undo:
-        self.promised.add(number)
-        return lambda: self.promised.discard(number)
-
-    def pick(self) -> int | None:
-        """A free number, of the dynamic part first; None if all are taken."""
-        for low, high in ((self.dynamic_from, self.last), (self.first, self.dynamic_from - 1)):
-            if high < low:
-                continue
-            for _ in range(_PORT_TRIES):
-                number = random.randint(low, high)
-                if self.is_free(number):
-                    return number
-            for number in range(low, high + 1):
-                if self.is_free(number):
-                    return number
-        return None
-
-    def use(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            self.taken[number] = self.taken.get(number, 0) + 1
-            self.promised.discard(number)
-
-    def release(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            count = self.taken.get(number, 0) - 1
-            if count > 0:
-                self.taken[number] = count
-            else:
-                self.taken.pop(number, None)
-
-
-def _static_share(size: int) -> int:
-    """The lower part of a range is kept for numbers that people choose (KEP-3070, KEP-3668)."""
-    return 0 if size < _STATIC_MIN else min(max(_STATIC_MIN, size // _STATIC_SHARE), _STATIC_MAX)
+_TAKEN = "provided IP is already allocated"
 
 
 class ServiceStrategy(Strategy):
     returns_deleted = True
+    reserves = True
 
     def __init__(self, cidr: str, ports: tuple[int, int]) -> None:
-        network = ipaddress.ip_network(cidr)
-        self.family = "IPv4" if network.version == 4 else "IPv6"
-        self.network = network
-        base = int(network.network_address)
-        size = min(network.num_addresses, 1 << 20)
-        last = base + size - (2 if network.version == 4 else 1)
-        self.ips = Pool(base + 1, last, base + 1 + _static_share(size))
+        self.ranges = cluster_ips.Ranges(cidr)
         low, high = ports
-        self.ports = Pool(low, high, low + _static_share(high - low + 1))
+        self.ports = Pool(low, high, low + static_share(high - low + 1), Uses())
+        self._picked: set[int] = set()
+        """Addresses that nobody asked for: if another server was faster, another will do."""
 
     def watch(self, cached: Iterable[Cached], listeners: list[Callable[[Event], None]]) -> None:
         """Learns what stored Services use, and follows it."""
@@ -93,25 +38,17 @@ class ServiceStrategy(Strategy):
 
     def _event(self, event: Event) -> None:
         if event.previous is not None:
-            self.ips.release(self._ips(event.previous.object))
-            self.ports.release(_ports(event.previous.object))
+            self.ranges.uses.release(self._ips(event.previous.object))
+            self.ports.uses.release(_ports(event.previous.object))
         if event.type != "DELETED":
             self._use(event.current.object)
 
     def _use(self, service: Object) -> None:
-        self.ips.use(self._ips(service))
-        self.ports.use(_ports(service))
+        self.ranges.uses.use(self._ips(service))
+        self.ports.uses.use(_ports(service))
 
     def _ips(self, service: Object) -> list[int]:
-        found = []
-        for text in _cluster_ips(service):
-            try:
-                address = ipaddress.ip_address(text)
-            except ValueError:
-                continue
-            if address in self.network:
-                found.append(int(address))
-        return found
+        return self.ranges.numbers(cluster_ips.in_use(service))
 
     async def begin_create(self, registry: Registry, obj: Object, dry_run: bool) -> list[Undo]:
         undo: list[Undo] = []
@@ -144,6 +81,7 @@ class ServiceStrategy(Strategy):
             for field in ("ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"):
                 spec.pop(field, None)
         else:
+            service_families.settle(obj, before, self.ranges.family)
             self._allocate_ip(obj, spec, before, undo)
         if kind in _WITH_PORTS and (kind == "NodePort" or spec.get("allocateLoadBalancerNodePorts", True)):
             self._allocate_ports(obj, spec, before, undo)
@@ -154,46 +92,71 @@ class ServiceStrategy(Strategy):
                 self._port(obj, "spec.healthCheckNodePort", spec["healthCheckNodePort"], undo)
 
     def _allocate_ip(self, obj: Object, spec: Object, before: Object, undo: list[Undo]) -> None:
-        address = spec.get("clusterIP") or (spec.get("clusterIPs") or [""])[0]
-        if not spec.get("ipFamilyPolicy"):
-            spec["ipFamilyPolicy"] = "SingleStack"
-        if not spec.get("ipFamilies"):
-            spec["ipFamilies"] = [self.family]
-        if address == HEADLESS:
-            spec["clusterIP"], spec["clusterIPs"] = HEADLESS, [HEADLESS]
-            return
-        if address and address in ([before.get("clusterIP")] if before else []):
-            spec["clusterIP"], spec["clusterIPs"] = address, [address]
+        address = (spec.get("clusterIPs") or [""])[0]
+        if address == HEADLESS or (address and address in (before.get("clusterIPs") or ())):
             return
         if address:
             number = self._given_ip(obj, address)
         else:
-            picked = self.ips.pick()
-            if picked is None:
-                raise status.internal("failed to allocate a serviceIP: range is full")
-            number = picked
-            address = str(ipaddress.ip_address(number) if self.family == "IPv4" else ipaddress.IPv6Address(number))
-        undo.append(self.ips.promise(number))
-        spec["clusterIP"], spec["clusterIPs"] = address, [address]
+            number = self._pick()
+            undo.append(lambda: self._picked.discard(number))
+        undo.append(self.ranges.uses.promise(number))
+        _set_address(spec, address or self.ranges.text(number))
+
+    def _pick(self) -> int:
+        number = self.ranges.pick()
+        if number is None:
+            raise status.internal("failed to allocate a serviceIP: range is full")
+        self._picked.add(number)
+        return number
 
     def _given_ip(self, obj: Object, text: str) -> int:
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError:
-            raise _invalid(obj, "spec.clusterIPs[0]", f'Invalid value: "{text}": must be a valid IP address') from None
+        address = cluster_ips.parse(text)
+        assert address is not None, "service_families has looked at it"
         number = int(address)
-        if address not in self.network or not self.ips.contains(number):
-            raise _invalid(
-                obj, "spec.clusterIPs",
-                f'Invalid value: ["{text}"]: failed to allocate IP {text}: the provided IP ({text}) is not in the '
-                f"valid range. The range of valid IPs is {self.network}",
+        found = self.ranges.of(address)
+        if found is None:
+            raise _refused(obj, text, "the provided network does not match the current range")
+        network, pool = found
+        if not pool.contains(number):
+            raise _refused(
+                obj, text,
+                f"the provided IP ({text}) is not in the valid range. The range of valid IPs is {network}",
             )
-        if not self.ips.is_free(number):
-            raise _invalid(
-                obj, "spec.clusterIPs",
-                f'Invalid value: ["{text}"]: failed to allocate IP {text}: provided IP is already allocated',
-            )
+        if not self.ranges.uses.is_free(number):
+            raise _refused(obj, text, _TAKEN)
         return number
+
+    async def reserve(self, registry: Registry, obj: Object, old: Object | None) -> Release | None:
+        """An IPAddress for each new address. Another server may have given it out meanwhile: then it is another one,
+        unless it was asked for."""
+        before = cluster_ips.in_use(old) if old is not None else []
+        claimed: list[str] = []
+        for text in cluster_ips.in_use(obj):
+            if text in before:
+                continue
+            number = next(iter(self.ranges.numbers([text])), 0)
+            while True:
+                try:
+                    made = await cluster_ips.claim(registry, text, obj)
+                    break
+                except cluster_ips.Taken:
+                    if number not in self._picked:
+                        raise _refused(obj, text, _TAKEN) from None
+                    self._picked.discard(number)
+                    number = self._pick()
+                    text = self.ranges.text(number)
+                    _set_address(obj["spec"], text)
+            self._picked.discard(number)
+            if made:
+                claimed.append(text)
+        if not claimed:
+            return None
+        return lambda: cluster_ips.give_back(registry, claimed, obj)
+
+    async def settled(self, registry: Registry, old: Object, new: Object | None) -> None:
+        kept = cluster_ips.in_use(new) if new is not None else []
+        await cluster_ips.give_back(registry, [ip for ip in cluster_ips.in_use(old) if ip not in kept], old)
 
     def _allocate_ports(self, obj: Object, spec: Object, before: Object, undo: list[Undo]) -> None:
         kept = {port.get("nodePort") for port in before.get("ports") or [] if port.get("nodePort")}
@@ -226,9 +189,9 @@ class ServiceStrategy(Strategy):
                 f"Invalid value: {number}: provided port is not in the valid range. The range of valid ports is "
                 f"{self.ports.first}-{self.ports.last}",
             )
-        elif not self.ports.is_free(number):
+        elif not self.ports.uses.is_free(number):
             raise _invalid(obj, path, f"Invalid value: {number}: provided port is already allocated")
-        undo.append(self.ports.promise(number))
+        undo.append(self.ports.uses.promise(number))
         return number
 
 
@@ -242,9 +205,14 @@ def _invalid(obj: Object, path: str, message: str) -> status.ApiError:
     return status.invalid("", "Service", name, [FieldError(path, status.INVALID, message)])
 
 
-def _cluster_ips(service: Object) -> list[str]:
-    spec = service.get("spec") or {}
-    return [ip for ip in spec.get("clusterIPs") or [spec.get("clusterIP")] if ip and ip != HEADLESS]
+def _refused(obj: Object, text: str, why: str) -> status.ApiError:
+    listed: Sequence[str] = (obj.get("spec") or {}).get("clusterIPs") or [text]
+    shown = ",".join(f'"{ip}"' for ip in listed)
+    return _invalid(obj, "spec.clusterIPs", f"Invalid value: [{shown}]: failed to allocate IP {text}: {why}")
+
+
+def _set_address(spec: Object, text: str) -> None:
+    spec["clusterIP"], spec["clusterIPs"] = text, [text]
 
 
 def _ports(service: Object) -> set[int]:
@@ -260,15 +228,7 @@ def _keep_allocated(spec: Object, before: Object) -> None:
     kind, was = spec.get("type") or "ClusterIP", before.get("type") or "ClusterIP"
     if _EXTERNAL in (kind, was):
         return
-    if not spec.get("clusterIP") and not spec.get("clusterIPs"):
-        for field in ("clusterIP", "clusterIPs"):
-            if before.get(field):
-                spec[field] = before[field]
-    elif not spec.get("clusterIPs") and spec.get("clusterIP") == before.get("clusterIP"):
-        spec["clusterIPs"] = before.get("clusterIPs")
-    for field in ("ipFamilies", "ipFamilyPolicy"):
-        if not spec.get(field) and before.get(field):
-            spec[field] = before[field]
+    service_families.keep(spec, before)
     if kind in _WITH_PORTS and was in _WITH_PORTS:
         ports = {(p.get("port"), p.get("protocol")): p.get("nodePort") for p in before.get("ports") or []}
         for port in spec.get("ports") or []:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from podwright.apiserver.requests import UserInfo
 
 Undo = Callable[[], None]
+Release = Callable[[], Awaitable[None]]
 
 DELETE_DEPENDENTS = "DeleteDependents"
 ORPHAN_DEPENDENTS = "OrphanDependents"
@@ -55,6 +56,17 @@ class Strategy:
     def may_go(self, obj: Object) -> bool:
         """Whether an object with a deletionTimestamp and no finalizers may be removed by an update."""
         return True
+
+    reserves = False
+    """Whether `reserve` and `settled` do anything."""
+
+    async def reserve(self, registry: Registry, obj: Object, old: Object | None) -> Release | None:
+        """Right before a create or update is written: makes the objects that must be there first. May change `obj`.
+        What is returned takes them away again if the write fails. Raises ApiError."""
+        return None
+
+    async def settled(self, registry: Registry, old: Object, new: Object | None) -> None:
+        """An update or (None) a deletion is written: takes away what `old` had and `new` has no more."""
 
     async def after_create(self, registry: Registry, obj: Object) -> None:
         """Committed."""
