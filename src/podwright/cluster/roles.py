@@ -33,9 +33,13 @@ _ALSO: dict[str, tuple[Object, ...]] = {
 
 
 async def ensure(server: ApiServer, user: str) -> None:
-    """Makes the role of that user and its binding if they are not there."""
+    """Makes the role of that user and its binding if they are not there. A role that an earlier version made gets the
+    rules of this one."""
     rbac = "rbac.authorization.k8s.io"
-    if server.objects.get(CLUSTERROLES, "", user) is None:
+    known = server.objects.get(CLUSTERROLES, "", user)
+    if known is not None and known.get("rules") != _RULES[user]:
+        await server.writer.update(CLUSTERROLES, {**known, "rules": _RULES[user]})
+    if known is None:
         role = {
             "apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": {"name": user}, "rules": _RULES[user],
         }  # fmt: skip
