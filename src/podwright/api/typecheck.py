@@ -336,7 +336,8 @@ class _Walk:
                 if self.as_sent:
                     kept[name] = None
                 continue
-            result = self.visit(sub, item, where, place.field(struct, name))
+            # Most of an object is in order: only what is not is walked.
+            result = item if conforms(sub)(item) else self.visit(sub, item, where, place.field(struct, name))
             if not result and not sub.custom and not self.as_sent and _may_vanish(schema, name, sub):
                 continue
             kept[name] = result
