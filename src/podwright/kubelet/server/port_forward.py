@@ -12,7 +12,6 @@ from typing import Any
 from aiohttp import web
 
 from podwright.kubelet.server import port_channels
-from podwright.kubelet.server.spdy.connection import ByteChannel, Connection, Stream
 from podwright.kubelet.server.upgrade import (
     UPGRADED,
     RawChannel,
@@ -22,6 +21,7 @@ from podwright.kubelet.server.upgrade import (
     is_websocket,
 )
 from podwright.runtime.protocol import RuntimeFailure
+from podwright.runtime.spdy.connection import ByteChannel, Connection, Stream
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import orjson
 from aiohttp import WSMsgType, web
 
 from podwright.api.objects import Object
-from podwright.kubelet.server.spdy.connection import Connection, Stream
 from podwright.kubelet.server.upgrade import UPGRADED, RawChannel, Upgraded, asked_protocols, is_websocket
+from podwright.runtime.spdy.connection import Connection, Stream
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
 _CLOSE = 255

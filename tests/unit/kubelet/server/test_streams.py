@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from podwright.kubelet.server import port_forward, remote_command
-from podwright.kubelet.server.spdy.frames import RST_STREAM, Decoder, Encoder, ProtocolError
 from podwright.runtime.protocol import RuntimeFailure
+from podwright.runtime.spdy.frames import RST_STREAM, Decoder, Encoder, ProtocolError
 
 
 class Echo:

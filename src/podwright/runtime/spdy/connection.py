@@ -1,4 +1,4 @@
-"""The serving side of a SPDY connection: the client opens streams, both sides send on them."""
+"""A SPDY connection: the client opens streams, both sides send on them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Protocol
 
-from podwright.kubelet.server.spdy.frames import (
+from podwright.runtime.spdy.frames import (
     GOAWAY,
     PING,
     RST_STREAM,
@@ -88,7 +88,8 @@ class Stream:
 
 
 class Connection:
-    """Run :meth:`run` as a task; :meth:`accept` gives each stream the client opens."""
+    """Run :meth:`run` as a task; :meth:`accept` gives each stream the client opens. Who is the client himself opens
+    them by :meth:`open`."""
 
     def __init__(self, channel: ByteChannel) -> None:
         self._channel = channel
@@ -122,6 +123,16 @@ class Connection:
         if self._closed and self._new.empty():
             return None
         return await self._new.get()
+
+    async def open(self, headers: Mapping[str, str]) -> Stream:
+        """Raises ConnectionError."""
+        if self._closed:
+            raise ConnectionResetError("the server is gone")
+        async with self._sending:
+            stream = Stream(self, 2 * len(self._streams) + 1, headers)
+            self._streams[stream.id] = stream
+            await self._channel.write(self._encoder.syn_stream(stream.id, headers))
+        return stream
 
     async def aclose(self) -> None:
         if not self._closed:
