@@ -1,6 +1,6 @@
-"""A device plugin for tests: devices "dev-0", "dev-1", … of one resource, each a /dev/zero by another name with a file
-that says which. As a program (DIRECTORY RESOURCE COUNT) it registers anew whenever its socket is removed, as plugins
-do, and makes a device healthy or not by lines "+dev-0" and "-dev-0" on its standard input."""
+"""A device plugin for tests: devices "dev-0", "dev-1", … of one resource, each the same device of the host by another
+name, with a file that says which. As a program (DIRECTORY RESOURCE COUNT) it registers anew whenever its socket is
+removed, as plugins do, and makes a device healthy or not by lines "+dev-0" and "-dev-0" on its standard input."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from podwright.kubelet.plugins.grpc_calls import MessageCodec
 from podwright.kubelet.plugins.sockets import PluginFailure, PluginSocket
 
 SERVICE = "v1beta1.DevicePlugin"
+HOST_DEVICE = "/dev/loop-control"
+"""One that containers have not anyway."""
 
 
 class DevicePlugin:
@@ -92,7 +94,7 @@ class DevicePlugin:
             "envs": {"TEST_DEVICES": ",".join(ids)},
             "mounts": [{"container_path": "/etc/test-devices", "host_path": str(notes), "read_only": True}],
             "devices": [
-                {"container_path": f"/dev/test/{i}", "host_path": "/dev/zero", "permissions": "r"} for i in ids
+                {"container_path": f"/dev/test/{i}", "host_path": HOST_DEVICE, "permissions": "r"} for i in ids
             ],
             "annotations": {"devices.test/ids": ",".join(ids)},
             "cdi_devices": [{"name": name} for name in self.cdi],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.device_plugin import DevicePlugin
+from tests.device_plugin import HOST_DEVICE, DevicePlugin
 
 from podwright.api import objects
 from podwright.api.objects import Object
@@ -66,7 +66,7 @@ async def test_a_container_gets_what_its_devices_need(cluster: Cluster, plugin: 
     made = config_of(cluster, "main")
     assert dict(made.env)["TEST_DEVICES"] == "dev-0,dev-1" and dict(made.env)["OWN"] == "1"
     assert [(d.host_path, d.container_path, d.permissions) for d in made.devices] == [
-        ("/dev/zero", "/dev/test/dev-0", "r"), ("/dev/zero", "/dev/test/dev-1", "r")
+        (HOST_DEVICE, "/dev/test/dev-0", "r"), (HOST_DEVICE, "/dev/test/dev-1", "r")
     ]  # fmt: skip
     mount = next(m for m in made.mounts if m.container_path == "/etc/test-devices")
     assert mount.readonly and Path(mount.host_path).read_text() == "dev-0 dev-1"
