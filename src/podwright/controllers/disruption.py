@@ -28,7 +28,7 @@ _STALE = "stale//"
 
 
 class NotCountable(Exception):
-    """A budget in percent (or maxUnavailable) over a Pod of which nobody says how many there should be."""
+    """A budget in percent (or maxUnavailable) over a Pod whose controller does not say how many there should be."""
 
 
 class DisruptionController(Controller):
@@ -95,10 +95,11 @@ class DisruptionController(Controller):
         await self._write(key, budget, found, expected, desired)
 
     async def _expected(self, budget: Object, found: Sequence[Object]) -> tuple[int, int]:
-        """(Pods there should be, of them healthy)."""
+        """(Pods there should be, of them healthy). Where the scale of controllers counts, a Pod that has none does not:
+        an event says so."""
         spec = budget["spec"]
         if spec.get("maxUnavailable") is not None:
-            expected = await self._scale_of_all(found)
+            expected = await self._scale_of_all(budget, found)
             allowed = scaled_value(spec["maxUnavailable"], expected, round_up=True)
             return expected, max(0, expected - allowed)
         minimum = spec.get("minAvailable")
@@ -106,20 +107,27 @@ class DisruptionController(Controller):
             return len(found), 1
         if isinstance(minimum, int):
             return len(found), minimum
-        expected = await self._scale_of_all(found)
+        expected = await self._scale_of_all(budget, found)
         return expected, scaled_value(minimum, expected, round_up=True)
 
-    async def _scale_of_all(self, found: Sequence[Object]) -> int:
+    async def _scale_of_all(self, budget: Object, found: Sequence[Object]) -> int:
         scales: dict[str, int] = {}
         asked: set[str] = set()
+        unmanaged = False
         for pod in found:
             owner = objects.controller_of(pod)
             if owner is None:
-                raise NotCountable(f"found no controllers for pod {objects.name(pod)!r}")
-            if owner["uid"] not in asked:
+                unmanaged = True
+            elif owner["uid"] not in asked:
                 asked.add(owner["uid"])
                 uid, number = await self._scale(owner, objects.namespace(pod))
                 scales[uid] = number
+        if unmanaged:
+            self.events.event(
+                budget, WARNING, "UnmanagedPods",
+                "Pods without a controller match this budget: nobody says how many of them there should be, so that "
+                "its status cannot count them. An integer in .spec.minAvailable does.",
+            )  # fmt: skip
         return sum(scales.values())
 
     async def _scale(self, owner: Object, namespace: str) -> tuple[str, int]:

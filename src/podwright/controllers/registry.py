@@ -38,6 +38,7 @@ from podwright.controllers.taint_eviction import TaintEvictionController
 from podwright.controllers.ttl_after_finished import TTLAfterFinishedController
 from podwright.controllers.volumes import (
     AttachDetachController,
+    AttributesClassProtectionController,
     ClaimProtectionController,
     LocalPathProvisioner,
     PersistentVolumeBinder,
@@ -72,6 +73,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     EphemeralVolumeController,
     ClaimProtectionController,
     VolumeProtectionController,
+    AttributesClassProtectionController,
     VolumeExpansionController,
     AttachDetachController,
     HorizontalPodAutoscalerController,

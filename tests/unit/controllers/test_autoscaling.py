@@ -172,6 +172,23 @@ async def test_external_object_and_pods_metrics() -> None:
         assert size(h) == 4
 
 
+async def test_pods_of_two_autoscalers_are_sized_by_neither() -> None:
+    async with Harness().running(HorizontalPodAutoscalerController) as h:
+        setup(h, 2, cpu_target())
+        use(h, "200m", "200m")
+        await h.settle()
+        assert condition(h, "ScalingActive") == ("True", "ValidMetricFound")
+        other = h.api.read(HORIZONTALPODAUTOSCALERS, "h")
+        h.api.add(HORIZONTALPODAUTOSCALERS, {"metadata": {"name": "i", "namespace": "default"}, "spec": other["spec"]})
+        await h.advance(16)
+        for name in ("h", "i"):
+            found = objects.condition(h.api.read(HORIZONTALPODAUTOSCALERS, name), "ScalingActive")
+            assert found is not None and found["reason"] == "AmbiguousSelector"
+        h.api.remove(HORIZONTALPODAUTOSCALERS, "i")
+        await h.advance(16)
+        assert condition(h, "ScalingActive") == ("True", "ValidMetricFound")
+
+
 async def test_no_autoscaler_no_calls() -> None:
     async with Harness().running(HorizontalPodAutoscalerController) as h:
         before = h.api.total

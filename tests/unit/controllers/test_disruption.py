@@ -74,7 +74,8 @@ async def test_max_unavailable_counts_by_scale_of_the_deployment() -> None:
 
 async def test_pods_nobody_scales_cannot_be_counted() -> None:
     async with Harness().running(DisruptionController) as h:
-        h.api.add(PODS, make_pod("p", labels={"app": "a"}))
+        owner = {"apiVersion": "example.com/v1", "kind": "Band", "metadata": {"name": "b", "uid": "u"}}
+        h.api.add(PODS, make_pod("p", labels={"app": "a"}, owner=owner))
         h.api.add(PODDISRUPTIONBUDGETS, budget(maxUnavailable=1))
         await h.settle()
         assert status(h)[3] == 0
@@ -136,3 +137,13 @@ async def test_a_scoped_quota_counts_only_its_scope() -> None:
         h.api.add(PODS, make_pod("b"))
         await h.advance(1)
         assert h.api.read(RESOURCEQUOTAS, "q")["status"]["used"] == {"pods": "1"}
+
+
+async def test_a_pod_without_a_controller_is_not_counted_where_scales_count() -> None:
+    async with Harness().running(DisruptionController) as h:
+        owned_pods(h, 3, 3)
+        h.api.add(PODS, make_pod("lone", labels={"app": "a"}, node="n"))
+        h.api.add(PODDISRUPTIONBUDGETS, budget(maxUnavailable=1))
+        await h.settle()
+        assert status(h) == (3, 2, 4, 2)
+        assert "UnmanagedPods" in h.event_reasons("b")

@@ -12,9 +12,11 @@ from podwright.api.resources import (
     PERSISTENTVOLUMES,
     PODS,
     STORAGECLASSES,
+    VOLUMEATTRIBUTESCLASSES,
 )
 from podwright.controllers.ephemeral_volumes import EphemeralVolumeController
 from podwright.controllers.volumes import (
+    AttributesClassProtectionController,
     ClaimProtectionController,
     LocalPathProvisioner,
     PersistentVolumeBinder,
@@ -219,6 +221,25 @@ async def test_a_bound_volume_is_kept() -> None:
         h.api.set_status(PERSISTENTVOLUMES, "v", {"phase": "Released"})
         await h.settle()
         assert h.api.find(PERSISTENTVOLUMES, "v") is None
+
+
+async def test_an_attributes_class_is_kept_while_claims_or_volumes_name_it() -> None:
+    async with Harness().running(AttributesClassProtectionController) as h:
+        h.api.add(VOLUMEATTRIBUTESCLASSES, {"metadata": {"name": "gold"}, "driverName": "d"})
+        await h.settle()
+        assert h.api.read(VOLUMEATTRIBUTESCLASSES, "gold")["metadata"]["finalizers"] == ["kubernetes.io/vac-protection"]
+        h.api.add(PERSISTENTVOLUMECLAIMS, claim(volumeAttributesClassName="gold"))
+        h.api.add(PERSISTENTVOLUMES, volume(volumeAttributesClassName="gold"))
+        h.api.remove(VOLUMEATTRIBUTESCLASSES, "gold")
+        await h.settle()
+        h.api.change(PERSISTENTVOLUMECLAIMS, "c", {
+            "spec": {"volumeAttributesClassName": "tin"}, "status": {"currentVolumeAttributesClassName": "gold"}})
+        h.api.remove(PERSISTENTVOLUMES, "v")
+        await h.settle()
+        assert h.api.find(VOLUMEATTRIBUTESCLASSES, "gold") is not None, "the claim's volume still has it"
+        h.api.change(PERSISTENTVOLUMECLAIMS, "c", {"status": {"currentVolumeAttributesClassName": "tin"}})
+        await h.settle()
+        assert h.api.find(VOLUMEATTRIBUTESCLASSES, "gold") is None
 
 
 async def test_generic_ephemeral_volumes_get_a_claim_owned_by_the_pod() -> None:

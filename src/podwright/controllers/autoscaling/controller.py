@@ -37,6 +37,7 @@ class HorizontalPodAutoscalerController(Controller):
         super().__init__(context)
         self._metrics = MetricsClient(self.client)
         self._histories: dict[str, behavior.History] = {}
+        self._selectors: dict[str, str] = {}
         self.served = ServedResources(context.informers)
         self._informers.append(self.served.informer)
         self.pods = self.informer(PODS, namespace=refs.by_namespace)
@@ -46,6 +47,7 @@ class HorizontalPodAutoscalerController(Controller):
         if new is None:
             assert old is not None
             self._histories.pop(objects.key(old), None)
+            self._selectors.pop(objects.key(old), None)
         elif old is None or old.get("spec") != new.get("spec"):
             self.enqueue(old, new)
 
@@ -168,6 +170,12 @@ class HorizontalPodAutoscalerController(Controller):
             p for p in self.pods.by_index("namespace", objects.namespace(autoscaler))
             if matches.matches(objects.labels(p))
         ]  # fmt: skip
+        rivals = self._rivals(autoscaler, selector, found)
+        if rivals:
+            message = f"pods by selector {selector} are controlled by multiple HPAs: {rivals}"
+            self.events.event(autoscaler, WARNING, "AmbiguousSelector", message)
+            self._condition(status, "ScalingActive", "False", "AmbiguousSelector", message)
+            return None
         outcome = _Outcome(-1)
         wanted = autoscaler["spec"].get("metrics") or ()
         for metric in wanted:
@@ -188,6 +196,17 @@ class HorizontalPodAutoscalerController(Controller):
             f"the HPA was able to successfully calculate a replica count from {outcome.metric}",
         )  # fmt: skip
         return outcome
+
+    def _rivals(self, autoscaler: Object, selector: str, found: Sequence[Object]) -> list[str]:
+        """All autoscalers that size these Pods, if there is more than this one."""
+        own, namespace = objects.key(autoscaler), objects.namespace(autoscaler)
+        self._selectors[own] = selector
+        rivals = [
+            key for key, other in self._selectors.items()
+            if key != own and key.startswith(f"{namespace}/")
+            and any(label_selectors.parse(other).matches(objects.labels(p)) for p in found)
+        ]  # fmt: skip
+        return sorted([own, *rivals]) if rivals else []
 
     async def _one(
         self, autoscaler: Object, metric: Object, scale: Object, current: int, selector: str,

@@ -1,4 +1,5 @@
-"""Finalizers that keep a claim while a Pod uses it, and a volume while it is bound."""
+"""Finalizers that keep a claim while a Pod uses it, a volume while it is bound, and a VolumeAttributesClass while a
+claim or a volume names it."""
 
 from __future__ import annotations
 
@@ -6,7 +7,13 @@ from collections.abc import Iterable
 
 from podwright.api import objects
 from podwright.api.objects import Object
-from podwright.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, Resource
+from podwright.api.resources import (
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    VOLUMEATTRIBUTESCLASSES,
+    Resource,
+)
 from podwright.api.status import ApiError
 from podwright.client.client import Client
 from podwright.controllers import pods
@@ -14,6 +21,7 @@ from podwright.controllers.frame import Context, Controller
 
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+CLASS_FINALIZER = "kubernetes.io/vac-protection"
 
 
 def claims_of(pod: Object) -> Iterable[str]:
@@ -113,3 +121,48 @@ class VolumeProtectionController(Controller):
             await set_finalizer(self.client, PERSISTENTVOLUMES, volume, VOLUME_FINALIZER, present=True)
         elif not bound:
             await set_finalizer(self.client, PERSISTENTVOLUMES, volume, VOLUME_FINALIZER, present=False)
+
+
+def classes_of(obj: Object) -> Iterable[str]:
+    """Index function: the VolumeAttributesClasses that a claim asks for, has or is on its way to, or a volume has."""
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    names = (
+        spec.get("volumeAttributesClassName"), status.get("currentVolumeAttributesClassName"),
+        (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName"),
+    )  # fmt: skip
+    return {str(name) for name in names if name}
+
+
+class AttributesClassProtectionController(Controller):
+    """KEP-3751."""
+
+    name = "volumeattributesclass-protection-controller"
+    account = "volumeattributesclass-protection-controller"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.users = [
+            self.informer(row, self._user_changed, attributes_class=classes_of)
+            for row in (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES)
+        ]
+        self.classes = self.informer(VOLUMEATTRIBUTESCLASSES, self._class_changed)
+
+    def _class_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is not None and _needs_change(new, CLASS_FINALIZER):
+            self.enqueue(old, new)
+
+    def _user_changed(self, old: Object | None, new: Object | None) -> None:
+        """A class that is let go may have waited for it."""
+        if old is not None:
+            for name in set(classes_of(old)) - set(classes_of(new) if new is not None else ()):
+                self.queue.add(name)
+
+    async def reconcile(self, key: str) -> None:
+        found = self.classes.get(key)
+        if found is None:
+            return
+        deleting = objects.is_deleting(found)
+        if not deleting or not any(users.by_index("attributes_class", key) for users in self.users):
+            await set_finalizer(
+                self.client, VOLUMEATTRIBUTESCLASSES, found, CLASS_FINALIZER, present=not deleting
+            )
