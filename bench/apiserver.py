@@ -1,8 +1,9 @@
 """The API server under load: figures by wrk (TLS, 32 connections, the load generator on the same cores).
 
-usage: bench/apiserver.py [--seconds S] [--json FILE]
+usage: bench/apiserver.py [--seconds S] [--pods N] [--json FILE]
 
-Starts a server of its own on a loopback port with a fresh SQLite store, every write fsynced, default admission on.
+The cost of one write is measured among 1,000 Pods and among N (150000 is the figure to beat; fewer by default).
+Starts servers of its own on a loopback port with fresh SQLite stores, every write fsynced, default admission on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +30,31 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 TOKEN = "bench-token"
+GREEDY, MODEST = "greedy-token", "modest-token"
 NAMESPACE = "/api/v1/namespaces/default"
 LIST_PODS = 6758
 WATCHERS, UPDATES = 1000, 20
 
 CREATE = """
 local thread_id, count = 0, 0
-function setup(thread) thread:set("id", thread_id); thread_id = thread_id + 1 end
-function init(args) kind, prefix, token = args[1], args[2], args[3] end
+local threads = {}
+function setup(thread)
+  thread:set("id", thread_id); thread_id = thread_id + 1; table.insert(threads, thread)
+end
+refused, told = 0, 0
+function init(args) kind, prefix, token, pause = args[1], args[2], args[3], tonumber(args[4] or "0") end
+function delay() return pause end
+function response(status, headers)
+  if status ~= 201 then
+    refused = refused + 1
+    if status == 429 and headers["Retry-After"] then told = told + 1 end
+  end
+end
+function done()
+  local all, with_time = 0, 0
+  for _, thread in ipairs(threads) do all = all + thread:get("refused"); with_time = with_time + thread:get("told") end
+  io.write(string.format("refused: %d, told when: %d\\n", all, with_time))
+end
 local pod = '"spec":{"containers":[{"name":"c","image":"docker.io/library/busybox:1.36","command":["sleep","3600"],' ..
   '"resources":{"requests":{"cpu":"10m","memory":"16Mi"}}}]}'
 function request()
@@ -49,7 +70,11 @@ function request()
 end
 """
 READ = """
-function init(args) wrk.headers["Authorization"] = "Bearer " .. args[1]; wrk.headers["Accept"] = "application/json" end
+function init(args)
+  wrk.headers["Authorization"] = "Bearer " .. args[1]; wrk.headers["Accept"] = "application/json"
+  pause = tonumber(args[2] or "0")
+end
+function delay() return pause end
 """
 
 
@@ -63,7 +88,8 @@ def certificates(directory: Path) -> None:
         ],
         cwd=directory, check=True, capture_output=True,
     )
-    (directory / "tokens.csv").write_text(f'{TOKEN},bench,1,"system:masters"\n')
+    users = [f'{TOKEN},bench,1,"system:masters"', f"{GREEDY},greedy,2,testers", f"{MODEST},modest,3,testers"]
+    (directory / "tokens.csv").write_text("\n".join(users) + "\n")
 
 
 async def serve(directory: Path) -> None:
@@ -94,8 +120,11 @@ class Load:
         (directory / "create.lua").write_text(CREATE)
         (directory / "read.lua").write_text(READ)
 
-    def wrk(self, script: str, path: str, *args: str, connections: int = 32, seconds: float = 0) -> dict[str, Any]:
-        """Requests per second and latencies (ms); fails on any answer that is no success."""
+    def wrk(
+        self, script: str, path: str, *args: str, connections: int = 32, seconds: float = 0, refused: bool = False
+    ) -> dict[str, Any]:
+        """Requests per second and latencies (ms); fails on any answer that is no success, unless some may be
+        `refused`."""
         run = subprocess.run(
             [
                 "wrk", "-t2", f"-c{connections}", f"-d{seconds or self.seconds:.0f}s", "--latency", "-s",
@@ -104,10 +133,14 @@ class Load:
             capture_output=True, text=True, check=True,
         )
         text = run.stdout
-        if "Non-2xx" in text:
+        if "Non-2xx" in text and not refused:
             raise SystemExit(f"{path}: not every answer was a success\n{text}")
         rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))  # type: ignore[union-attr]
-        return {"rate": rate, "p50_ms": _latency(text, "50%"), "p99_ms": _latency(text, "99%")}
+        count = re.search(r"refused: (\d+), told when: (\d+)", text)
+        return {
+            "rate": rate, "p50_ms": _latency(text, "50%"), "p99_ms": _latency(text, "99%"),
+            "refused": int(count.group(1)) if count else 0, "told": int(count.group(2)) if count else 0,
+        }
 
 
 def _latency(text: str, which: str) -> float:
@@ -126,8 +159,8 @@ def _session() -> Any:
     )
 
 
-async def fill(url: str, count: int) -> None:
-    """Pods up to `count` in the namespace, and no more."""
+async def fill(url: str, count: int, first: int = 0) -> None:
+    """Pods from number `first` up to `count` in the namespace."""
     async with _session() as session:
         gate = asyncio.Semaphore(32)
 
@@ -140,7 +173,7 @@ async def fill(url: str, count: int) -> None:
                 await answer.read()
 
         async with asyncio.TaskGroup() as tasks:
-            for i in range(count):
+            for i in range(first, count):
                 tasks.create_task(one(i))
 
 
@@ -188,10 +221,77 @@ async def watchers(url: str) -> dict[str, float]:
 
 
 async def setup_account(url: str) -> None:
+    """The default account, and leave for the users that are no administrators."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    rbac = "rbac.authorization.k8s.io"
+    binding = {
+        "metadata": {"name": "testers"}, "subjects": [{"apiGroup": rbac, "kind": "Group", "name": "testers"}],
+        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "cluster-admin"},
+    }
     async with _session() as session:
-        body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-        async with session.post(f"{url}{NAMESPACE}/serviceaccounts", json=body) as answer:
-            await answer.read()
+        bindings = f"/apis/{rbac}/v1/clusterrolebindings"
+        for path, body in ((f"{NAMESPACE}/serviceaccounts", account), (bindings, binding)):
+            async with session.post(url + path, json=body) as answer:
+                assert answer.status == 201, await answer.text()
+
+
+async def json_size(url: str) -> float:
+    """Bytes of one of the Pods that :func:`fill` makes, as it is read back."""
+    async with _session() as session, session.get(f"{url}{NAMESPACE}/pods/fill-7") as answer:
+        return len(await answer.read())
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def single_writes(url: str, pid: int, count: int = 600) -> tuple[float, float]:
+    """One after the other, creates and patches of Pods in turn: p50 (ms), and the server's processor time (ms)."""
+    times: list[float] = []
+    body = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": ""},
+        "spec": {"containers": [{"name": "c", "image": "docker.io/library/busybox:1.36"}]},
+    }
+    mark = f"w{time.time_ns()}"
+    patch = {"Content-Type": "application/merge-patch+json"}
+    async with _session() as session:
+        before = cpu_seconds(pid)
+        for i in range(count // 2):
+            body["metadata"] = {"name": f"{mark}-{i}"}
+            began = time.perf_counter()
+            async with session.post(f"{url}{NAMESPACE}/pods", json=body) as answer:
+                await answer.read()
+            middle = time.perf_counter()
+            change = {"metadata": {"labels": {"n": str(i)}}}
+            async with session.patch(f"{url}{NAMESPACE}/pods/{mark}-{i}", json=change, headers=patch) as answer:
+                await answer.read()
+            times += [middle - began, time.perf_counter() - middle]
+        return statistics.median(times) * 1000, (cpu_seconds(pid) - before) / count * 1000
+
+
+def reads_beside_creates(load: Load, maximum: float) -> dict[str, Any]:
+    """Reads of single objects, while creates come at half of the rate that the server can do."""
+    pause = 32 / (maximum / 2) * 1000
+    with ThreadPoolExecutor(1) as pool:
+        creating = pool.submit(
+            load.wrk, "create.lua", "/", "cm", "half", TOKEN, f"{pause:.0f}", seconds=load.seconds + 1
+        )
+        time.sleep(0.5)
+        result = load.wrk("read.lua", f"{NAMESPACE}/pods/fill-7", TOKEN, "10", connections=8)
+        return {**result, "creates": creating.result()["rate"]}
+
+
+def overload(load: Load) -> tuple[dict[str, Any], dict[str, Any]]:
+    """One user with 1,000 connections beside one with 2: what each of them gets."""
+    with ThreadPoolExecutor(1) as pool:
+        greedy = pool.submit(
+            load.wrk, "create.lua", "/", "cm", "greedy", GREEDY, connections=1000, seconds=load.seconds + 3,
+            refused=True,
+        )
+        time.sleep(2)  # 1,000 handshakes
+        modest = load.wrk("create.lua", "/", "cm", "modest", MODEST, "10", connections=2, refused=True)
+        return greedy.result(), modest
 
 
 def resident(pid: int) -> float:
@@ -200,31 +300,85 @@ def resident(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def measure(directory: Path, port: int, pid: int, seconds: float) -> list[tuple[str, str, str]]:
+Row = tuple[str, str, str]
+
+
+def measure(directory: Path, port: int, pid: int, seconds: float) -> list[Row]:
     load = Load(port, directory, seconds)
     asyncio.run(setup_account(load.url))
-    rows: list[tuple[str, str, str]] = [("resident, just started", f"{resident(pid):.0f} MiB", "")]
+    rows: list[Row] = [("resident, just started", f"{resident(pid):.0f} MiB", "")]
 
     def add(name: str, goal: str, result: dict[str, Any]) -> None:
         rows.append((name, f"{result['rate']:.0f}/s, p99 {result['p99_ms']:.1f} ms", goal))
 
-    asyncio.run(fill(load.url, LIST_PODS))
+    asyncio.run(fill(load.url, 200))
+    warm = resident(pid)
+    asyncio.run(fill(load.url, LIST_PODS, 200))
     rows.append((f"resident with {LIST_PODS} Pods", f"{resident(pid):.0f} MiB", ""))
+    size = asyncio.run(json_size(load.url)) / 1024
+    each = (resident(pid) - warm) * 1024 / (LIST_PODS - 200)
+    rows.append(("memory of a Pod", f"{each:.1f} KiB, its JSON {size:.1f} KiB", "8 KiB above its JSON"))
     add("GET a Pod", "8,000/s", load.wrk("read.lua", f"{NAMESPACE}/pods/fill-7", TOKEN))
     add(f"LIST {LIST_PODS} Pods", "21/s", load.wrk("read.lua", f"{NAMESPACE}/pods", TOKEN, connections=4))
-    add("CREATE ConfigMap", "2,000/s", load.wrk("create.lua", "/", "cm", "c", TOKEN))
+    creates = load.wrk("create.lua", "/", "cm", "c", TOKEN)
+    add("CREATE ConfigMap", "2,000/s", creates)
+    result = reads_beside_creates(load, creates["rate"])
+    rows.append(
+        ("GET beside half the CREATEs", f"p99 {result['p99_ms']:.1f} ms at {result['creates']:.0f} CREATE/s",
+         "p99 20 ms")
+    )
     add("CREATE Pod", "1,500/s", load.wrk("create.lua", "/", "pod", "p", TOKEN))
     result = asyncio.run(watchers(load.url))
     rows.append(
         (f"{WATCHERS} watchers, {UPDATES} updates/s", f"p50 {result['p50_ms']:.0f} ms, p99 {result['p99_ms']:.0f} ms",
          "p99 250 ms")
     )
+    greedy, modest = overload(load)
+    rows.append(
+        ("overload by 1,000 connections",
+         f"{greedy['rate']:.0f}/s, {greedy['refused']} refused, {greedy['told']} of them told when", "429, Retry-After")
+    )
+    rows.append(
+        ("another user meanwhile", f"p99 {modest['p99_ms']:.0f} ms, {modest['refused']} refused", "none refused")
+    )
     return rows
+
+
+def measure_sizes(port: int, pid: int, many: int) -> list[Row]:
+    """The cost of one write by the number of Pods that are there."""
+    url = f"https://127.0.0.1:{port}"
+    asyncio.run(setup_account(url))
+    costs = []
+    for first, last in ((0, 1000), (1000, many)):
+        asyncio.run(fill(url, last, first))
+        costs.append((last, *asyncio.run(single_writes(url, pid))))
+    (_, p50, cpu), (_, p50_many, cpu_many) = costs
+    return [
+        ("one write among 1,000 Pods", f"p50 {p50:.2f} ms, {cpu:.2f} ms CPU", ""),
+        (f"one write among {many:,} Pods", f"p50 {p50_many:.2f} ms, {cpu_many:.2f} ms CPU ({cpu_many / cpu - 1:+.0%})",
+         "within 20 %"),
+    ]
+
+
+@contextmanager
+def server() -> Iterator[tuple[Path, int, int]]:
+    """Its directory, port and pid."""
+    with tempfile.TemporaryDirectory(prefix="podwright-bench-") as name:
+        directory = Path(name)
+        certificates(directory)
+        process = subprocess.Popen([sys.executable, __file__, "--serve", name], stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            yield directory, int(process.stdout.readline()), process.pid
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--pods", type=int, default=10_000)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -233,21 +387,12 @@ def main() -> None:
 
         uvloop.run(serve(options.serve))
         return
-    with tempfile.TemporaryDirectory(prefix="podwright-bench-") as name:
-        directory = Path(name)
-        certificates(directory)
-        server = subprocess.Popen(
-            [sys.executable, __file__, "--serve", name], stdout=subprocess.PIPE, text=True
-        )
-        try:
-            assert server.stdout is not None
-            port = int(server.stdout.readline())
-            rows = measure(directory, port, server.pid, options.seconds)
-        finally:
-            server.terminate()
-            server.wait(20)
+    with server() as (directory, port, pid):
+        rows = measure(directory, port, pid, options.seconds)
+    with server() as (_, port, pid):
+        rows += measure_sizes(port, pid, options.pods)
     for what, value, goal in rows:
-        print(f"{what:36} {value:32} {goal and 'goal ' + goal}")
+        print(f"{what:36} {value:48} {goal and 'goal ' + goal}")
     if options.json:
         options.json.write_text(json.dumps([{"what": w, "value": v, "goal": g} for w, v, g in rows], indent=1))
 

@@ -47,6 +47,8 @@ class Request:
     in_process: bool = False
     raw_query: str = ""
     response_headers: dict[str, str] = field(default_factory=dict)
+    flow: Any = None
+    """Its flowcontrol.Flow, once it has been looked up."""
 
     def new_audit_id(self) -> str:
         given = self.headers.get("Audit-ID")

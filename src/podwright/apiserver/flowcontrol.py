@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from podwright.api.objects import Object
 from podwright.api.resources import BUILTIN, Resource
 from podwright.apiserver.exchange import Request
+from podwright.apiserver.inflight import Level, Seats, share
 from podwright.apiserver.requests import Objects, UserInfo
 
 _GROUP = "flowcontrol.apiserver.k8s.io"
 AUTOUPDATE = "apf.kubernetes.io/autoupdate-spec"
-_FALLBACK = ("", "")
 
 
 def _row(plural: str) -> Resource:
@@ -118,14 +119,38 @@ def default_objects() -> Iterable[tuple[Resource, Object]]:
         yield FLOW_SCHEMAS, {"metadata": _metadata(name), "spec": spec}
 
 
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Where a request belongs: the UIDs of its flow schema and priority level, as the X-Kubernetes-PF-* headers say
+    them, its level (None: exempt), and what tells the flows of the schema apart."""
+
+    schema_uid: str = ""
+    level_uid: str = ""
+    level: Level | None = None
+    name: str = ""
+    distinguisher: str = ""
+
+    def of(self, request: Request) -> str:
+        """The flow's name within its level."""
+        if self.distinguisher == "ByUser":
+            return f"{self.name}/{request.user.name}"
+        return f"{self.name}/{request.info.namespace}" if self.distinguisher == "ByNamespace" else self.name
+
+
+_NOWHERE = Flow()
+
+
 class Classifier:
     """Finds the flow schema of a request: the first match by precedence, then by name. Answers are kept by user and
-    kind of request until the configuration changes."""
+    kind of request until the configuration changes. The seats follow the configuration too; who sits already, sits."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, seats: Seats, max_wait: float) -> None:
         self._objects = objects
-        self._schemas: list[tuple[Object, tuple[str, str]]] | None = None
-        self._answers: dict[tuple[Any, ...], tuple[str, str]] = {}
+        self._seats = seats
+        self._max_wait = max_wait
+        self._levels: dict[str, Level] = {}
+        self._schemas: list[tuple[Object, Flow]] | None = None
+        self._answers: dict[tuple[Any, ...], Flow] = {}
         for row in (FLOW_SCHEMAS, PRIORITY_LEVELS):
             objects.subscribe(row, self._changed)
 
@@ -133,8 +158,10 @@ class Classifier:
         self._schemas = None
         self._answers.clear()
 
-    def of(self, request: Request) -> tuple[str, str]:
-        """The UIDs of the flow schema and of its priority level, as the X-Kubernetes-PF-* headers say them."""
+    def of(self, request: Request) -> Flow:
+        found: Flow | None = request.flow
+        if found is not None:
+            return found
         info, user = request.info, request.user
         key = (
             user.name, tuple(user.groups), info.verb, info.group, info.resource, info.subresource, info.namespace,
@@ -145,25 +172,56 @@ class Classifier:
             if len(self._answers) >= 8192:
                 self._answers.clear()
             answer = self._answers[key] = self._find(request)
+        request.flow = answer
         return answer
 
-    def _find(self, request: Request) -> tuple[str, str]:
+    def levels(self) -> list[Level]:
+        return list(self._levels.values())
+
+    def _find(self, request: Request) -> Flow:
         if self._schemas is None:
             self._schemas = self._read()
-        for schema, uids in self._schemas:
+        for schema, flow in self._schemas:
             if any(_matches(rule, request) for rule in schema["spec"].get("rules") or []):
-                return uids
-        return _FALLBACK
+                return flow
+        return _NOWHERE
 
-    def _read(self) -> list[tuple[Object, tuple[str, str]]]:
-        levels = {o["metadata"]["name"]: o["metadata"]["uid"] for o in self._objects.list(PRIORITY_LEVELS)}
+    def _read(self) -> list[tuple[Object, Flow]]:
+        levels = {o["metadata"]["name"]: o for o in self._objects.list(PRIORITY_LEVELS)}
+        self._deal(levels)
         found = []
         for schema in self._objects.list(FLOW_SCHEMAS):
-            level = ((schema.get("spec") or {}).get("priorityLevelConfiguration") or {}).get("name")
-            if level in levels:
-                found.append((schema, (str(schema["metadata"]["uid"]), str(levels[level]))))
+            spec, metadata = schema.get("spec") or {}, schema["metadata"]
+            name = str((spec.get("priorityLevelConfiguration") or {}).get("name"))
+            if name in levels:
+                flow = Flow(
+                    str(metadata["uid"]), str(levels[name]["metadata"]["uid"]), self._levels.get(name),
+                    metadata["name"], (spec.get("distinguisherMethod") or {}).get("type") or "",
+                )
+                found.append((schema, flow))
         found.sort(key=lambda s: (s[0]["spec"].get("matchingPrecedence") or 0, s[0]["metadata"]["name"]))
         return found
+
+    def _deal(self, configured: dict[str, Object]) -> None:
+        dealt = []
+        kept: dict[str, Level] = {}
+        for name, obj in configured.items():
+            spec = obj.get("spec") or {}
+            limited = spec.get("limited") or {}
+            if spec.get("type") == "Exempt":
+                continue
+            level = kept[name] = self._levels.get(name) or Level(name, self._seats, self._max_wait)
+            response = limited.get("limitResponse") or {}
+            queuing = response.get("queuing") or {} if response.get("type") == "Queue" else {}
+            length = queuing.get("queueLengthLimit") or 0
+            level.per_flow = length * (queuing.get("handSize") or 0)
+            level.queued = length * (queuing.get("queues") or 0)
+            dealt.append(
+                (level, limited.get("nominalConcurrencyShares", 30), limited.get("lendablePercent") or 0,
+                 limited.get("borrowingLimitPercent"))
+            )
+        self._levels = kept
+        share(self._seats, dealt)
 
 
 def _matches(rule: Object, request: Request) -> bool:

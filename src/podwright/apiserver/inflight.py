@@ -1,58 +1,95 @@
-"""Bounded concurrency, fair between users: upstream's priority and fairness in its simplest true form.
+"""Bounded concurrency, fair between users: the seats of priority levels (Kubernetes documentation, "API Priority and
+Fairness").
 
-Reads and writes have a limit each. Beyond it a request waits in the queue of its flow (its user); the flows are served
-in turn, so that one busy user cannot starve the others. A flow's queue is short: what does not fit is refused with
-429, and so is what waited too long.
+Each level has its share of the server's seats, and may borrow what others lend and do not use. Beyond that a request
+waits in the queue of its flow, and the flows of a level are served in turn, so that one busy user cannot starve the
+others. What does not fit into the queues is refused with 429, and so is what waited too long. Flows have a queue each:
+upstream deals them to a fixed number of queues by shuffle sharding, for whose sizes ours have the bounds.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 
 from podwright.api import status
-from podwright.apiserver.requests import UserInfo
 
-_QUEUE_PER_FLOW = 50
-_QUEUES_PER_USER_EXEMPT = ("system:masters",)
-_MUTATING = frozenset(("create", "update", "patch", "delete", "deletecollection"))
 _REFUSED = "too many requests, please try again later"
+NO_END = 1 << 30
 
 
-class Limit:
-    """One pool of seats."""
+class Seats:
+    """All seats of a server, and the levels among which they are shared."""
 
-    def __init__(self, seats: int, max_wait: float) -> None:
-        self._free = seats
-        self._max_wait = max_wait
-        self._flows: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.levels: list[Level] = []
+        self.waiting: set[Level] = set()
+
+    def may_borrow(self, borrower: Level) -> bool:
+        """Whether a seat is free that no other level is sure to get back for itself alone."""
+        kept = 0
+        used = 0
+        for level in self.levels:
+            used += level.executing
+            if level is not borrower:
+                kept += max(level.seats - level.lendable - level.executing, 0)
+        return used + kept < self.total
+
+    def given(self) -> None:
+        for level in list(self.waiting):
+            level.serve()
+
+
+class Level:
+    """A priority level. `seats` are its own, `lendable` of them others may use, `most` it may have with borrowing; a
+    flow may have `per_flow` requests waiting, all flows `queued` together (0: none waits)."""
+
+    def __init__(self, name: str, all: Seats, max_wait: float) -> None:
+        self.name = name
+        self.seats = self.lendable = self.most = 0
+        self.per_flow = self.queued = 0
         self.executing = 0
         self.waiting = 0
         self.rejected = 0
+        self.dispatched = 0
+        self._all = all
+        self._max_wait = max_wait
+        self._flows: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    def _has_seat(self) -> bool:
+        executing = self.executing
+        return executing < self.seats or (executing < self.most and self._all.may_borrow(self))
+
+    def _sit(self) -> None:
+        self.executing += 1
+        self.dispatched += 1
 
     def try_take(self) -> bool:
         """Takes a seat if one is free and nobody waits."""
-        if self._free > 0 and not self._flows:
-            self._free -= 1
-            self.executing += 1
+        if not self._flows and self._has_seat():
+            self._sit()
             return True
         return False
+
+    def _refuse(self) -> status.ApiError:
+        self.rejected += 1
+        return status.too_many_requests(_REFUSED)
 
     async def take(self, flow: str) -> None:
         """Waits for a seat. Raises ApiError (429)."""
         if self.try_take():
             return
         queue = self._flows.get(flow)
+        if self.waiting >= self.queued or (queue is not None and len(queue) >= self.per_flow):
+            raise self._refuse()
         if queue is None:
             queue = self._flows[flow] = deque()
-        if len(queue) >= _QUEUE_PER_FLOW:
-            self.rejected += 1
-            raise status.too_many_requests(_REFUSED)
         seat: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append(seat)
         self.waiting += 1
+        self._all.waiting.add(self)
         try:
             async with asyncio.timeout(self._max_wait):
                 await seat
@@ -65,16 +102,22 @@ class Limit:
                 if not queue and self._flows.get(flow) is queue:
                     del self._flows[flow]
             if isinstance(exc, TimeoutError):
-                self.rejected += 1
-                raise status.too_many_requests(_REFUSED) from None
+                raise self._refuse() from None
             raise
         finally:
             self.waiting -= 1
+            if not self._flows:
+                self._all.waiting.discard(self)
 
     def give(self) -> None:
-        self._free += 1
         self.executing -= 1
-        while self._flows and self._free > 0:
+        self.serve()
+        if self._all.waiting:
+            self._all.given()
+
+    def serve(self) -> None:
+        """Seats for those who wait, a flow at a time."""
+        while self._flows and self._has_seat():
             flow, queue = next(iter(self._flows.items()))
             seat = queue.popleft()
             if queue:
@@ -82,34 +125,17 @@ class Limit:
             else:
                 del self._flows[flow]
             if not seat.done():
-                self._free -= 1
-                self.executing += 1
+                self._sit()
                 seat.set_result(None)
 
 
-class InFlight:
-    """The two pools of a server. Administrators (system:masters) and watches are exempt."""
-
-    def __init__(self, reads: int, writes: int, request_timeout: float) -> None:
-        self.reads = Limit(reads, request_timeout / 4)
-        self.writes = Limit(writes, request_timeout / 4)
-
-    def pool(self, verb: str, user: UserInfo, subresource: str) -> Limit | None:
-        """None: exempt."""
-        if verb in ("watch", "proxy", "connect") or subresource in ("exec", "attach", "portforward", "proxy", "log"):
-            return None
-        if any(group in _QUEUES_PER_USER_EXEMPT for group in user.groups):
-            return None
-        return self.writes if verb in _MUTATING else self.reads
-
-    @asynccontextmanager
-    async def seat(self, verb: str, user: UserInfo, subresource: str = "") -> AsyncIterator[None]:
-        pool = self.pool(verb, user, subresource)
-        if pool is None:
-            yield
-            return
-        await pool.take(user.name)
-        try:
-            yield
-        finally:
-            pool.give()
+def share(all: Seats, levels: Iterable[tuple[Level, int, int, int | None]]) -> None:
+    """Deals the seats by (level, nominal shares, lendable percent, borrowing limit percent or None for no limit)."""
+    dealt = list(levels)
+    whole = sum(shares for _, shares, _, _ in dealt)
+    all.levels = [level for level, _, _, _ in dealt]
+    for level, shares, lendable, limit in dealt:
+        level.seats = -(-all.total * shares // whole) if whole else 0
+        level.lendable = level.seats * lendable // 100
+        level.most = all.total if limit is None else level.seats + level.seats * limit // 100
+        level.serve()

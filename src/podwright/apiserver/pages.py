@@ -9,17 +9,18 @@ from podwright.api.objects import Object
 from podwright.api.resources import Resource
 from podwright.apiserver.encoding import Encoder
 from podwright.apiserver.exchange import Bytes, One, Reply, Request
+from podwright.apiserver.flowcontrol import Classifier
 from podwright.apiserver.handlers import Handlers
 from podwright.apiserver.health import VERSION
-from podwright.apiserver.inflight import InFlight
 from podwright.apiserver.metrics import Metrics
+from podwright.apiserver.pipeline import Pipeline
 from podwright.apiserver.registry.registry import Registry
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def install_pages(
-    handlers: Handlers, metrics: Metrics, registry: Registry, inflight: InFlight, encoder: Encoder
+    handlers: Handlers, metrics: Metrics, registry: Registry, pipeline: Pipeline, flows: Classifier, encoder: Encoder
 ) -> None:
     async def version(request: Request) -> Bytes:
         return Bytes(orjson.dumps(VERSION, option=orjson.OPT_INDENT_2))
@@ -31,8 +32,9 @@ def install_pages(
         return Bytes(orjson.dumps({"paths": paths}, option=orjson.OPT_INDENT_2))
 
     async def show_metrics(request: Request) -> Bytes:
-        metrics.inflight.labels("mutating").set(inflight.writes.executing)
-        metrics.inflight.labels("readOnly").set(inflight.reads.executing)
+        for kind, executing in pipeline.executing.items():
+            metrics.inflight.labels(kind).set(executing)
+        metrics.levels = flows.levels()
         for path, cache in registry.feed.caches.items():
             metrics.objects.labels(path).set(len(cache.objects))
         return Bytes(metrics.text(), _METRICS_TYPE)

@@ -10,7 +10,7 @@ from podwright.apiserver.authentication import anonymous
 from podwright.apiserver.authentication.impersonation import impersonate
 from podwright.apiserver.authorization import forbidden_reason
 from podwright.apiserver.exchange import Reply, Request
-from podwright.apiserver.inflight import InFlight
+from podwright.apiserver.flowcontrol import Classifier
 from podwright.apiserver.requests import (
     Attributes,
     Authenticator,
@@ -23,6 +23,10 @@ from podwright.apiserver.requests import (
 _log = logging.getLogger(__name__)
 
 _DECISIONS = 8192
+_MUTATING = frozenset(("create", "update", "patch", "delete", "deletecollection"))
+_LONG = frozenset(("watch", "proxy", "connect"))
+_STREAMS = frozenset(("exec", "attach", "portforward", "proxy", "log"))
+"""What lasts long takes no seat."""
 _NODES_GROUP = "system:nodes"
 
 Handle = Callable[[Request], Awaitable[Reply]]
@@ -32,14 +36,15 @@ class Pipeline:
     """Stations in order. `authenticate` is apart because in-process callers enter behind it."""
 
     def __init__(
-        self, authenticator: Authenticator, authorizer: Authorizer, inflight: InFlight, handle: Handle
+        self, authenticator: Authenticator, authorizer: Authorizer, flows: Classifier, handle: Handle
     ) -> None:
         self._authenticator = authenticator
         self._authorizer = authorizer
-        self._inflight = inflight
+        self._flows = flows
         self._handle = handle
         self._decisions: dict[tuple[object, ...], Decision] = {}
-        self.served = 0
+        self.executing = {"mutating": 0, "readOnly": 0}
+        """Requests that have a seat."""
 
     def forget_decisions(self) -> None:
         """Roles or bindings changed."""
@@ -64,15 +69,19 @@ class Pipeline:
         if not decision.allowed:
             raise _refusal(request, decision)
         info = request.info
-        pool = self._inflight.pool(info.verb, request.user, info.subresource)
-        if pool is None:
+        flow = self._flows.of(request)
+        level = flow.level
+        if level is None or info.verb in _LONG or info.subresource in _STREAMS:
             return await self._handle(request)
-        if not pool.try_take():
-            await pool.take(request.user.name)
+        if not level.try_take():
+            await level.take(flow.of(request))
+        kind = "mutating" if info.verb in _MUTATING else "readOnly"
+        self.executing[kind] += 1
         try:
             return await self._handle(request)
         finally:
-            pool.give()
+            self.executing[kind] -= 1
+            level.give()
 
     async def _decide(self, request: Request) -> Decision:
         info, user = request.info, request.user

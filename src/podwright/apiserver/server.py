@@ -44,7 +44,7 @@ from podwright.apiserver.health import Health
 from podwright.apiserver.http.connections import Server
 from podwright.apiserver.http.frontend import Frontend
 from podwright.apiserver.http.tls import server_context
-from podwright.apiserver.inflight import InFlight
+from podwright.apiserver.inflight import Seats
 from podwright.apiserver.local import LocalEndpoint
 from podwright.apiserver.metrics import Metrics
 from podwright.apiserver.objects import CacheObjects, SystemWriter
@@ -116,15 +116,15 @@ class ApiServer:
         self.encoder = Encoder(self.registry, self.printers)
         self.streaming = Streaming(config, self.objects, self.registry.admission)
         self.handlers = Handlers(self.registry, min_watch_seconds=config.min_watch_seconds)
-        self.inflight = InFlight(
-            config.max_requests_inflight, config.max_mutating_requests_inflight, config.request_timeout
+        self.flows = Classifier(
+            self.objects, Seats(config.max_requests_inflight + config.max_mutating_requests_inflight),
+            config.request_timeout / 4,
         )
         self.pipeline = Pipeline(
-            authenticator or configured_authenticator, authorizer or configured_authorizer, self.inflight,
+            authenticator or configured_authenticator, authorizer or configured_authorizer, self.flows,
             self.handlers,
         )
         self.metrics = Metrics()
-        self.flows = Classifier(self.objects)
         self.health = Health()
         self.discovery = Discovery(self.registry, self.encoder, f"{config.advertise_address}:{config.port}")
         self.webhooks = WebhookClient(self.objects)
@@ -176,7 +176,7 @@ class ApiServer:
         self.health.ready["shutdown"] = lambda: not self._stopping.is_set()
         readings = Readings(self.streaming.kubelets, self.objects, self.streaming.http, self.now)
         install_resource_metrics(self.handlers, readings, self.objects)
-        install_pages(self.handlers, self.metrics, self.registry, self.inflight, self.encoder)
+        install_pages(self.handlers, self.metrics, self.registry, self.pipeline, self.flows, self.encoder)
 
     async def start(self) -> None:
         """Opens the store, reads it, makes what every cluster has, and listens.

@@ -14,8 +14,9 @@ from podwright.api import status
 from podwright.api.status import ApiError
 from podwright.apiserver.encoding import Encoder
 from podwright.apiserver.exchange import Bytes, Many, One, Request, Stream
+from podwright.apiserver.flowcontrol import Flow
 from podwright.apiserver.http.connections import Connection
-from podwright.apiserver.http.responses import Finished, head, warning_header
+from podwright.apiserver.http.responses import Finished, finished_request, head, warning_header
 from podwright.apiserver.http.watch_stream import serve_watch
 from podwright.apiserver.metrics import Metrics
 from podwright.apiserver.negotiation import PLAIN, Form, negotiate
@@ -29,10 +30,6 @@ _log = logging.getLogger(__name__)
 _GZIP_FROM = 128 * 1024
 _BODY_SECONDS = 60.0
 
-Flow = Callable[[Request], tuple[str, str]]
-"""The UIDs of the flow schema and priority level of a request."""
-
-
 class Frontend:
     """aiohttp's handler."""
 
@@ -44,7 +41,7 @@ class Frontend:
         *,
         now: Callable[[], float],
         max_body: int,
-        flow: Flow,
+        flow: Callable[[Request], Flow],
         stopping: asyncio.Event,
         row_of: Callable[[Request], Any],
         audited: Callable[[Request, Callable[[], Awaitable[Any]]], Awaitable[Any]] | None = None,
@@ -95,7 +92,11 @@ class Frontend:
             answer = self._encoder.status_error(exc, form)
             if exc.retry_after:
                 answer.headers["Retry-After"] = str(exc.retry_after)
-        except (ConnectionError, asyncio.CancelledError):
+        except ConnectionError:
+            if raw.transport is not None and not raw.transport.is_closing():
+                raise
+            return finished_request(raw)  # it left: nobody is there to be told, and it is no error of ours
+        except asyncio.CancelledError:
             raise
         except Exception:
             _log.exception("%s %s", method, path)
@@ -141,12 +142,12 @@ class Frontend:
         return read
 
     def _headers(self, request: Request) -> list[tuple[str, str]]:
-        schema, level = self._flow(request)
+        flow = self._flow(request)
         headers = [
             ("Audit-Id", request.audit_id),
             ("Cache-Control", "no-cache, private"),
-            ("X-Kubernetes-Pf-Flowschema-Uid", schema),
-            ("X-Kubernetes-Pf-Prioritylevel-Uid", level),
+            ("X-Kubernetes-Pf-Flowschema-Uid", flow.schema_uid),
+            ("X-Kubernetes-Pf-Prioritylevel-Uid", flow.level_uid),
         ]
         if request.warnings:
             headers += [("Warning", warning_header(text)) for text in dict.fromkeys(request.warnings)]

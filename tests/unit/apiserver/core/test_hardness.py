@@ -9,12 +9,11 @@ import pytest
 
 from podwright.api.status import ApiError
 from podwright.apiserver.http import connections
-from podwright.apiserver.inflight import InFlight, Limit
+from podwright.apiserver.inflight import Level, Seats
 from podwright.apiserver.registry.registry import store_failure
-from podwright.apiserver.requests import UserInfo
 from podwright.store.protocol import FutureRevision, StoreUnavailable, ValueTooLarge
 
-from .conftest import Api, Pki, config_for, config_map, running
+from .conftest import BOB, Api, Pki, config_for, config_map, running
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -109,8 +108,38 @@ async def test_client_certificates(api: Api, pki: Pki) -> None:
         assert response.status == 200
 
 
+def level(all: Seats, seats: int, wait: float = 1.0, *, lendable: int = 0, most: int = 0, queue: int = 50) -> Level:
+    made = Level("a", all, wait)
+    made.seats, made.lendable, made.most = seats, lendable, most or seats
+    made.per_flow = made.queued = queue
+    all.levels.append(made)
+    return made
+
+
+async def test_levels_lend_what_they_do_not_use() -> None:
+    all = Seats(4)
+    low, high = level(all, 2, most=4, queue=0), level(all, 2, lendable=1)
+    assert [low.try_take() for _ in range(4)] == [True, True, True, False], "one seat is never lent"
+    with pytest.raises(ApiError):
+        await low.take("x")
+    assert high.try_take()
+    assert high.try_take(), "its own are its own, even if another sits on one"
+    assert all.waiting == set() and low.rejected == 1
+    low.queued = low.per_flow = 1
+    async with asyncio.TaskGroup() as tasks:
+        waits = tasks.create_task(low.take("x"))
+        await asyncio.sleep(0)
+        high.give()
+        await asyncio.sleep(0)
+        assert not waits.done(), "what was lent comes back first"
+        high.give()
+        low.give()
+        await waits
+    assert low.executing == 3
+
+
 async def test_seats_go_round_between_users() -> None:
-    limit = Limit(1, 5.0)
+    limit = level(Seats(1), 1, 5.0)
     await limit.take("busy")
     order: list[str] = []
 
@@ -128,7 +157,7 @@ async def test_seats_go_round_between_users() -> None:
 
 
 async def test_who_waits_too_long_is_refused() -> None:
-    limit = Limit(1, 0.02)
+    limit = level(Seats(1), 1, 0.02)
     await limit.take("a")
     with pytest.raises(ApiError) as refused:
         await limit.take("b")
@@ -142,14 +171,6 @@ def test_what_a_store_refuses_is_told_by_its_kind() -> None:
     ahead = store_failure(FutureRevision(9, 5))
     assert ahead.code == 504 and "Too large resource version: 9, current: 5" in str(ahead)
     assert store_failure(StoreUnavailable("gone")).code == 503
-
-
-def test_administrators_and_watches_are_exempt() -> None:
-    inflight = InFlight(1, 1, 60.0)
-    assert inflight.pool("list", UserInfo("a", groups=("system:masters",)), "") is None
-    assert inflight.pool("watch", UserInfo("a"), "") is None
-    assert inflight.pool("list", UserInfo("a"), "") is inflight.reads
-    assert inflight.pool("create", UserInfo("a"), "") is inflight.writes
 
 
 async def test_answers_name_their_flow(api: Api) -> None:
@@ -174,3 +195,35 @@ async def test_answers_name_their_flow(api: Api) -> None:
     assert made.status == 201, made.text
     again = await api.get("/api", headers={"Impersonate-User": "someone"})
     assert again.headers["X-Kubernetes-PF-FlowSchema-UID"] == made.json["metadata"]["uid"]
+
+
+async def test_seats_follow_the_configuration(pki: Pki) -> None:
+    """A user of a level with one seat and no queue is refused while it is taken; administrators and watches are not."""
+    async with running(config_for(pki)) as api:
+        group = "/apis/flowcontrol.apiserver.k8s.io/v1"
+        limited = {"nominalConcurrencyShares": 0, "borrowingLimitPercent": 0, "limitResponse": {"type": "Reject"}}
+        made = await api.post(
+            f"{group}/prioritylevelconfigurations",
+            {"metadata": {"name": "none"}, "spec": {"type": "Limited", "limited": limited}},
+        )
+        assert made.status == 201, made.text
+        rule = {
+            "subjects": [{"kind": "User", "user": {"name": "bob"}}],
+            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"]}],
+        }
+        spec = {"matchingPrecedence": 50, "priorityLevelConfiguration": {"name": "none"}, "rules": [rule]}
+        await api.post(f"{group}/flowschemas", {"metadata": {"name": "bob"}, "spec": spec})
+        rbac = "rbac.authorization.k8s.io"
+        await api.post(
+            f"/apis/{rbac}/v1/clusterrolebindings",
+            {"metadata": {"name": "bob"}, "subjects": [{"kind": "User", "name": "bob", "apiGroup": rbac}],
+             "roleRef": {"kind": "ClusterRole", "name": "cluster-admin", "apiGroup": rbac}},
+        )
+        refused = await api.get(CONFIG_MAPS, token=BOB)
+        assert (refused.status, refused.json["reason"], refused.headers["Retry-After"]) == (429, "TooManyRequests", "1")
+        assert refused.headers["X-Kubernetes-PF-PriorityLevel-UID"] == made.json["metadata"]["uid"]
+        assert (await api.get(f"{CONFIG_MAPS}?watch=1&timeoutSeconds=1", token=BOB)).status == 200
+        assert (await api.get(CONFIG_MAPS)).status == 200
+        metrics = (await api.get("/metrics")).text
+        assert 'apiserver_flowcontrol_rejected_requests_total{priority_level="none"} 1.0' in metrics
+        assert 'apiserver_flowcontrol_nominal_limit_seats{priority_level="workload-low"} 245.0' in metrics
