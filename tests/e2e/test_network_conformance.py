@@ -101,7 +101,9 @@ def resolved(net: Api, name: str, kind: str, *, by: str = "client-node-1") -> li
 
 
 def shell(net: Api, command: str, *, by: str = "client-node-1") -> str:
-    return net.answer("GET", net.path("Pod", f"{by}:8080", "proxy/shell"), params={"cmd": command}).text
+    answer = net.answer("GET", net.path("Pod", f"{by}:8080", "proxy/shell"), params={"cmd": command})
+    assert answer.ok, answer.text
+    return answer.text
 
 
 def reached(net: Api, host: str, port: int, expect: set[str], **more: Any) -> None:
@@ -684,8 +686,48 @@ def not_ready(api: Api) -> None:
     net = shared(api)
     until(lambda: resolved(net, f"all.{api.namespace}", "A") == [address_of(api, "Pod", "late")], "named before")
     until(lambda: "refused" in dial(net, f"waits.{api.namespace}", 80)[0], "not served before")
-    shell(api, "touch /tmp/go", by="late")
+    until(lambda: shell(api, "touch /tmp/go && echo yes", by="late"), "its server answers to the API server's proxy")
     until(lambda: dial(net, f"waits.{api.namespace}", 80) == ["late"], "served once it is ready")
+
+
+@row("+ a rolling update drops no request")
+def rolling_update(api: Api) -> None:
+    """Four Pods here, twenty in bench/rolling.py. A Pod that ends serves on for a second, as long as nodes may take to
+    learn that it is no endpoint any more (upstream's documentation, "Pod termination", asks for the same)."""
+    net = shared(api)
+    container = {
+        "name": "c", "image": "docker.io/library/nginx:1.22", "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
+        "readinessProbe": {"httpGet": {"port": 80, "path": "/index.html"}, "periodSeconds": 1},
+    }  # fmt: skip
+    template = {"metadata": {"labels": {"app": "rolls"}}, "spec": {
+        "terminationGracePeriodSeconds": 3, "containers": [container], "automountServiceAccountToken": False}}
+    net.create({"kind": "Deployment", "metadata": {"name": "rolls"}, "spec": {
+        "replicas": 4, "selector": {"matchLabels": {"app": "rolls"}}, "template": template}})  # fmt: skip
+    net.create(service("rolls", {"app": "rolls"}, ports=[{"port": 80}]))
+    net.until("Deployment", "rolls", lambda o: o["status"].get("readyReplicas") == 4, "ready")
+    address = address_of(net, "Service", "rolls")
+    until(lambda: "nginx" in dial(net, address, 80, request="index.html")[0], "served")
+    net.patch("Deployment", "rolls", {"spec": {"template": {"metadata": {"annotations": {"v": "2"}}}}})
+    asked = 0
+
+    def rolled() -> bool:
+        nonlocal asked
+        for by in ("client-node-1", "client-node-2"):
+            answers = dial(net, address, 80, by=by, tries=25, request="index.html")
+            asked += len(answers)
+            lost = [a for a in answers if "Welcome to nginx" not in a]
+            if lost:
+                raise RuntimeError(f"of {asked} requests: {lost}")
+        status = net.get("Deployment", "rolls")["status"]
+        return bool(status.get("updatedReplicas") == 4 == status["replicas"] == status.get("availableReplicas")
+                    and not ended(net))  # fmt: skip
+
+    until(rolled, "rolled", 60)
+    assert asked >= 100
+
+
+def ended(net: Api) -> list[Json]:
+    return [p for p in net.list("Pod", "app=rolls") if "deletionTimestamp" in p["metadata"]]
 
 
 @pytest.mark.parametrize("name", row.functions)
