@@ -1,7 +1,7 @@
 """The controllers' numbers on simulated nodes, in one process with API server and scheduler: a Deployment 0 → 100, 500
 Deployments of 10 Pods, idle cost with their 5,000 Pods there.
 
-    PYTHONPATH=src python bench/controllers.py [--nodes 100] [--deployments 500] [--idle 20] [-o json]"""
+    PYTHONPATH=src python bench/controllers.py [--nodes 100] [--deployments 500] [--idle 20] [--json FILE]"""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import json
 import resource
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -149,14 +148,13 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument("--deployments", type=int, default=500)
     parser.add_argument("--idle", type=float, default=20.0, help="Seconds without work.")
-    parser.add_argument("-o", choices=["text", "json"], default="text")
+    parser.add_argument("--json", type=Path, help="also write the figures to a file")
     given = parser.parse_args()
     found = uvloop.run(measure(given.nodes, given.deployments, given.idle))
-    if given.o == "json":
-        json.dump(found, sys.stdout, indent=2)
-    else:
-        for name, value in found.items():
-            print(f"{name:36} {value:.2f}" if isinstance(value, float) else f"{name:36} {value}")
+    for name, value in found.items():
+        print(f"{name:36} {value:.2f}" if isinstance(value, float) else f"{name:36} {value}")
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

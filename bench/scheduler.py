@@ -1,6 +1,6 @@
 """scheduler_perf's workloads through a whole API server in this process: fake Node objects, real Pods, real bindings.
 
-    PYTHONPATH=src python bench/scheduler.py [--nodes 1000] [--pods 3000] [--workload SchedulingBasic …] [-o json]
+    PYTHONPATH=src python bench/scheduler.py [--nodes 1000] [--pods 3000] [--workload SchedulingBasic …] [--json FILE]
 
 A workload's rate counts from the first measured Pod's creation to the last one's binding, as seen by a watch."""
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -167,17 +166,32 @@ async def measure(workload: str, nodes: int, pods: int, *, before: int = 0) -> O
         try:
             first = low_priority if workload == "Preemption" else build
             await _run(client, [first(n) for n in range(before)])
-            seconds = await _run(client, [build(n) for n in range(before, before + pods)])
+            decided = _decisions()
+            seconds, cpu = await _run(client, [build(n) for n in range(before, before + pods)])
+            spent, attempts = (after - earlier for earlier, after in zip(decided, _decisions(), strict=True))
         finally:
             scheduler.cancel()
             await asyncio.gather(scheduler, return_exceptions=True)
             await server.stop()
-    return {"workload": workload, "nodes": nodes, "before": before, "pods": pods, "pods_per_second": pods / seconds}
+    return {
+        "workload": workload, "nodes": nodes, "before": before, "pods": pods, "pods_per_second": pods / seconds,
+        "cpu_ms_per_pod": 1000 * cpu / pods, "decision_ms": 1000 * spent / attempts,
+    }  # fmt: skip
 
 
-async def _run(client: Client, made: list[Object]) -> float:
+def _decisions() -> tuple[float, float]:
+    """Seconds spent deciding, and on how many attempts."""
+    from podwright.scheduler import metrics
+
+    found = {sample.name: sample.value for sample in next(iter(metrics.algorithm_seconds.collect())).samples}
+    name = next(name for name in found if name.endswith("_sum")).removesuffix("_sum")
+    return found[f"{name}_sum"], found[f"{name}_count"]
+
+
+async def _run(client: Client, made: list[Object]) -> tuple[float, float]:
+    """Seconds by the clock, and of this process's processor time: API server, scheduler and clients together."""
     if not made:
-        return 0.0
+        return 0.0, 0.0
     revision = (await client.list(PODS, limit=1))["metadata"]["resourceVersion"]
     left = {p["metadata"]["name"] for p in made}
 
@@ -188,11 +202,11 @@ async def _run(client: Client, made: list[Object]) -> float:
                 if not left:
                     return
 
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     async with asyncio.timeout(600), asyncio.TaskGroup() as group:
         group.create_task(all_bound())
         group.create_task(_all(made, lambda obj: client.create(PODS, obj)))
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - cpu
 
 
 def main() -> None:
@@ -201,7 +215,7 @@ def main() -> None:
     parser.add_argument("--pods", type=int, default=3000)
     parser.add_argument("--before", type=int, default=0)
     parser.add_argument("--workload", nargs="*", default=list(WORKLOADS), choices=list(WORKLOADS))
-    parser.add_argument("-o", choices=["text", "json"], default="text")
+    parser.add_argument("--json", type=Path, help="also write the figures to a file")
     given = parser.parse_args()
     found = []
     for workload in given.workload:
@@ -213,11 +227,11 @@ def main() -> None:
             before, count = 4 * given.nodes, min(count, given.nodes)
         result = uvloop.run(measure(workload, given.nodes, count, before=before))
         found.append(result)
-        if given.o == "text":
-            size = f"{result['nodes']:6} nodes {result['before']:6} Pods before"
-            print(f"{workload:22} {size} {result['pods_per_second']:8.0f} Pods/s", flush=True)
-    if given.o == "json":
-        json.dump(found, sys.stdout, indent=2)
+        size = f"{result['nodes']:6} nodes {result['before']:6} Pods before"
+        print(f"{workload:22} {size} {result['pods_per_second']:8.0f} Pods/s "
+              f"{result['cpu_ms_per_pod']:6.2f} ms CPU a Pod {result['decision_ms']:6.3f} ms a decision", flush=True)
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

@@ -51,19 +51,44 @@ class Room:
         return [self.plugin.shortage(resource) for resource, need in self.needs.items() if free(resource) < need]
 
 
-class _Local:
-    """The answers of row-local plugins for one class of Pods."""
+class _Part:
+    """Row-local filters and scores, and by row which filter refused, and the sum of the weighted scores."""
 
-    __slots__ = ("base", "code", "epoch", "filters", "position", "raw", "scores")
+    __slots__ = ("base", "code", "filters", "position", "scores")
 
     def __init__(self, filters: list[tuple[int, Filter]], scores: list[tuple[Score, int]]) -> None:
         self.filters = filters
         self.scores = scores
-        self.epoch = -1
         self.position = 0
         self.code: NDArray[np.uint8] = np.zeros(0, np.uint8)
         self.base: Ints = np.zeros(0, np.int64)
+
+    def clear(self, size: int) -> None:
+        self.code, self.base = np.zeros(size, np.uint8), np.zeros(size, np.int64)
+
+
+class _Local:
+    """The answers of row-local plugins for one class of Pods. `own` are those that depend on nodes alone; `whole` has
+    the filters and scores that look at Pods too, and the answers of all."""
+
+    __slots__ = ("epoch", "own", "raw", "whole")
+
+    def __init__(self, filters: list[tuple[int, Filter]], scores: list[tuple[Score, int]]) -> None:
+        self.own = _Part([f for f in filters if _ignores_pods(f[1])], [s for s in scores if _ignores_pods(s[0])])
+        self.whole = _Part(
+            [f for f in filters if not _ignores_pods(f[1])], [s for s in scores if not _ignores_pods(s[0])]
+        )
+        self.epoch = -1
         self.raw: dict[str, Ints] = {}
+        """What is to be normalized over the feasible nodes, by plugin."""
+
+    @property
+    def scores(self) -> list[tuple[Score, int]]:
+        return [*self.own.scores, *self.whole.scores]
+
+
+def _ignores_pods(plugin: Filter | Score) -> bool:
+    return bool(getattr(plugin, "ignores_pods", False))
 
 
 class Judgement:
@@ -96,6 +121,7 @@ class Evaluation:
         self._next = 0
         self._nodes = nodes
         self._kept: OrderedDict[PodClass, _Local] = OrderedDict()
+        self._normalized = {s.name: (s, weight) for s, weight in profile.scores if isinstance(s, Normalize)}
         self._global = [(i + 1, f) for i, f in enumerate(profile.filters) if not f.row_local]
 
     def judge(self, pod: PodInfo) -> Judgement:
@@ -108,7 +134,7 @@ class Evaluation:
         filtering = perf_counter()
         self._seconds["PreFilter"].observe(filtering - began)
         local = self._local(pod, skipped)
-        code = local.code
+        code = local.whole.code
         copied = False
         for index, plugin in self._global:
             if plugin.name in skipped:
@@ -178,7 +204,7 @@ class Evaluation:
                 continue
             if isinstance(plugin, FreeAmounts):
                 found.plugin, found.needs = plugin, plugin.free_amounts(pod)
-            elif getattr(plugin, "ignores_pods", False):
+            elif _ignores_pods(plugin):
                 found.open &= self._filter(plugin, pod, rows)
             else:
                 return None
@@ -219,32 +245,40 @@ class Evaluation:
             self._kept[pod.cls] = known
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
-        changed = nodes.changed_since(known.position) if known.epoch == nodes.epoch else None
-        known.position = nodes.log_end
-        if changed is None or len(changed) * 2 > nodes.size:
+        own, whole = known.own, known.whole
+        changed = nodes.log.since(whole.position) if known.epoch == nodes.epoch else None
+        changed_themselves = nodes.own_log.since(own.position)
+        whole.position, own.position = nodes.log.end, nodes.own_log.end
+        if changed is None or changed_themselves is None or len(changed) * 2 > nodes.size:
             known.epoch = nodes.epoch
-            known.code = np.zeros(nodes.size, np.uint8)
-            known.base = np.zeros(nodes.size, np.int64)
-            known.raw = {s.name: np.zeros(nodes.size, np.int64) for s, _ in known.scores if isinstance(s, Normalize)}
-            self._refresh(known, pod, ALL)
+            own.clear(nodes.size)
+            whole.clear(nodes.size)
+            known.raw = {s.name: np.zeros(nodes.size, np.int64) for s, _ in known.scores if s.name in self._normalized}
+            self._refresh(known, own, pod, ALL)
+            self._refresh(known, whole, pod, ALL)
         elif changed:
-            self._refresh(known, pod, np.array(changed if len(changed) == 1 else list(set(changed)), np.intp))
+            if changed_themselves:
+                self._refresh(known, own, pod, _rows(changed_themselves))
+            self._refresh(known, whole, pod, _rows(changed))
         return known
 
-    def _refresh(self, local: _Local, pod: PodInfo, rows: Rows) -> None:
-        code = np.where(self._nodes.alive.of(rows), 0, _NO_NODE).astype(np.uint8)
-        for index, plugin in local.filters:
-            fits = self._filter(plugin, pod, rows)
-            code[(code == 0) & ~fits] = index
-        local.code[rows] = code
-        base = np.zeros(len(code), np.int64)
-        for score, weight in local.scores:
+    def _refresh(self, local: _Local, part: _Part, pod: PodInfo, rows: Rows) -> None:
+        if part is local.own:
+            code = np.where(self._nodes.alive.of(rows), 0, _NO_NODE).astype(np.uint8)
+            base = np.zeros(len(code), np.int64)
+        else:
+            code, base = local.own.code[rows].copy(), local.own.base[rows].copy()
+        for index, plugin in part.filters:
+            refused = ~self._filter(plugin, pod, rows)
+            # The first filter that refuses a node is the one that counts.
+            code[refused & ((code == 0) | ((code > index) & (code != _NO_NODE)))] = index
+        for score, weight in part.scores:
             values = self._score(score, pod, rows)
             if score.name in local.raw:
                 local.raw[score.name][rows] = values
             else:
                 base += values * weight
-        local.base[rows] = base
+        part.code[rows], part.base[rows] = code, base
 
     def _score(self, plugin: Any, pod: PodInfo, rows: Rows) -> Ints:
         try:
@@ -261,13 +295,12 @@ class Evaluation:
         """
         began = perf_counter()
         rows, local = judgement.feasible, judgement.local
-        total: Ints = local.base[rows]
-        for plugin, weight in local.scores:
-            raw = local.raw.get(plugin.name)
-            if raw is not None and isinstance(plugin, Normalize):
-                total = total + plugin.normalize(pod, raw[rows]) * weight
-        for plugin, weight in self.profile.scores:
-            if not plugin.row_local and (scores := self._global_scores(plugin, pod, rows)) is not None:
+        total: Ints = local.whole.base[rows]
+        for name, raw in local.raw.items():
+            plugin, weight = self._normalized[name]
+            total = total + plugin.normalize(pod, raw[rows]) * weight
+        for score, weight in self.profile.scores:
+            if not score.row_local and (scores := self._global_scores(score, pod, rows)) is not None:
                 total = total + scores * weight
         self._seconds["Score"].observe(perf_counter() - began)
         return total
@@ -277,7 +310,8 @@ class Evaluation:
         if before is not None and before.pre_score(pod, rows) is SKIP:
             return None
         scores = self._score(plugin, pod, rows)
-        return plugin.normalize(pod, scores) if isinstance(plugin, Normalize) else scores
+        normalized = self._normalized.get(plugin.name)
+        return normalized[0].normalize(pod, scores) if normalized is not None else scores
 
     def scores_by_plugin(self, pod: PodInfo, judgement: Judgement) -> dict[str, tuple[Ints, int]]:
         """The normalized scores of the feasible rows and the weight, of each plugin that scores this Pod."""
@@ -291,3 +325,11 @@ class Evaluation:
             if scores is not None:
                 found[plugin.name] = scores, weight
         return found
+
+
+def _rows(changed: list[int]) -> Rows:
+    """Of one row, the most frequent case, a slice: numpy is quicker with it."""
+    first = changed[0]
+    if changed.count(first) == len(changed):
+        return slice(first, first + 1)
+    return np.array(list(set(changed)), np.intp)

@@ -68,8 +68,8 @@ class Filter(Protocol):
     """`row_local` says that the answer for a node depends on nothing but that node's row and the Pod's class
     (``pod.cls``): such answers are kept and brought up to date row by row.
 
-    A filter whose answers do not depend on the Pods of a node says so by an attribute ``ignores_pods = True``:
-    preemption need not ask it again for each Pod that might go."""
+    A filter or score that does not look at Pods on nodes says so by an attribute ``ignores_pods = True``: it is not
+    asked again when only they have changed, nor by preemption for each that might go."""
 
     name: str
     row_local: bool

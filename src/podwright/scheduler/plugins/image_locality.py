@@ -28,6 +28,7 @@ class ImageLocality:
 
     name = "ImageLocality"
     row_local = True
+    ignores_pods = True
 
     def __init__(self, handle: Handle, args: Mapping[str, Any]) -> None:
         self._nodes = handle.nodes

@@ -115,13 +115,13 @@ class NodeVolumeLimits:
 
     def _used_on(self, row: int) -> Volumes:
         nodes = self._handle.nodes
-        changed = nodes.changed_since(self._position) if self._epoch == nodes.epoch else None
+        changed = nodes.log.since(self._position) if self._epoch == nodes.epoch else None
         if changed is None:
             self._used.clear()
         else:
             for each in changed:
                 self._used.pop(each, None)
-        self._position, self._epoch = nodes.log_end, nodes.epoch
+        self._position, self._epoch = nodes.log.end, nodes.epoch
         known = self._used.get(row)
         if known is None:
             known = frozenset[tuple[str, str]]().union(

@@ -103,14 +103,14 @@ class VictimSearch:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         versions = tuple(str(b["metadata"].get("resourceVersion")) for _, _, b in budgets)
-        changed = nodes.changed_since(kept.position)
+        changed = nodes.log.since(kept.position)
         if kept.epoch != nodes.epoch or kept.budgets != versions or changed is None:
             kept.answers.clear()
             kept.epoch, kept.budgets = nodes.epoch, versions
         else:
             for row in changed:
                 kept.answers.pop(row, None)
-        kept.position = nodes.log_end
+        kept.position = nodes.log.end
         return kept.answers
 
     def _budgets(self) -> list[Budget]:

@@ -94,6 +94,30 @@ class Labels:
         return known
 
 
+class ChangeLog:
+    """Rows in the order in which they changed, so that earlier answers are brought up to date for those only."""
+
+    __slots__ = ("_rows", "_start")
+
+    def __init__(self) -> None:
+        self._rows: list[int] = []
+        self._start = 0
+
+    def add(self, row: int) -> None:
+        if len(self._rows) >= _LOG_LIMIT:
+            self._start += len(self._rows)
+            self._rows.clear()
+        self._rows.append(row)
+
+    @property
+    def end(self) -> int:
+        return self._start + len(self._rows)
+
+    def since(self, position: int) -> list[int] | None:
+        """The rows added since `end` was `position`; None if that is too long ago."""
+        return None if position < self._start else self._rows[position - self._start :]
+
+
 class NodeRow:
     """What is kept of a node beside the columns: exact sums, and the Pods on it."""
 
@@ -129,7 +153,7 @@ def _allocatable(node: Object) -> dict[str, int]:
 class NodeTable:
     """All nodes. Rows of nodes that went are used again; `alive` says which hold one.
 
-    `log` records every row whose values changed, so that caches of earlier answers bring only those up to date;
+    `log` has every row of which anything changed, `own_log` those whose node changed itself, not only the Pods on it;
     `epoch` rises when every earlier answer is void (nodes came or went)."""
 
     def __init__(self) -> None:
@@ -141,8 +165,8 @@ class NodeTable:
         self._by_name: dict[str, NodeRow] = {}
         self._vacant: list[int] = []
         self._columns: list[Column] = []
-        self.log: list[int] = []
-        self.log_start = 0
+        self.log = ChangeLog()
+        self.own_log = ChangeLog()
         self.alive = self.column(np.bool_)
         self.unschedulable = self.column(np.bool_)
         self.taint_set = self.column(np.int32)
@@ -190,27 +214,11 @@ class NodeTable:
 
     # Changes
 
-    @property
-    def log_end(self) -> int:
-        return self.log_start + len(self.log)
-
-    def changed(self, row: int) -> None:
-        if len(self.log) >= _LOG_LIMIT:
-            self.log_start += len(self.log)
-            self.log.clear()
-        self.log.append(row)
-
     def touched(self, name: str) -> None:
         """Something about the Pods of a node changed that no column shows."""
         entry = self._by_name.get(name)
         if entry is not None:
-            self.changed(entry.row)
-
-    def changed_since(self, position: int) -> list[int] | None:
-        """The rows changed since `log_end` was `position`; None if that is too long ago."""
-        if position < self.log_start:
-            return None
-        return self.log[position - self.log_start :]
+            self.log.add(entry.row)
 
     def _row(self, name: str) -> NodeRow:
         known = self._by_name.get(name)
@@ -261,7 +269,8 @@ class NodeTable:
         if self._images and (before is None or (before.get("status") or {}).get("images") != status.get("images")):
             self._put_images(row, status)
             self.epoch += 1
-        self.changed(row)
+        self.log.add(row)
+        self.own_log.add(row)
 
     def remove(self, name: str) -> None:
         """Removes a node. Its Pods stay known until they are removed one by one."""
@@ -275,7 +284,6 @@ class NodeTable:
         self.alive.array[entry.row] = False
         for column in (*self.allocatable.values(), *(labels.column for labels in self._labels.values())):
             column.array[entry.row] = 0
-        self.changed(entry.row)
         self._vacate(entry)
 
     def _vacate(self, entry: NodeRow) -> None:
@@ -317,7 +325,7 @@ class NodeTable:
             entry.ports[port] = entry.ports.get(port, 0) + sign
             if not entry.ports[port]:
                 del entry.ports[port]
-        self.changed(row)
+        self.log.add(row)
 
     # Columns by name
 
