@@ -136,3 +136,5 @@ class WorkQueue:
                 self.add_rate_limited(key)
             finally:
                 self.done(key)
+            # A reconcile that waits for nothing, such as one refused by a server in this process, must let others work.
+            await asyncio.sleep(0)

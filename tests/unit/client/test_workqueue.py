@@ -90,3 +90,19 @@ async def test_two_workers_never_share_a_key() -> None:
         while done < 20 or len(queue) or active:
             await asyncio.sleep(0)
     worker.cancel()
+
+
+async def test_work_that_never_waits_lets_others_work() -> None:
+    queue = WorkQueue()
+
+    async def reconcile(key: str) -> None:
+        queue.add(key)
+        raise ValueError("refused at once")
+
+    worker = asyncio.ensure_future(queue.run(reconcile))
+    queue.add("a")
+    for _ in range(100):
+        await asyncio.sleep(0)
+    worker.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await worker

@@ -161,17 +161,15 @@ class NodeLifecycleController(Controller):
             self.queue.add_after(_EVICT + zone, wait)
         if name is None:
             return
-        self.queue.add(_EVICT + zone)
         node = self.nodes.get(name)
-        if node is None:
-            return
-        ready = conditions.ready_status(node)
-        if ready != "True":
+        ready = conditions.ready_status(node) if node is not None else "True"
+        if node is not None and ready != "True":
             try:
                 await self._write_taints(node, taints.UNREACHABLE if ready == "Unknown" else taints.NOT_READY)
             except Exception:
                 self._zones.put_back(name)
                 raise
+        self.queue.add(_EVICT + zone)
 
     async def _write_taints(self, node: Object, execute: str | bool | None) -> None:
         now = objects.format_time(self.clock.now())
