@@ -6,7 +6,10 @@ The rules are those of structured-merge-diff's typed values.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+import orjson
 
 from podwright.api.apply.field_sets import LEAF, SELF, FieldSet, Node, as_member
 from podwright.api.apply.field_types import (
@@ -21,6 +24,7 @@ from podwright.api.apply.field_types import (
 
 _ABSENT: Any = object()
 _NONE: Mapping[str, Any] = {}
+_REMEMBERED_BYTES = 2048
 
 
 class Comparison(NamedTuple):
@@ -62,7 +66,7 @@ def _compare(kind: FieldType, old: Any, new: Any) -> Difference:
         if before is _ABSENT:
             element, sub, always = field(name)
             if not always:
-                changed[element] = everything(sub, value)
+                changed[element] = _appeared(sub, value)
                 continue
             before = None if value else value
         elif before == value:
@@ -135,6 +139,24 @@ def _index(kind: FieldType, values: Any) -> dict[str, list[Any]]:
             if element is not None:
                 found.setdefault(element, []).append(value)
     return found
+
+
+def _appeared(kind: FieldType, value: Any) -> Node:
+    """:func:`everything`; of lists, which are often the same in many objects (the containers of a template), the last
+    ones are remembered."""
+    if value.__class__ is list:
+        try:
+            text = orjson.dumps(value)
+        except TypeError:
+            return everything(kind, value)
+        if len(text) <= _REMEMBERED_BYTES:
+            return _everything_of(kind, text)
+    return everything(kind, value)
+
+
+@lru_cache(maxsize=512)
+def _everything_of(kind: FieldType, text: bytes) -> Node:
+    return everything(kind, orjson.loads(text))
 
 
 def everything(kind: FieldType, value: Any) -> Node:
@@ -222,6 +244,19 @@ def with_structs(kind: FieldType, fields: FieldSet) -> FieldSet:
 
 def reconciled(kind: FieldType, fields: FieldSet) -> FieldSet:
     """The set after a change of the type: what became atomic is owned as a whole."""
+    text = orjson.dumps(fields)
+    if len(text) <= _REMEMBERED_BYTES:
+        return fields if _is_reconciled(kind, text) else _reconciled(kind, fields)
+    return _reconciled(kind, fields)
+
+
+@lru_cache(maxsize=512)
+def _is_reconciled(kind: FieldType, text: bytes) -> bool:
+    fields = orjson.loads(text)
+    return _reconciled(kind, fields) is fields
+
+
+def _reconciled(kind: FieldType, fields: FieldSet) -> FieldSet:
     out: FieldSet | None = None
     for element, node in fields.items():
         if not node or element == SELF:
@@ -229,7 +264,7 @@ def reconciled(kind: FieldType, fields: FieldSet) -> FieldSet:
         sub = _below(kind, element)
         if sub is None:
             continue
-        left = LEAF if sub.kind == LEAF_TYPE else reconciled(sub, node)
+        left = LEAF if sub.kind == LEAF_TYPE else _reconciled(sub, node)
         if left is not node:
             out = out if out is not None else dict(fields)
             out[element] = left
