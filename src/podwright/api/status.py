@@ -62,7 +62,7 @@ def failure(code: int, reason: str, message: str, details: Object | None = None)
         "metadata": {},
         "status": "Failure",
         "message": message,
-        "reason": reason,
+        **({"reason": reason} if reason else {}),
         "code": code,
     }
     if details:

@@ -19,6 +19,7 @@ import yaml
 from podwright.api.objects import Object, format_micro_time
 from podwright.api.status import ApiError
 from podwright.apiserver.exchange import One, Request, Stream
+from podwright.apiserver.registry.watches import Watch
 from podwright.apiserver.reviews import user_object
 
 NONE, METADATA, REQUEST, REQUEST_RESPONSE = range(4)
@@ -150,7 +151,11 @@ class Auditor:
         if isinstance(reply, Stream):
             self._emit(event, STARTED, auditing)
             return Stream(self._streamed(reply, event, auditing))
-        self._emit(event, STARTED if request.info.verb == "watch" else COMPLETE, auditing)
+        if isinstance(reply, Watch):
+            self._emit(event, STARTED, auditing)
+            reply.ended = lambda: self._emit(event, COMPLETE, auditing)
+        else:
+            self._emit(event, COMPLETE, auditing)
         return reply
 
     def _streamed(self, reply: Stream, event: Object, auditing: Auditing) -> Callable[[Any], Awaitable[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import paths, pod_os
+from podwright.api.validation import paths, pod_os, security_contexts
 from podwright.api.validation.field_errors import forbidden, invalid
 
 MIRROR = "kubernetes.io/config.mirror"
@@ -82,6 +82,29 @@ def _same(errs: list[FieldError], profile: Object, annotation: str, what: str, p
         elif annotation.removeprefix("localhost/") != profile.get("localhostProfile"):
             said = f"{what} profile in annotation and field must match"
             errs.append(forbidden(f"{path}.localhostProfile", said))
+
+
+def app_armor_fields(values: dict[str, str], spec: Object) -> None:
+    """AppArmor profiles that are only in annotations become fields (KEP-24, version skew); invalid ones do not."""
+    if (spec.get("os") or {}).get("name") == "windows":
+        return
+    for ctr, _ in pod_os.visit(spec, ""):
+        annotation = values.get(APP_ARMOR + (ctr.get("name") or ""))
+        if annotation is None or (ctr.get("securityContext") or {}).get("appArmorProfile"):
+            continue
+        profile: Object
+        if annotation == "unconfined":
+            profile = {"type": "Unconfined"}
+        elif annotation == "runtime/default":
+            profile = {"type": "RuntimeDefault"}
+        elif annotation.startswith("localhost/") and annotation != "localhost/":
+            profile = {"type": "Localhost", "localhostProfile": annotation.removeprefix("localhost/")}
+        else:
+            continue
+        errs: list[FieldError] = []
+        security_contexts.app_armor(errs, profile, "")
+        if not errs and profile != (spec.get("securityContext") or {}).get("appArmorProfile"):
+            ctr["securityContext"] = {**(ctr.get("securityContext") or {}), "appArmorProfile": profile}
 
 
 def changes(errs: list[FieldError], new: dict[str, str], old: dict[str, str], path: str) -> None:

@@ -88,6 +88,7 @@ def binding(errs: list[FieldError], obj: Object) -> None:
 
 def prepare_create(pod: Object) -> None:
     spec = pod.setdefault("spec", {})
+    pod_annotations.app_armor_fields((pod.get("metadata") or {}).get("annotations") or {}, spec)
     status: Object = {"phase": "Pending", "qosClass": compute_qos_class(pod)}
     if spec.get("schedulingGates"):
         condition = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": _GATED}

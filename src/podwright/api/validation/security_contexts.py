@@ -101,7 +101,7 @@ def _profiles(errs: list[FieldError], context: Object, path: str) -> None:
     if (options := context.get("windowsOptions")) is not None:
         _windows_options(errs, options, f"{path}.windowsOptions")
     if (profile := context.get("appArmorProfile")) is not None:
-        _app_armor(errs, profile, f"{path}.appArmorProfile")
+        app_armor(errs, profile, f"{path}.appArmorProfile")
 
 
 def _seccomp(errs: list[FieldError], profile: Object, path: str) -> None:
@@ -120,7 +120,7 @@ def _seccomp(errs: list[FieldError], profile: Object, path: str) -> None:
         errs.append(invalid(field, profile, "can only be set when seccomp type is Localhost"))
 
 
-def _app_armor(errs: list[FieldError], profile: Object, path: str) -> None:
+def app_armor(errs: list[FieldError], profile: Object, path: str) -> None:
     kind, name = profile.get("type") or "", profile.get("localhostProfile")
     field = f"{path}.localhostProfile"
     if kind == "Localhost":

@@ -21,6 +21,7 @@ from podwright.apiserver.admission.mutating_policies import MutatingAdmissionPol
 from podwright.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from podwright.apiserver.admission.node_restriction import NodeRestriction
 from podwright.apiserver.admission.pod_security import PodSecurity
+from podwright.apiserver.admission.pod_topology_labels import PodTopologyLabels
 from podwright.apiserver.admission.priority import Priority
 from podwright.apiserver.admission.resource_quota import ResourceQuota
 from podwright.apiserver.admission.runtime_class import RuntimeClass
@@ -63,6 +64,7 @@ def build(
         NodeRestriction(objects),
         TaintNodesByCondition(),
         PodSecurity(objects),
+        PodTopologyLabels(objects),
         Priority(objects),
         DefaultTolerationSeconds(
             config.default_not_ready_toleration_seconds, config.default_unreachable_toleration_seconds

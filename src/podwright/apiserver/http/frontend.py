@@ -187,3 +187,4 @@ class Frontend:
             return await self._finish(raw, request, answer)
         finally:
             self._metrics.watch_ended(request)
+            watch.ended()

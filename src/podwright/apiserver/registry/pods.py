@@ -47,6 +47,7 @@ async def bind(registry: Registry, request: Request, row: Resource) -> One:
         raise status.bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"
         )
+    binding["metadata"] = metadata
     target = binding.get("target") or {}
     errors = []
     if target.get("kind") not in (None, "", "Node"):
@@ -82,9 +83,10 @@ async def bind(registry: Registry, request: Request, row: Resource) -> One:
         if spec.get("schedulingGates"):
             raise status.conflict("", "pods/binding", name, f"pod {name} has non-empty .spec.schedulingGates")
         spec["nodeName"] = node
-        for field in ("annotations", "labels"):
-            for key, value in (metadata.get(field) or {}).items():
-                meta.setdefault(field, {})[key] = value
+        for key, value in (metadata.get("annotations") or {}).items():
+            meta.setdefault("annotations", {})[key] = value
+        for key, value in (metadata.get("labels") or {}).items():
+            meta.setdefault("labels", {}).setdefault(key, value)
         _set_condition(pod.setdefault("status", {}), "PodScheduled", now)
         return pod
 

@@ -35,6 +35,8 @@ class Watch:
     bookmarks: bool
     timeout: float
     current: Callable[[], int]
+    ended: Callable[[], None] = lambda: None
+    """Called by whoever serves it, when it is over."""
 
     def attach(self, sink: Sink) -> Subscription:
         """Raises ApiError (410) if the start lies too far back."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from podwright.api.objects import Object
 from podwright.api.resources import NODES
-from podwright.api.status import internal, not_found
+from podwright.api.status import failure, not_found
 from podwright.apiserver.config import ApiServerConfig
 from podwright.apiserver.requests import Objects
 
@@ -51,7 +51,8 @@ class Kubelets:
         port = int(((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port") or DEFAULT_PORT)
         host = _host(status)
         if not host:
-            raise internal(f"no preferred addresses found; known addresses: {status.get('addresses') or []}")
+            known = " ".join(f"{{{a.get('type')} {a.get('address')}}}" for a in status.get("addresses") or ())
+            raise failure(500, "", f"no preferred addresses found; known addresses: [{known}]")
         return Address(host, port)
 
 

@@ -117,3 +117,39 @@ async def test_an_invalid_pod_names_its_causes(api: Api) -> None:
     refused = await api.post(PODS, pod("p", restartPolicy="Sometimes"))
     assert refused.status == 422 and refused.json["reason"] == "Invalid"
     assert refused.json["details"]["causes"][0]["field"] == "spec.restartPolicy"
+
+
+async def test_a_pod_has_the_zone_of_its_node(api: Api) -> None:
+    await service_account(api)
+    zone, region = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
+    await api.post("/api/v1/nodes", {"metadata": {"name": "n", "labels": {zone: "z", region: "r", "x": "y"}}})
+    own = pod("p")
+    own["metadata"]["labels"] = {region: "mine"}
+    await api.post(PODS, own)
+    assert await bind(api, "p", "n") == 201
+    assert (await api.get(f"{PODS}/p")).json["metadata"]["labels"] == {zone: "z", region: "mine"}
+    direct = (await api.post(PODS, pod("q", nodeName="n"))).json
+    assert direct["metadata"]["labels"] == {"app": "q", zone: "z", region: "r"}
+
+
+async def test_app_armor_annotations_become_fields(api: Api) -> None:
+    await service_account(api)
+    prefix = "container.apparmor.security.beta.kubernetes.io/"
+    for annotation, field in (
+        ("localhost/x", {"type": "Localhost", "localhostProfile": "x"}),
+        ("runtime/default", {"type": "RuntimeDefault"}), ("unconfined", {"type": "Unconfined"}),
+    ):
+        body = pod("p")
+        body["metadata"]["annotations"] = {prefix + "c": annotation}
+        made = (await api.post(f"{PODS}?dryRun=All", body)).json
+        assert made["spec"]["containers"][0]["securityContext"]["appArmorProfile"] == field
+    body["spec"]["securityContext"] = {"appArmorProfile": {"type": "Unconfined"}}
+    made = (await api.post(f"{PODS}?dryRun=All", body)).json
+    assert "securityContext" not in made["spec"]["containers"][0], "the Pod's says the same"
+
+
+async def test_a_node_without_an_address_has_no_proxy(api: Api) -> None:
+    await api.post("/api/v1/nodes", {"metadata": {"name": "n"}})
+    refused = await api.get("/api/v1/nodes/n/proxy/healthz")
+    assert refused.status == 500 and "reason" not in refused.json
+    assert refused.json["message"] == "no preferred addresses found; known addresses: []"

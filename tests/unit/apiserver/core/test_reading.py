@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from .conftest import Api, config_map, pod, service_account, take
+import json
+from pathlib import Path
+
+from .conftest import Api, Pki, config_for, config_map, pod, running, service_account, take
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
@@ -166,3 +169,14 @@ async def test_events_are_one_storage_in_two_groups(api: Api) -> None:
     assert other.status == 200
     assert other.json["apiVersion"] == "events.k8s.io/v1" and other.json["note"] == "hello"
     assert other.json["regarding"]["name"] == "p"
+
+
+async def test_the_end_of_a_watch_is_audited(pki: Pki, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- {level: Metadata, verbs: [watch]}\n"
+    )
+    config = config_for(pki, audit_policy=tmp_path / "policy.yaml", audit_log=tmp_path / "audit.log")
+    async with running(config) as api, api.watch("/api/v1/namespaces?watch=1&timeoutSeconds=1") as events:
+        assert [event async for event in events]
+    log = [json.loads(line) for line in (tmp_path / "audit.log").read_text().splitlines()]
+    assert [event["stage"] for event in log] == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
