@@ -126,6 +126,18 @@ async def test_traffic_distribution_becomes_hints() -> None:
         assert slices(h)[0]["endpoints"][0]["hints"] == {"forZones": [{"name": "z"}], "forNodes": [{"name": "n"}]}
 
 
+async def test_a_node_that_moves_to_another_zone_takes_its_endpoints_along() -> None:
+    async with Harness().running(EndpointSliceController) as h:
+        h.api.add(NODES, make_node("n", labels={"topology.kubernetes.io/zone": "z"}))
+        h.api.add(SERVICES, service(trafficDistribution="PreferClose"))
+        h.api.add(PODS, backend("a", "10.0.0.1"))
+        await h.settle()
+        h.api.change(NODES, "n", {"metadata": {"labels": {"topology.kubernetes.io/zone": "y"}}})
+        await h.settle()
+        (endpoint,) = slices(h)[0]["endpoints"]
+        assert (endpoint["zone"], endpoint["hints"]) == ("y", {"forZones": [{"name": "y"}]})
+
+
 async def test_finished_pods_and_services_without_selector_have_no_endpoints() -> None:
     async with Harness().running(EndpointSliceController, EndpointsController) as h:
         h.api.add(PODS, backend("a", "10.0.0.1", phase="Succeeded"))

@@ -55,6 +55,27 @@ def test_local_policies_leave_the_other_nodes_endpoints_out() -> None:
     assert port.internal_endpoints == [] and port.external_endpoints
 
 
+def test_hints_keep_traffic_in_the_node_or_the_zone_where_every_endpoint_has_them() -> None:
+    def hinted(address: str, node: str, zone: str, *, nodes: bool = False) -> dict[str, Any]:
+        hints: dict[str, Any] = {"forZones": [{"name": zone}]}
+        if nodes:
+            hints["forNodes"] = [{"name": node}]
+        return {**at(address, node, ready=True), "hints": hints}
+
+    def served(*endpoints: dict[str, Any], node: str, zone: str) -> list[str]:
+        (port,) = service_ports([service()], [endpoint_slice(*endpoints)], node, zone)
+        return [e.address for e in port.cluster]
+
+    zoned = (hinted("1.1.1.1", "n", "a"), hinted("1.1.1.2", "m", "a"), hinted("1.1.1.3", "o", "b"))
+    assert served(*zoned, node="n", zone="a") == ["1.1.1.1", "1.1.1.2"]
+    assert served(*zoned, node="o", zone="b") == ["1.1.1.3"]
+    assert len(served(*zoned, node="x", zone="c")) == 3, "nothing is meant for this zone"
+    assert len(served(*zoned, at("1.1.1.4", ready=True), node="n", zone="a")) == 4, "one has no hint"
+    close = (hinted("1.1.1.1", "n", "a", nodes=True), hinted("1.1.1.2", "m", "a", nodes=True))
+    assert served(*close, node="n", zone="a") == ["1.1.1.1"]
+    assert served(*close, node="p", zone="a") == ["1.1.1.1", "1.1.1.2"]
+
+
 def _load(*transactions: str) -> str:
     script = " && ".join(f"nft -f - <<'EOT'\n{t}EOT\n" for t in transactions).replace(" && nft", "\nnft")
     done = subprocess.run(["unshare", "-n", "sh", "-e"], input=script + "nft -s list ruleset", text=True,

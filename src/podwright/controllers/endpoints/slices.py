@@ -6,7 +6,7 @@ from typing import Any
 
 from podwright.api import objects
 from podwright.api.objects import Object
-from podwright.api.resources import ENDPOINTSLICES
+from podwright.api.resources import ENDPOINTSLICES, NODES
 from podwright.api.status import ApiError
 from podwright.controllers import pods
 from podwright.controllers.endpoints import backends, reconciler
@@ -32,6 +32,14 @@ class EndpointSliceController(backends.BackendController):
         super().__init__(context)
         self._unseen: dict[str, dict[str, tuple[int, float]]] = {}
         self.slices = self.informer(ENDPOINTSLICES, self._slice_changed, service=by_service)
+        self.informer(NODES, self._node_changed)
+
+    def _node_changed(self, old: Object | None, new: Object | None) -> None:
+        """Endpoints show the zone of their node. It hardly ever changes, so that looking at all Services is no loss."""
+        if _zone(old) != _zone(new):
+            for service in self.services.items():
+                if backends.selector_of(service):
+                    self.queue.add(objects.key(service))
 
     def _slice_changed(self, old: Object | None, new: Object | None) -> None:
         piece = new if new is not None else old
@@ -169,8 +177,7 @@ class EndpointSliceController(backends.BackendController):
         node_name = pods.node_name(pod)
         if node_name:
             entry["nodeName"] = node_name
-            node = self.nodes.get(node_name)
-            zone = objects.labels(node).get(backends.ZONE) if node is not None else None
+            zone = _zone(self.nodes.get(node_name))
             if zone:
                 entry["zone"] = zone
         hostname = backends.hostname_for(service, pod)
@@ -190,3 +197,7 @@ class EndpointSliceController(backends.BackendController):
         if distribution == "PreferSameNode" and entry.get("nodeName"):
             hints["forNodes"] = [{"name": entry["nodeName"]}]
         return hints
+
+
+def _zone(node: Object | None) -> str:
+    return objects.labels(node).get(backends.ZONE, "") if node is not None else ""

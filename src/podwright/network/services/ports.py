@@ -60,8 +60,20 @@ class ServicePort:
         return self.local if self.external_local else self.cluster
 
 
-def service_ports(services: Iterable[Object], slices: Iterable[Object], node: str) -> list[ServicePort]:
-    """What the node has to serve, in a stable order. Only IPv4 addresses."""
+@dataclass(slots=True)
+class _State:
+    """What slices say about an endpoint: whether it is ready, or serves while it terminates, and whose it shall be."""
+
+    ready: bool = False
+    leaving: bool = False
+    zones: set[str] = field(default_factory=set)
+    nodes: set[str] = field(default_factory=set)
+
+
+def service_ports(
+    services: Iterable[Object], slices: Iterable[Object], node: str, zone: str = ""
+) -> list[ServicePort]:
+    """What the node, which lies in `zone`, has to serve, in a stable order. Only IPv4 addresses."""
     by_service: dict[str, list[Object]] = {}
     for endpoint_slice in slices:
         owner = objects.labels(endpoint_slice).get(SERVICE_NAME_LABEL)
@@ -70,7 +82,7 @@ def service_ports(services: Iterable[Object], slices: Iterable[Object], node: st
     ports: list[ServicePort] = []
     for service in services:
         if _is_proxied(service):
-            ports.extend(_ports_of(service, by_service.get(objects.key(service), ()), node))
+            ports.extend(_ports_of(service, by_service.get(objects.key(service), ()), node, zone))
     return sorted(ports, key=lambda p: (p.name, p.protocol, p.port))
 
 
@@ -85,7 +97,7 @@ def _is_proxied(service: Object) -> bool:
     )
 
 
-def _ports_of(service: Object, slices: Sequence[Object], node: str) -> Iterable[ServicePort]:
+def _ports_of(service: Object, slices: Sequence[Object], node: str, zone: str) -> Iterable[ServicePort]:
     spec = service["spec"]
     affinity = 0
     if spec.get("sessionAffinity") == "ClientIP":
@@ -109,18 +121,16 @@ def _ports_of(service: Object, slices: Sequence[Object], node: str) -> Iterable[
             affinity=affinity,
             internal_local=spec.get("internalTrafficPolicy") == "Local",
             external_local=spec.get("externalTrafficPolicy") == "Local",
-            cluster=_serving(usable),
-            local=_serving([u for u in usable if u[0].local]),
+            cluster=_serving(_hinted(usable, node, zone)),
+            local=_serving({e: state for e, state in usable.items() if e.local}),
             health_check_node_port=int(spec.get("healthCheckNodePort") or 0),
             has_any=bool(usable),
         )
 
 
-def _endpoints(
-    slices: Sequence[Object], port_name: str, protocol: str, node: str
-) -> list[tuple[Endpoint, bool, bool]]:
-    """(endpoint, ready, serving while terminating), each address once."""
-    found: dict[Endpoint, tuple[bool, bool]] = {}
+def _endpoints(slices: Sequence[Object], port_name: str, protocol: str, node: str) -> dict[Endpoint, _State]:
+    """Each address once, in order."""
+    found: dict[Endpoint, _State] = {}
     for endpoint_slice in slices:
         numbers = [
             int(p["port"])
@@ -128,21 +138,33 @@ def _endpoints(
             if (p.get("name") or "") == port_name and p.get("protocol", "TCP") == protocol and p.get("port")
         ]
         for endpoint in endpoint_slice.get("endpoints") or []:
-            conditions = endpoint.get("conditions") or {}
-            ready = conditions.get("ready") is not False
-            leaving = conditions.get("serving") is not False and conditions.get("terminating") is True
+            conditions, hints = endpoint.get("conditions") or {}, endpoint.get("hints") or {}
             for number in numbers:
                 for address in endpoint.get("addresses") or []:
-                    key = Endpoint(address, number, endpoint.get("nodeName") == node)
-                    before = found.get(key, (False, False))
-                    found[key] = (before[0] or ready, before[1] or leaving)
-    return [(endpoint, ready, leaving) for endpoint, (ready, leaving) in sorted(found.items())]
+                    state = found.setdefault(Endpoint(address, number, endpoint.get("nodeName") == node), _State())
+                    state.ready |= conditions.get("ready") is not False
+                    state.leaving |= conditions.get("serving") is not False and conditions.get("terminating") is True
+                    state.zones.update(z["name"] for z in hints.get("forZones") or ())
+                    state.nodes.update(n["name"] for n in hints.get("forNodes") or ())
+    return dict(sorted(found.items()))
 
 
-def _serving(usable: Sequence[tuple[Endpoint, bool, bool]]) -> list[Endpoint]:
+def _hinted(usable: dict[Endpoint, _State], node: str, zone: str) -> dict[Endpoint, _State]:
+    """The endpoints that are meant for this node, else those meant for its zone, else all. Hints count only where every
+    ready endpoint has one: a half-hinted Service is one whose hints are on their way (KEP-2433, KEP-3015)."""
+    ready = {e: state for e, state in usable.items() if state.ready}
+    for hints, here in (("nodes", node), ("zones", zone)):
+        if here and ready and all(getattr(state, hints) for state in ready.values()):
+            chosen = {e: state for e, state in ready.items() if here in getattr(state, hints)}
+            if chosen:
+                return chosen
+    return usable
+
+
+def _serving(usable: dict[Endpoint, _State]) -> list[Endpoint]:
     """The ready endpoints; if there is none, those that still serve while they terminate (KEP-1669)."""
-    ready = [endpoint for endpoint, is_ready, _ in usable if is_ready]
-    return ready or [endpoint for endpoint, _, leaving in usable if leaving]
+    ready = [endpoint for endpoint, state in usable.items() if state.ready]
+    return ready or [endpoint for endpoint, state in usable.items() if state.leaving]
 
 
 def _is_v4(address: object) -> bool:
