@@ -23,6 +23,40 @@ WRITES = "podwright.io/disk-write-bps"
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def huge_pages() -> Iterator[None]:
+    """Four of 2 MiB, before the node looks."""
+    file = Path("/proc/sys/vm/nr_hugepages")
+    before = file.read_text()
+    file.write_text(str(int(before) + 4))
+    yield
+    file.write_text(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def overfull(huge_pages: None, cluster: Cluster) -> dict[str, str]:
+    """Pods that write more than they may, and the kubelet's complaint."""
+
+    def filler(name: str, path: str, limit: str = "", **more: Any) -> dict[str, Any]:
+        limits = {"resources": {"limits": {"ephemeral-storage": limit}}} if limit else {}
+        return busybox(name, f"dd if=/dev/zero of={path} bs=1M count=12; sleep 3600", **limits, **more)
+
+    mounts = [{"name": "v", "mountPath": "/v"}]
+    volumes = [{"name": "v", "emptyDir": {"sizeLimit": "5Mi"}}]
+    cluster.apply(
+        pod("fills-all", filler("c", "/file", "5Mi")),
+        pod("fills-one", filler("c", "/file", "5Mi"), busybox(
+            "d", "sleep 3600", resources={"limits": {"ephemeral-storage": "100Mi"}}
+        )),
+        pod("fills-volume", filler("c", "/v/file", volumeMounts=mounts), volumes=volumes),
+    )  # fmt: skip
+    return {
+        "fills-all": "Pod ephemeral local storage usage exceeds the total limit of containers 5Mi. ",
+        "fills-one": 'Container c exceeded its local ephemeral storage limit "5Mi". ',
+        "fills-volume": 'Usage of EmptyDir volume "v" exceeds the limit "5Mi". ',
+    }
+
+
 @pytest.fixture(scope="module")
 def plugin(cluster: Cluster) -> Iterator[subprocess.Popen[str]]:
     """Two devices."""
@@ -161,6 +195,67 @@ def test_classes_weigh_what_their_pods_request_and_overhead_counts(cluster: Clus
     until(lambda: cgroup(cluster, *shares, "burstable") in ("2", "1"), "weighs nothing without Pods")
 
 
+def test_the_disk_is_counted_by_quota_limit_range_and_the_kubelet(cluster: Cluster) -> None:
+    cluster.kubectl("create", "namespace", "counted")
+    quota = {"hard": {f"requests.{WRITES}": "100Mi"}}
+    bounds = {"type": "Container", "default": {WRITES: "30Mi"}, "defaultRequest": {WRITES: "20Mi"},
+              "max": {WRITES: "60Mi"}}  # fmt: skip
+    for kind, name, spec in (("ResourceQuota", "q", quota), ("LimitRange", "l", {"limits": [bounds]})):
+        meta = {"name": name, "namespace": "counted"}
+        cluster.apply({"apiVersion": "v1", "kind": kind, "metadata": meta, "spec": spec})
+    path = "/api/v1/namespaces/counted/pods"
+    until(lambda: cluster.request("GET", "/api/v1/namespaces/counted/serviceaccounts/default")[0] == 200)
+    until(lambda: "hard" in cluster.get("resourcequota", "q", "-n", "counted").get("status", {}))
+    code, made = cluster.request("POST", path, pod("usual", busybox("c", "sleep 3600")))
+    assert code == 201
+    assert made["spec"]["containers"][0]["resources"] == {"requests": {WRITES: "20Mi"}, "limits": {WRITES: "30Mi"}}
+    code, answer = cluster.request("POST", path, pod("much", busybox("c", "true", resources={
+        "requests": {WRITES: "50Mi"}, "limits": {WRITES: "70Mi"}
+    })))  # fmt: skip
+    assert code == 403 and f"maximum {WRITES} usage per Container is 60Mi, but limit is 70Mi" in answer["message"]
+    large = {"resources": {"requests": {WRITES: "60Mi"}, "limits": {WRITES: "60Mi"}}}
+    assert cluster.request("POST", path, pod("large", busybox("c", "true", **large)))[0] == 201
+    code, answer = cluster.request("POST", path, pod("more", busybox("c", "true", **large)))
+    assert code == 403
+    assert f"requested: requests.{WRITES}=60Mi, used: requests.{WRITES}=80Mi, limited: requests.{WRITES}=100Mi" in (
+        answer["message"]
+    )
+    cluster.kubectl("delete", "namespace", "counted", "--wait=false")
+
+    huge = busybox("c", "true", resources={"requests": {WRITES: "401Mi"}, "limits": {WRITES: "401Mi"}})
+    cluster.apply(pod("forced", huge, nodeName="node-1"))
+    refused = cluster.phase("forced", "Failed")
+    assert refused["status"]["reason"] == f"OutOf{WRITES}"
+    cluster.kubectl("delete", "pod", "forced", "--now")
+
+
+def test_huge_pages_are_advertised_counted_and_a_volume(cluster: Cluster) -> None:
+    def free() -> int:
+        text = Path("/proc/meminfo").read_text()
+        return int(text.split("HugePages_Free:")[1].split()[0])
+
+    assert allocatable(cluster)["hugepages-2Mi"] == "8Mi"
+    mounts = [{"name": "huge", "mountPath": "/huge"}]
+    volumes = [{"name": "huge", "emptyDir": {"medium": "HugePages-2Mi"}}]
+    amounts = {"hugepages-2Mi": "4Mi", "memory": "32Mi"}
+    has = busybox("c", "sleep 3600", resources={"limits": amounts}, volumeMounts=mounts)
+    without = busybox("c", "sleep 3600", volumeMounts=mounts)
+    more = busybox("c", "sleep 3600", resources={"limits": {**amounts, "hugepages-2Mi": "6Mi"}})
+    cluster.apply(pod("huge", has, volumes=volumes), pod("without", without, volumes=volumes))
+    cluster.running("huge")
+    cluster.apply(pod("more", more))
+    assert "hugetlbfs rw" in run(cluster, "huge", "grep ' /huge ' /proc/mounts")
+    before = free()
+    run(cluster, "huge", "fallocate -l 4194304 /huge/file")
+    assert free() == before - 2
+    waiting = until(lambda: (p := cluster.pod("more"))["status"].get("conditions") and p)
+    assert "Insufficient hugepages-2Mi" in waiting["status"]["conditions"][0]["message"]
+    no_request = "medium HugePages-2Mi: hugePages storage requested, but there is no resource request for huge pages"
+    until(lambda: any(r == "FailedMount" and no_request in m for r, m in cluster.events("without")))
+    cluster.kubectl("delete", "pod", "huge", "without", "more", "--now")
+    until(lambda: free() == before, "the pages are given back")
+
+
 def rate(cluster: Cluster, name: str, dd: str, amount: float, container: str = "c") -> float:
     """Amount per second of one dd."""
     told = cluster.kubectl("exec", name, "-c", container, "--", "sh", "-c", f"(time dd {dd}) 2>&1")
@@ -225,38 +320,12 @@ def test_disk_limits_of_each_kind_hold_beside_a_busy_neighbour(cluster: Cluster)
     cluster.kubectl("delete", "pod", "slow", "neighbour", "--now", "--wait=false")
 
 
-def test_the_disk_is_counted_by_quota_limit_range_and_the_kubelet(cluster: Cluster) -> None:
-    cluster.kubectl("create", "namespace", "counted")
-    quota = {"hard": {f"requests.{WRITES}": "100Mi"}}
-    bounds = {"type": "Container", "default": {WRITES: "30Mi"}, "defaultRequest": {WRITES: "20Mi"},
-              "max": {WRITES: "60Mi"}}  # fmt: skip
-    for kind, name, spec in (("ResourceQuota", "q", quota), ("LimitRange", "l", {"limits": [bounds]})):
-        meta = {"name": name, "namespace": "counted"}
-        cluster.apply({"apiVersion": "v1", "kind": kind, "metadata": meta, "spec": spec})
-    path = "/api/v1/namespaces/counted/pods"
-    until(lambda: cluster.request("GET", "/api/v1/namespaces/counted/serviceaccounts/default")[0] == 200)
-    until(lambda: "hard" in cluster.get("resourcequota", "q", "-n", "counted").get("status", {}))
-    code, made = cluster.request("POST", path, pod("usual", busybox("c", "sleep 3600")))
-    assert code == 201
-    assert made["spec"]["containers"][0]["resources"] == {"requests": {WRITES: "20Mi"}, "limits": {WRITES: "30Mi"}}
-    code, answer = cluster.request("POST", path, pod("much", busybox("c", "true", resources={
-        "requests": {WRITES: "50Mi"}, "limits": {WRITES: "70Mi"}
-    })))  # fmt: skip
-    assert code == 403 and f"maximum {WRITES} usage per Container is 60Mi, but limit is 70Mi" in answer["message"]
-    large = {"resources": {"requests": {WRITES: "60Mi"}, "limits": {WRITES: "60Mi"}}}
-    assert cluster.request("POST", path, pod("large", busybox("c", "true", **large)))[0] == 201
-    code, answer = cluster.request("POST", path, pod("more", busybox("c", "true", **large)))
-    assert code == 403
-    assert f"requested: requests.{WRITES}=60Mi, used: requests.{WRITES}=80Mi, limited: requests.{WRITES}=100Mi" in (
-        answer["message"]
-    )
-    cluster.kubectl("delete", "namespace", "counted", "--wait=false")
-
-    huge = busybox("c", "true", resources={"requests": {WRITES: "401Mi"}, "limits": {WRITES: "401Mi"}})
-    cluster.apply(pod("forced", huge, nodeName="node-1"))
-    refused = cluster.phase("forced", "Failed")
-    assert refused["status"]["reason"] == f"OutOf{WRITES}"
-    cluster.kubectl("delete", "pod", "forced", "--now")
+def test_pods_over_their_ephemeral_storage_are_evicted(cluster: Cluster, overfull: dict[str, str]) -> None:
+    for name, message in overfull.items():
+        evicted = cluster.phase(name, "Failed")["status"]
+        assert (evicted["reason"], evicted["message"]) == ("Evicted", message)
+        assert ("Evicted", message) in cluster.events(name)
+    cluster.kubectl("delete", "pod", *overfull, "--now", "--wait=false")
 
 
 @pytest.mark.parametrize(

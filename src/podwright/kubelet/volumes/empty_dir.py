@@ -55,11 +55,16 @@ def _tmpfs_options(context: VolumeContext, source: Object) -> str:
 
 
 def _hugepage_options(pod: Object, medium: str) -> str:
-    size = medium.removeprefix("HugePages").removeprefix("-")
-    if not size:
-        _, limits = pod_requests_limits(pod)
-        found = [name.removeprefix("hugepages-") for name in limits if name.startswith("hugepages-")]
-        if len(found) != 1:
-            raise VolumeFailure("medium HugePages can only be used with one size of huge pages in the Pod")
-        size = found[0]
-    return f"pagesize={quantity.value(size)}"
+    """The pages must be the Pod's: of a size that it requests."""
+    wanted = medium.removeprefix("HugePages").removeprefix("-")
+    _, limits = pod_requests_limits(pod)
+    sizes = {quantity.value(name.removeprefix("hugepages-")) for name in limits if name.startswith("hugepages-")}
+    if wanted:
+        sizes &= {quantity.value(wanted)}
+    if not sizes:
+        raise VolumeFailure(
+            f"medium {medium}: hugePages storage requested, but there is no resource request for huge pages"
+        )
+    if len(sizes) > 1:
+        raise VolumeFailure(f"medium: {medium} can't be used if container requests multiple huge page sizes")
+    return f"pagesize={sizes.pop()}"
