@@ -155,6 +155,20 @@ async def test_sidecar_does_not_keep_a_finished_pod(cluster: Cluster) -> None:
     assert statuses(pod, "initContainerStatuses")["side"]["state"]["terminated"]
 
 
+async def test_main_container_has_ended_while_the_sidecar_still_takes_its_grace_period(cluster: Cluster) -> None:
+    await cluster.create(
+        make_pod(
+            "web",
+            make_container("job", "exit", "0"),
+            initContainers=[make_container("side", "ignore-term", restartPolicy="Always")],
+            restartPolicy="Never",
+        )
+    )
+    pod = await cluster.until_pod(lambda p: "terminated" in statuses(p).get("job", {}).get("state", {}))
+    assert pod["status"]["phase"] == "Running"
+    assert "running" in statuses(pod, "initContainerStatuses")["side"]["state"]
+
+
 async def test_image_that_cannot_be_pulled(cluster: Cluster) -> None:
     pod = make_pod("web", make_container("main", image="example.com/none:1"))
     await cluster.create(pod)
