@@ -20,16 +20,18 @@ Json = dict[str, Any]
 
 MERGE, STRATEGIC, JSON_PATCH = (f"application/{kind}-patch+json" for kind in ("merge", "strategic-merge", "json"))
 PLACES = {
-    "/api/v1": "Pod Service Endpoints ConfigMap ReplicationController ResourceQuota Event Namespace Node",
+    "/api/v1": "Pod PodTemplate Service Endpoints ConfigMap Secret ReplicationController ResourceQuota Event Namespace Node",
     "/apis/apps/v1": "Deployment ReplicaSet StatefulSet DaemonSet ControllerRevision",
     "/apis/batch/v1": "Job CronJob",
     "/apis/policy/v1": "PodDisruptionBudget",
     "/apis/discovery.k8s.io/v1": "EndpointSlice",
     "/apis/networking.k8s.io/v1": "Ingress IngressClass",
+    "/apis/coordination.k8s.io/v1": "Lease",
+    "/apis/node.k8s.io/v1": "RuntimeClass",
     "/apis/autoscaling/v2": "HorizontalPodAutoscaler",
 }
 GROUP_OF = {kind: place for place, kinds in PLACES.items() for kind in kinds.split()}
-CLUSTER_WIDE = {"Namespace", "Node", "IngressClass"}
+CLUSTER_WIDE = {"Namespace", "Node", "IngressClass", "RuntimeClass"}
 
 
 def plural(kind: str) -> str:
@@ -212,8 +214,9 @@ def lifecycle(api: Api, obj: Json, change: Json, *, status: Json | None = None) 
     kind, version = obj["kind"], GROUP_OF[obj["kind"]]
     documents = api.call("GET", version)["resources"]
     assert any(r["kind"] == kind and r["name"] == plural(kind) for r in documents)
-    group = version.removeprefix("/apis/").partition("/")[0]
-    assert any(g["name"] == group for g in api.call("GET", "/apis")["groups"])
+    if version != "/api/v1":
+        group = version.removeprefix("/apis/").partition("/")[0]
+        assert any(g["name"] == group for g in api.call("GET", "/apis")["groups"])
     labels = f"special={api.namespace}"
     base = obj["metadata"]["name"]
 
