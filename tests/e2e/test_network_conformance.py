@@ -673,6 +673,23 @@ def external_and_local(api: Api) -> None:
     assert dial(net, address, 80, request="clientip") == [client]
 
 
+@row("+ traffic stays in its zone, or on its node")
+def distribution(api: Api) -> None:
+    net = shared(api)
+    for name, kind in (("zonal", "PreferSameZone"), ("nodal", "PreferSameNode")):
+        net.create(service(name, SELECTS, trafficDistribution=kind))
+    addresses = {name: address_of(net, "Service", name) for name in ("zonal", "nodal")}
+    for node in NODES:
+        own = [f"server-{node}"]
+        until(lambda n=node, o=own: list(set(dial(net, addresses["nodal"], 80, by=f"client-{n}", tries=10))) == o, node)
+    assert len(set(dial(net, addresses["zonal"], 80, tries=16))) == 2, "there are no zones"
+    for node in NODES:
+        net.patch("Node", node, {"metadata": {"labels": {"topology.kubernetes.io/zone": f"zone-of-{node}"}}})
+    for node in NODES:
+        own = [f"server-{node}"]
+        until(lambda n=node, o=own: list(set(dial(net, addresses["zonal"], 80, by=f"client-{n}", tries=10))) == o, node)
+
+
 @row("+ addresses that are not ready")
 def not_ready(api: Api) -> None:
     with_netexec(api)
