@@ -53,12 +53,15 @@ class NodeLifecycleController(Controller):
             name = objects.name(old)
             self._pulses.pop(name, None)
             self._ready.pop(name, None)
+            self.events.event(old, NORMAL, "RemovingNode", f"Removing Node {name} from Controller")
             self._after_zone_change(self._zones.remove(name))
             return
         name = objects.name(new)
         ready = objects.condition(new, "Ready") or {}
         heartbeat = str(ready.get("lastHeartbeatTime") or "")
         pulse = self._pulses.get(name)
+        if old is None and self.nodes.has_synced():
+            self.events.event(new, NORMAL, "RegisteredNode", f"Registered Node {name} in Controller")
         if pulse is None:
             self._pulses[name] = _Pulse(self.clock.monotonic(), heartbeat)
         elif pulse.heartbeat != heartbeat:
