@@ -30,6 +30,7 @@ class Machine:
         self.name = f"{link.name}n{number}"
         self.address = f"{link.network}.{number + 1}"
         self.directory = directory
+        self._end = f"{link.name}v{number}"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for part in ("lib/archives", "run", "log"):
             (directory / part).mkdir(parents=True)
@@ -37,8 +38,8 @@ class Machine:
             shutil.copy(archive, directory / "lib/archives")
         _ip(
             f"netns add {self.name}",
-            f"link add {link.name}v{number} type veth peer name eth0 netns {self.name}",
-            f"link set {link.name}v{number} master {link.name} up",
+            f"link add {self._end} type veth peer name eth0 netns {self.name}",
+            f"link set {self._end} master {link.name} up",
             f"-n {self.name} addr add {self.address}/24 dev eth0",
             f"-n {self.name} link set lo up", f"-n {self.name} link set eth0 up",
             f"-n {self.name} route add default via {link.network}.1",
@@ -99,6 +100,8 @@ class Machine:
         for process in list(self._processes):
             self.end(process)
         subprocess.run(["ip", "netns", "del", self.name], check=False, capture_output=True)
+        # The kernel takes its time to end a namespace.
+        subprocess.run(["ip", "link", "del", self._end], check=False, capture_output=True)
 
 
 class Link:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import aiohttp
 import orjson
@@ -18,24 +18,25 @@ from podwright.api.objects import Object
 from podwright.api.status import ApiError, failure
 from podwright.client.transport import Call, ServerUnreachable, WatchEvent
 
+_T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 _CALL_TIMEOUT = 35.0
 _CONNECT_TIMEOUT = 5.0
 _FAILOVER_SECONDS = 1.5
 """How long a server may leave packets unanswered."""
-_SILENCE = 10.0
-"""With several servers: how long one may think about a read."""
-_ELSEWHERE = (502, 503, 504)
-"""Answers of a server that cannot serve just now (it lost its store, it stops); another may."""
+_SILENCE = 5.0
+"""With several servers: after how long one that says nothing is asked whether it lives."""
+_ELSEWHERE = (500, 502, 503, 504)
+"""Answers after which a server is asked whether it is ready: it may have lost its store, or stop."""
 _TOKEN_SECONDS = 60.0
 _READ_CHUNK_LIMIT = 64 << 20
 
 
 class HttpsTransport:
     """Talks to the first of `servers` (base URLs) that answers, and stays with it until it fails: refuses connections,
-    leaves packets unanswered for 1.5 s, or says that it cannot serve. Watches that run on a failed server end, as lost.
-    `servers` may be set anew at any time.
+    leaves packets unanswered for 1.5 s, hangs, or is not ready any more. Calls and watches that are under way on a
+    failed server end, as lost. `servers` may be set anew at any time.
 
     The server's certificate is judged by `tls`, or by the CA in `ca_file`. `token_file` is read again a minute after
     it was read last, so that rotated tokens are picked up; `token` may be set anew at any time.
@@ -54,7 +55,9 @@ class HttpsTransport:
     ) -> None:
         self._servers: list[str] = []
         self._current = 0
-        self._watching: dict[str, set[aiohttp.ClientResponse]] = {}
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._left: dict[str, asyncio.Event] = {}
+        self._heard: dict[str, float] = {}
         self.servers = servers
         self._tls = tls or ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
         if certificate is not None:
@@ -63,7 +66,6 @@ class HttpsTransport:
         self.token = token
         self._token_file = token_file
         self._token_read = float("-inf")
-        self._session: aiohttp.ClientSession | None = None
 
     @property
     def servers(self) -> Sequence[str]:
@@ -78,16 +80,21 @@ class HttpsTransport:
         self._servers = [s.rstrip("/") for s in servers]
         self._current = self._servers.index(known) if known in self._servers else 0
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
+    def _session(self, server: str) -> aiohttp.ClientSession:
+        session = self._sessions.get(server)
+        if session is None:
+            session = self._sessions[server] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     ssl=self._tls, limit=0, keepalive_timeout=60, socket_factory=self._open_socket
                 ),
                 headers=self._headers,
+                timeout=aiohttp.ClientTimeout(total=_CALL_TIMEOUT, sock_connect=self._connect_timeout()),
                 read_bufsize=1 << 20,
             )
-        return self._session
+        return session
+
+    def _connect_timeout(self) -> float:
+        return _CONNECT_TIMEOUT if len(self._servers) == 1 else _FAILOVER_SECONDS
 
     @staticmethod
     def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
@@ -102,13 +109,6 @@ class HttpsTransport:
         ):  # fmt: skip
             made.setsockopt(socket.IPPROTO_TCP, option, value)
         return made
-
-    def _timeout(self, method: str) -> aiohttp.ClientTimeout:
-        if len(self._servers) == 1:
-            return aiohttp.ClientTimeout(total=_CALL_TIMEOUT, connect=_CONNECT_TIMEOUT)
-        # Webhooks may take a write half a minute.
-        silence = _SILENCE if method == "GET" else None
-        return aiohttp.ClientTimeout(total=_CALL_TIMEOUT, sock_connect=_FAILOVER_SECONDS, sock_read=silence)
 
     def _credentials(self) -> dict[str, str]:
         now = time.monotonic()
@@ -125,85 +125,125 @@ class HttpsTransport:
         headers = self._credentials()
         if data is not None:
             headers["Content-Type"] = call.content_type
+        last: Exception | None = None
         for _ in self._servers:
             server = self._servers[self._current]
             try:
-                async with self._open_session().request(
-                    call.method, server + call.path, params=call.query, data=data, headers=headers,
-                    timeout=self._timeout(call.method),
-                ) as response:
-                    body = await response.read()
-                if response.status not in _ELSEWHERE or len(self._servers) == 1:
-                    return _decode(response.status, body)
-                self._next_server(server)
-                try:
-                    return _decode(response.status, body)
-                except ApiError as refused:
-                    if call.method != "GET":  # It may have taken effect.
-                        raise
-                    last: Exception = refused
+                status, body = await self._alive(server, self._exchange(server, call, data, headers))
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as failed:
                 # Nothing was sent: another server may be asked without doubling a write.
-                self._next_server(server)
+                await self._turn_from(server)
                 last = failed
             except (aiohttp.ClientError, TimeoutError) as failed:
-                self._next_server(server)
+                await self._turn_from(server)
                 if call.method != "GET":
                     raise ServerUnreachable(f"{call.method} {call.path}: {failed!r}") from failed
                 last = failed
+            else:
+                if status not in _ELSEWHERE or await self._ready(server):
+                    return _decode(status, body)
+                await self._turn_from(server)
+                try:
+                    return _decode(status, body)
+                except ApiError as refused:
+                    if call.method != "GET":  # It may have taken effect.
+                        raise
+                    last = refused
         if isinstance(last, ApiError):
             raise last
         raise ServerUnreachable(f"{call.method} {call.path}: {last!r}") from last
 
-    def _next_server(self, failed: str) -> None:
-        """Turns from a server that failed, with everything that still hangs on it."""
+    async def _exchange(
+        self, server: str, call: Call, data: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        async with self._session(server).request(
+            call.method, server + call.path, params=call.query, data=data, headers=headers
+        ) as response:
+            return response.status, await response.read()
+
+    async def _alive(self, server: str, doing: Coroutine[None, None, _T]) -> _T:
+        """What `doing` gives. Raises TimeoutError when it takes long and the server turns out to hang, or when another
+        call found that the server fails."""
+        if len(self._servers) == 1:
+            return await doing
+        task = asyncio.ensure_future(doing)
+        left = asyncio.ensure_future(self._left.setdefault(server, asyncio.Event()).wait())
+        try:
+            while not task.done():
+                await asyncio.wait((task, left), timeout=_SILENCE, return_when=asyncio.FIRST_COMPLETED)
+                if not task.done() and (left.done() or not await self._lives(server)):
+                    raise TimeoutError(f"{server} fails")
+            self._heard[server] = time.monotonic()
+            return task.result()
+        finally:
+            task.cancel()
+            left.cancel()
+            await asyncio.wait((task, left))
+
+    async def _lives(self, server: str) -> bool:
+        """Whether it was heard of in time, by whatever call, or answers now."""
+        return time.monotonic() - self._heard.get(server, float("-inf")) < _SILENCE or await self._ready(server)
+
+    async def _ready(self, server: str) -> bool:
+        """Whether the server says so itself, unless it is the only one."""
+        if len(self._servers) == 1:
+            return True
+        try:
+            async with asyncio.timeout(_FAILOVER_SECONDS):
+                async with self._session(server).get(f"{server}/readyz", headers=self._credentials()) as response:
+                    if response.status != 200:
+                        return False
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+        self._heard[server] = time.monotonic()
+        return True
+
+    async def _turn_from(self, failed: str) -> None:
+        """Uses another server from now on, and ends everything that still hangs on this one."""
         if len(self._servers) == 1 or self._servers[self._current] != failed:
             return
         self._current = (self._current + 1) % len(self._servers)
         log.warning("%s fails, turning to %s", failed, self._servers[self._current])
-        for response in self._watching.pop(failed, ()):
-            response.close()
+        left = self._left.pop(failed, None)
+        if left is not None:
+            left.set()
+        session = self._sessions.pop(failed, None)
+        if session is not None:
+            await session.close()
 
     async def watch(self, call: Call) -> AsyncIterator[WatchEvent]:
         server = self._servers[self._current]
         query = {**call.query, "watch": "1"}
-        connect = _CONNECT_TIMEOUT if len(self._servers) == 1 else _FAILOVER_SECONDS
         try:
-            async with self._open_session().get(
+            async with self._session(server).get(
                 server + call.path,
                 params=query,
                 headers=self._credentials(),
-                timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_read=None),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout()),
             ) as response:
                 if response.status != 200:
-                    if response.status in _ELSEWHERE:
-                        self._next_server(server)
-                    _decode(response.status, await response.read())
-                with self._hangs_on(server, response):
-                    async for event in _events(response.content, call):
-                        yield event
+                    body = await response.read()
+                    if response.status in _ELSEWHERE and not await self._ready(server):
+                        await self._turn_from(server)
+                    _decode(response.status, body)
+                async for event in _events(self._chunks(server, response.content), call):
+                    yield event
         except (aiohttp.ClientError, asyncio.IncompleteReadError, TimeoutError) as failed:
-            self._next_server(server)
+            await self._turn_from(server)
             raise ServerUnreachable(f"watch {call.path}: {failed!r}") from failed
 
-    @contextlib.contextmanager
-    def _hangs_on(self, server: str, response: aiohttp.ClientResponse) -> Iterator[None]:
-        running = self._watching.setdefault(server, set())
-        running.add(response)
-        try:
-            yield
-        finally:
-            running.discard(response)
+    async def _chunks(self, server: str, content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+        while chunk := await self._alive(server, content.readany()):
+            yield chunk
 
     async def aclose(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            await session.close()
 
-
-async def _events(content: aiohttp.StreamReader, call: Call) -> AsyncIterator[WatchEvent]:
+async def _events(chunks: AsyncIterator[bytes], call: Call) -> AsyncIterator[WatchEvent]:
     pending = bytearray()
-    async for chunk in content.iter_any():
+    async for chunk in chunks:
         pending += chunk
         *lines, rest = pending.split(b"\n")
         pending = bytearray(rest)

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from podwright.api.status import ApiError
+from podwright.client import https
 from podwright.client.https import HttpsTransport
 from podwright.client.transport import Call, ServerUnreachable
 from podwright.cluster.pki import Pki
@@ -24,6 +25,8 @@ class Fake:
         self.calls: list[str] = []
         self.answer = 200
         self.hang_up = False
+        self.hang = False
+        self.ready = True
         self.url = ""
         self._runner: web.AppRunner | None = None
 
@@ -41,6 +44,10 @@ class Fake:
             await self._runner.cleanup()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if self.hang:
+            await asyncio.Event().wait()
+        if request.path == "/readyz":
+            return web.Response(status=200 if self.ready else 500)
         self.calls.append(request.method)
         if self.hang_up:
             assert request.transport is not None
@@ -91,12 +98,16 @@ async def test_a_write_without_an_answer_is_not_repeated(servers: tuple[list[Fak
 async def test_a_server_that_lost_its_store_is_left(servers: tuple[list[Fake], HttpsTransport]) -> None:
     (one, two), transport = servers
     one.answer = 503
+    with pytest.raises(ApiError):
+        await transport.call(Call("GET", "/x"))
+    assert len(two.calls) == 0, "it is ready: something behind it is not"
+    one.ready = False
     assert (await transport.call(Call("GET", "/x")))["by"] == two.url
-    one.answer, two.answer = 200, 503
+    one.answer, two.answer, two.ready = 200, 503, False
     with pytest.raises(ApiError):
         await transport.call(Call("POST", "/x", body={}))
     assert (await transport.call(Call("POST", "/x", body={})))["by"] == one.url
-    one.answer = two.answer = 503
+    one.answer, one.ready = 503, False
     with pytest.raises(ApiError):
         await transport.call(Call("GET", "/x"))
 
@@ -107,7 +118,7 @@ async def test_watches_end_with_the_server_that_others_left(servers: tuple[list[
     assert (await anext(watch)).type == "ADDED"
     following = asyncio.ensure_future(anext(watch))
     await asyncio.sleep(0)
-    one.answer = 503
+    one.answer, one.ready = 503, False
     await transport.call(Call("GET", "/y"))
     async with asyncio.timeout(5):
         with pytest.raises((ServerUnreachable, StopAsyncIteration)):
@@ -122,3 +133,26 @@ async def test_servers_can_be_learned_later(servers: tuple[list[Fake], HttpsTran
     assert (await transport.call(Call("GET", "/x")))["by"] == one.url, "a server that works is stayed with"
     with pytest.raises(ValueError, match="no server"):
         transport.servers = []
+
+
+async def test_a_server_that_hangs_is_left_with_its_calls_and_watches(
+    servers: tuple[list[Fake], HttpsTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(https, "_SILENCE", 0.1)
+    monkeypatch.setattr(https, "_FAILOVER_SECONDS", 0.1)
+    (one, two), transport = servers
+    watch, idle = transport.watch(Call("GET", "/x")), transport.watch(Call("GET", "/z"))
+    await anext(watch)
+    await anext(idle)
+    quiet = asyncio.ensure_future(anext(idle))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await anext(watch)  # nothing comes, and the server answers
+    assert not quiet.done()
+    one.hang = True
+    async with asyncio.timeout(5):
+        with pytest.raises(ServerUnreachable):
+            await transport.call(Call("POST", "/x", body={}))
+        with pytest.raises((ServerUnreachable, StopAsyncIteration)):
+            await quiet
+        assert (await transport.call(Call("POST", "/x", body={})))["by"] == two.url
