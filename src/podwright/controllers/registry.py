@@ -34,6 +34,7 @@ from podwright.controllers.service_account_tokens import ServiceAccountTokenCont
 from podwright.controllers.service_accounts import ServiceAccountController
 from podwright.controllers.service_cidrs import ServiceCIDRController
 from podwright.controllers.statefulset import StatefulSetController
+from podwright.controllers.storage_version_migrations import StorageVersionMigrationController
 from podwright.controllers.taint_eviction import TaintEvictionController
 from podwright.controllers.ttl_after_finished import TTLAfterFinishedController
 from podwright.controllers.volumes import (
@@ -87,6 +88,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     LeaseCleanupController,
     AdmissionPolicyStatusController,
     ServiceCIDRController,
+    StorageVersionMigrationController,
     NamespaceController,
     GarbageCollector,
 )

@@ -21,6 +21,7 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import (
     CONFIGMAPS,
+    CUSTOMRESOURCEDEFINITIONS,
     DAEMONSETS,
     DEPLOYMENTS,
     ENDPOINTS,
@@ -39,6 +40,7 @@ from podwright.api.resources import (
     SERVICES,
     STATEFULSETS,
     STORAGECLASSES,
+    STORAGEVERSIONMIGRATIONS,
     Resource,
 )
 from podwright.api.status import ApiError
@@ -284,3 +286,33 @@ async def _gone(c: Cluster, row: Resource, name: str) -> bool:
     except ApiError as refused:
         return refused.code == 404
     return False
+
+
+async def test_objects_are_written_once_more_and_the_old_version_is_forgotten(tmp_path: Path) -> None:
+    async with running(tmp_path) as c:
+        def versions(stored: str) -> list[Object]:
+            schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+            return [{"name": v, "served": True, "storage": v == stored, "schema": schema} for v in ("v1", "v2")]
+
+        names = {"plural": "bands", "singular": "band", "kind": "Band", "listKind": "BandList"}
+        await c.make(CUSTOMRESOURCEDEFINITIONS, "bands.example.com", {
+            "group": "example.com", "scope": "Namespaced", "names": names, "versions": versions("v1")})
+        bands = Resource(group="example.com", version="v1", plural="bands", kind="Band", namespaced=True, custom=True)
+        await until(lambda: c.make(bands, "old", {}))
+        seen = [(await c.read(bands, "old"))["metadata"]["resourceVersion"]]
+        await c.admin.patch(CUSTOMRESOURCEDEFINITIONS, "bands.example.com", {"spec": {"versions": versions("v2")}})
+        await until(lambda: _stored_versions(c, ["v1", "v2"]))
+        for name in ("first", "second"):
+            await c.make(STORAGEVERSIONMIGRATIONS, name, {"resource": {"group": "example.com", "resource": "bands"}})
+            await until(lambda n=name: _condition(c, STORAGEVERSIONMIGRATIONS, n, "Succeeded"))
+            seen.append((await c.read(bands, "old"))["metadata"]["resourceVersion"])
+        assert seen[0] != seen[1] == seen[2], "written, and only once"
+        await until(lambda: _stored_versions(c, ["v2"]))
+        definition = await c.read(CUSTOMRESOURCEDEFINITIONS, "bands.example.com")
+        assert objects.condition(definition, "StorageMigrating")["reason"] == "MigrationSucceeded"
+        done = await c.read(STORAGEVERSIONMIGRATIONS, "first")
+        assert [x["type"] for x in done["status"]["conditions"]] == ["Succeeded"] and done["status"]["resourceVersion"]
+
+
+async def _stored_versions(c: Cluster, wanted: list[str]) -> bool:
+    return (await c.read(CUSTOMRESOURCEDEFINITIONS, "bands.example.com"))["status"]["storedVersions"] == wanted

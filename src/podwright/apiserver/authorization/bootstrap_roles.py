@@ -442,6 +442,12 @@ CONTROLLER_ROLES: dict[str, tuple[str, ...]] = {
     ),
     "ttl-after-finished-controller": (f"delete {READ} | batch | jobs", EVENTS),
     "ttl-controller": ("list patch update watch | core | nodes", EVENTS),
+    "storage-version-migrator-controller": (
+        "list create patch | * | *",
+        "get | apiextensions.k8s.io | customresourcedefinitions",
+        "update | apiextensions.k8s.io | customresourcedefinitions/status",
+        "update | storagemigration.k8s.io | storageversionmigrations/status",
+    ),
     "validatingadmissionpolicy-status-controller": (
         f"{READ} | admissionregistration.k8s.io | validatingadmissionpolicies",
         "get patch update | admissionregistration.k8s.io | validatingadmissionpolicies/status",
