@@ -10,7 +10,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build"
-BENCHMARKS = ("pods", "volumes", "apiserver", "store", "scheduler", "controllers", "runtime", "probes")
+BENCHMARKS = ("pods", "volumes", "apiserver", "store", "scheduler", "controllers", "rolling", "runtime", "probes")
 
 
 def main() -> None:
