@@ -179,8 +179,11 @@ def _watch(qemu: Sequence[str], timeout: float, echo: bool) -> tuple[int, str]:
 
 
 def main() -> int:
-    """``python -m tests.guest.machine [--timeout SECONDS] COMMAND…``: its exit code."""
+    """``python -m tests.guest.machine [--timeout SECONDS] COMMAND…``: its exit code; ``--fetch``: only the kernel."""
     arguments = sys.argv[1:]
+    if arguments == ["--fetch"]:
+        kernel()
+        return 0
     timeout = 600.0
     if arguments[:1] == ["--timeout"]:
         timeout, arguments = float(arguments[1]), arguments[2:]
