@@ -6,7 +6,6 @@ The rules are those of structured-merge-diff's typed values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -24,7 +23,9 @@ from podwright.api.apply.field_types import (
 
 _ABSENT: Any = object()
 _NONE: Mapping[str, Any] = {}
+_REMEMBERED = 512
 _REMEMBERED_BYTES = 2048
+_appeared_lately: dict[tuple[FieldType, bytes], dict[str, Any]] = {}
 
 
 class Comparison(NamedTuple):
@@ -149,14 +150,15 @@ def _appeared(kind: FieldType, value: Any) -> Node:
             text = orjson.dumps(value)
         except TypeError:
             return everything(kind, value)
-        if len(text) <= _REMEMBERED_BYTES:
-            return _everything_of(kind, text)
+        known = _appeared_lately.get((kind, text))
+        if known is None:
+            known = everything(kind, value)
+            if len(text) <= _REMEMBERED_BYTES:
+                if len(_appeared_lately) >= _REMEMBERED:
+                    _appeared_lately.clear()
+                _appeared_lately[kind, text] = known
+        return known
     return everything(kind, value)
-
-
-@lru_cache(maxsize=512)
-def _everything_of(kind: FieldType, text: bytes) -> Node:
-    return everything(kind, orjson.loads(text))
 
 
 def everything(kind: FieldType, value: Any) -> Node:
@@ -244,19 +246,6 @@ def with_structs(kind: FieldType, fields: FieldSet) -> FieldSet:
 
 def reconciled(kind: FieldType, fields: FieldSet) -> FieldSet:
     """The set after a change of the type: what became atomic is owned as a whole."""
-    text = orjson.dumps(fields)
-    if len(text) <= _REMEMBERED_BYTES:
-        return fields if _is_reconciled(kind, text) else _reconciled(kind, fields)
-    return _reconciled(kind, fields)
-
-
-@lru_cache(maxsize=512)
-def _is_reconciled(kind: FieldType, text: bytes) -> bool:
-    fields = orjson.loads(text)
-    return _reconciled(kind, fields) is fields
-
-
-def _reconciled(kind: FieldType, fields: FieldSet) -> FieldSet:
     out: FieldSet | None = None
     for element, node in fields.items():
         if not node or element == SELF:
@@ -264,7 +253,7 @@ def _reconciled(kind: FieldType, fields: FieldSet) -> FieldSet:
         sub = _below(kind, element)
         if sub is None:
             continue
-        left = LEAF if sub.kind == LEAF_TYPE else _reconciled(sub, node)
+        left = LEAF if sub.kind == LEAF_TYPE else reconciled(sub, node)
         if left is not node:
             out = out if out is not None else dict(fields)
             out[element] = left

@@ -38,6 +38,10 @@ _STRIPPED = from_paths(
 )
 """Fields that nobody owns: the object's identity, and what the server alone writes."""
 
+_REMEMBERED = 1024
+_written_lately: dict[int, tuple[FieldType, FieldSet]] = {}
+"""Sets that were made for a type, by id: the next write of the same object need not reconcile them with it."""
+
 _RESET_BY_MAIN = from_paths(("f:status",))
 _RESET_BY_STATUS = from_paths(("f:spec",))
 
@@ -81,6 +85,10 @@ def track_update(
     before = _empty(new) if old is None else old
     known = _update(kind, before, new, known, Manager(manager or "unknown", operation, api_version, subresource, {}),
                     now, reset)
+    for entry in known.values():
+        if len(_written_lately) >= _REMEMBERED:
+            _written_lately.clear()
+        _written_lately[id(entry.fields)] = kind, entry.fields
     return managers.encode(managers.capped(known))
 
 
@@ -109,6 +117,8 @@ def _known_managers(old: Object | None, new: Object, subresource: str) -> Manage
 def _reconciled(kind: FieldType, known: Managers) -> Managers:
     out: Managers | None = None
     for who, entry in known.items():
+        if _written_lately.get(id(entry.fields)) == (kind, entry.fields):
+            continue
         fields = reconciled(kind, entry.fields)
         if fields is not entry.fields:
             out = dict(known) if out is None else out

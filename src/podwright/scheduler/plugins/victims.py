@@ -56,13 +56,13 @@ def importance(victim: PodRecord) -> tuple[int, float, str]:
 class _Kept:
     """The answers for Pods of one class and priority, by row."""
 
-    __slots__ = ("answers", "budgets", "epoch", "position")
+    __slots__ = ("answers", "budgets", "epoch", "pods_position", "position")
 
     def __init__(self) -> None:
         self.answers: dict[int, Candidate | None] = {}
         self.budgets: tuple[str, ...] = ()
         self.epoch = -1
-        self.position = 0
+        self.position = self.pods_position = 0
 
 
 class VictimSearch:
@@ -103,14 +103,14 @@ class VictimSearch:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         versions = tuple(str(b["metadata"].get("resourceVersion")) for _, _, b in budgets)
-        changed = nodes.log.since(kept.position)
-        if kept.epoch != nodes.epoch or kept.budgets != versions or changed is None:
+        changed, pods_changed = nodes.log.since(kept.position), nodes.pods_log.since(kept.pods_position)
+        if kept.epoch != nodes.epoch or kept.budgets != versions or changed is None or pods_changed is None:
             kept.answers.clear()
             kept.epoch, kept.budgets = nodes.epoch, versions
         else:
-            for row in changed:
+            for row in (*changed, *pods_changed):
                 kept.answers.pop(row, None)
-        kept.position = nodes.log.end
+        kept.position, kept.pods_position = nodes.log.end, nodes.pods_log.end
         return kept.answers
 
     def _budgets(self) -> list[Budget]:

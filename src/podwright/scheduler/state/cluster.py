@@ -77,10 +77,17 @@ class ClusterState:
             old = known.pod
             same = known.node == node and known.uid == objects.uid(pod)
             unmoved = same and known.deleting == objects.is_deleting(pod)
-            if unmoved and known.labels == objects.labels(pod) and _weighs_the_same(old, pod):
+            if unmoved and _weighs_the_same(old, pod):
+                relabelled = known.labels != objects.labels(pod)
+                if relabelled:
+                    # As every binding does, which brings the node's topology labels along.
+                    row = self.nodes.node_of(known).row
+                    self.counts.remove(known, row)
+                    known.relabel(objects.labels(pod))
+                    self.counts.add(known, row)
                 known.pod = pod
-                if (old.get("status") or {}).get("startTime") != (pod.get("status") or {}).get("startTime"):
-                    # Whom to preempt depends on it.
+                started = [(p.get("status") or {}).get("startTime") for p in (old, pod)]
+                if relabelled or started[0] != started[1]:
                     self.nodes.touched(node)
                 return
             cls = known.cls if same and _spec_bar_node(old) == _spec_bar_node(pod) else self.classes.of(pod)
@@ -105,9 +112,7 @@ class ClusterState:
 
     def _remove(self, record: PodRecord) -> None:
         del self._pods[record.key]
-        row = self.nodes.get(record.node)
-        assert row is not None
-        self.counts.remove(record, row.row)
+        self.counts.remove(record, self.nodes.node_of(record).row)
         self.nodes.remove_pod(record)
 
 

@@ -153,7 +153,8 @@ def _allocatable(node: Object) -> dict[str, int]:
 class NodeTable:
     """All nodes. Rows of nodes that went are used again; `alive` says which hold one.
 
-    `log` has every row of which anything changed, `own_log` those whose node changed itself, not only the Pods on it;
+    `log` has every row of which anything changed, `own_log` those whose node changed itself, not only the Pods on it,
+    `pods_log` those about whose Pods something changed that no column shows (labels, start, who waits for room);
     `epoch` rises when every earlier answer is void (nodes came or went)."""
 
     def __init__(self) -> None:
@@ -167,6 +168,7 @@ class NodeTable:
         self._columns: list[Column] = []
         self.log = ChangeLog()
         self.own_log = ChangeLog()
+        self.pods_log = ChangeLog()
         self.alive = self.column(np.bool_)
         self.unschedulable = self.column(np.bool_)
         self.taint_set = self.column(np.int32)
@@ -193,6 +195,10 @@ class NodeTable:
     def get(self, name: str) -> NodeRow | None:
         return self._by_name.get(name)
 
+    def node_of(self, pod: PodRecord) -> NodeRow:
+        """The node of a Pod that is counted there."""
+        return self._by_name[pod.node]
+
     def row_of(self, name: str) -> int | None:
         """The row of a node that exists (Pods may be known on one that does not, yet or any more)."""
         known = self._by_name.get(name)
@@ -218,7 +224,7 @@ class NodeTable:
         """Something about the Pods of a node changed that no column shows."""
         entry = self._by_name.get(name)
         if entry is not None:
-            self.log.add(entry.row)
+            self.pods_log.add(entry.row)
 
     def _row(self, name: str) -> NodeRow:
         known = self._by_name.get(name)

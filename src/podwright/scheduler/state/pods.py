@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -111,7 +112,7 @@ class PodRecord:
         self.key = objects.key(pod)
         self.uid = objects.uid(pod)
         self.namespace = objects.namespace(pod)
-        self.labels = objects.labels(pod)
+        self.labels: Mapping[str, str] = objects.labels(pod)
         self.terms: PodTerms | None = None
         self.deleting = objects.is_deleting(pod)
         self.priority = pods.priority(pod)
@@ -125,6 +126,11 @@ class PodRecord:
             self.non_zero_memory += max(0, asked.get("memory", 0) - self.requests.get("memory", 0))
             self.requests = {k: v for k, v in asked.items() if v}
 
+
+    def relabel(self, labels: Mapping[str, str]) -> None:
+        self.labels = labels
+        # Terms with matchLabelKeys depend on them.
+        self.terms = None
 
     def amount(self, resource: str) -> int:
         """What it takes of a resource, "pods" among them."""
