@@ -101,7 +101,6 @@ class KubeletConfig:
     allowed_unsafe_sysctls: Sequence[str] = ()
     container_log_max_size: int = 10 << 20
     container_log_max_files: int = 5
-    runtime_handlers: Sequence[str] = ("",)
 
     image_gc_high_threshold: int = 85
     image_gc_low_threshold: int = 80

@@ -328,7 +328,8 @@ class Kubelet:
         if new is not None:
             self.pods.put(new)
             self.workers.update(new)
-            self.statuses.poke(objects.uid(new))
+            if self.workers.is_ending(objects.uid(new)):
+                self.statuses.poke(objects.uid(new))
         else:
             self.pods.remove(pod)
             self.workers.remove(objects.uid(pod))

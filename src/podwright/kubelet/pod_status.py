@@ -44,7 +44,7 @@ class StatusMaker:
     _messages: dict[str, str] = field(default_factory=dict)
 
     def publish(self) -> None:
-        """Makes the status and has it written if it is a new one."""
+        """Makes the status and has it written if it is a new one, or if the API has another one by now."""
         context, pod = self.context, self.pod()
         uid = objects.uid(pod)
         known = context.statuses.get(uid)
@@ -52,6 +52,8 @@ class StatusMaker:
         status = self._refused(pod, previous) if self.verdict and self.verdict.refused else self._status(pod, previous)
         if status != known:
             context.statuses.set(pod, status)
+        else:
+            context.statuses.poke(uid)
 
     def _refused(self, pod: Object, previous: Object) -> Object:
         assert self.verdict is not None

@@ -45,6 +45,11 @@ class PodWorkers:
     def get(self, uid: str) -> PodWorker | None:
         return self._workers.get(uid)
 
+    def is_ending(self, uid: str) -> bool:
+        """Whether the Pod's status is looked at no more at every change."""
+        worker = self._workers.get(uid)
+        return worker is None or worker.is_ending
+
     def active(self) -> Iterable[Object]:
         """Pods that take up room, as allocated: all that have not ended."""
         return [w.resizer.allocated(w.pod) for w in self._workers.values() if w.state is not State.TERMINATED]

@@ -388,10 +388,12 @@ class FilesystemUsage:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeVersion:
-    """For nodeInfo: containerRuntimeVersion is "name://version"."""
+    """For nodeInfo: containerRuntimeVersion is "name://version". `handlers` are what a RuntimeClass may name, "" being
+    the default."""
 
     name: str
     version: str
+    handlers: Sequence[str] = ("",)
 
 
 class ContainerRuntime(Protocol):

@@ -1,8 +1,9 @@
-"""pods/log: the kubelet's answer, handed on as it comes."""
+"""pods/log: the kubelet's answer, handed on as it comes, over a WebSocket to those who ask for one."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 
 import aiohttp
@@ -15,6 +16,7 @@ from podwright.apiserver.streaming.kubelets import Address
 
 CHUNK = 64 * 1024
 CONNECT_TIMEOUT = 10.0
+_BASE64 = "base64.binary.k8s.io"
 
 
 def refusal(status: int, text: str, pod: Object) -> ApiError:
@@ -46,6 +48,8 @@ async def stream(
         async with session.get(URL(url, encoded=True), ssl=tls, timeout=timeout, allow_redirects=False) as answer:
             if not 200 <= answer.status <= 206:
                 raise refusal(answer.status, await answer.text(errors="replace"), pod)
+            if web.WebSocketResponse().can_prepare(request):
+                return await _frames(request, answer)
             response = web.StreamResponse(headers={"Content-Type": "text/plain", "Cache-Control": "no-cache, private"})
             await response.prepare(request)
             async for chunk in answer.content.iter_any():
@@ -59,6 +63,33 @@ async def stream(
             request.transport.close()
             raise
         raise internal(f'Get "{url}": {error}') from None
+
+
+async def _frames(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    """Each piece is a message; what the client says is of no interest but for its end."""
+    socket = web.WebSocketResponse(protocols=("binary.k8s.io", _BASE64))
+    await socket.prepare(request)
+
+    async def send() -> None:
+        async for chunk in answer.content.iter_any():
+            if socket.ws_protocol == _BASE64:
+                await socket.send_str(base64.b64encode(chunk).decode())
+            else:
+                await socket.send_bytes(chunk)
+
+    async def listen() -> None:
+        async for _ in socket:
+            continue
+
+    tasks = [asyncio.ensure_future(send()), asyncio.ensure_future(listen())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    await socket.close()
+    return socket
 
 
 def _started(request: web.BaseRequest) -> bool:

@@ -123,7 +123,7 @@ def status(
         "volumesInUse": list(volumes_in_use) or None,
         "runtimeHandlers": [
             {"name": name, "features": {"recursiveReadOnlyMounts": True, "userNamespaces": True}}
-            for name in config.runtime_handlers
+            for name in runtime.handlers
         ],
         "features": {"supplementalGroupsPolicy": True},
     }

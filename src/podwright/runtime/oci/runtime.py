@@ -137,11 +137,14 @@ class OciRuntime:
         await asyncio.to_thread(_remove_group, host.cgroups, self._cgroup_root)
 
     async def version(self) -> RuntimeVersion:
-        return RuntimeVersion(self.host.engine.name, self.host.engine.version)
+        return RuntimeVersion(self.host.engine.name, self.host.engine.version, ("", self.host.engine.name))
 
     # -- sandboxes
 
     async def run_pod_sandbox(self, config: SandboxConfig) -> Sandbox:
+        handler = config.runtime_handler
+        if handler not in ("", self.host.engine.name):
+            raise RuntimeFailure(f'failed to get sandbox runtime: no runtime for "{handler}" is configured')
         record = await self._sandboxes.run(config, self._containers)
         return record.public()
 
