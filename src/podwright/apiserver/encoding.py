@@ -45,6 +45,8 @@ class Encoder:
             return Bytes(cached.data, JSON, reply.status)
         obj = self.object_of(reply)
         shown = _SCALE if row is None and obj.get("kind") == "Scale" else row
+        if form.shape == TABLE and row is not None and row.verbs == ("create",):
+            raise status.not_acceptable([JSON])  # a review has no rows
         if form.shape and shown is not None and obj.get("kind") != "Status":
             obj = self._shaped(shown, [obj], form, include, None)
         return self._finish(obj, form, reply.status, row)

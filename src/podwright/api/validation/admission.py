@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from podwright.api.cel import CompileError, compile_expression
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names
@@ -10,6 +11,7 @@ from podwright.api.validation.label_selectors import label_selector
 from podwright.api.validation.rules import Kinds, Rules, spec_of
 from podwright.api.validation.webhooks import client_config
 
+_VARIABLES = frozenset({"object", "oldObject", "request", "namespaceObject", "authorizer"})
 GROUP = "admissionregistration.k8s.io"
 _FAILURE = ("Fail", "Ignore")
 _MATCH = ("Equivalent", "Exact")
@@ -122,7 +124,23 @@ def _resources(errs: list[FieldError], resources: list[str], field: str) -> None
             errs.append(invalid(where, resource, f"if '*/{sub}' is present, must not specify {resource}"))
 
 
-def _conditions(errs: list[FieldError], conditions: list[Object], path: str) -> None:
+def expression_compiles(errs: list[FieldError], source: str, path: str, known: frozenset[str]) -> None:
+    """An expression of variables that are `known`; an empty one is somebody else's matter."""
+    if source.strip():
+        try:
+            compile_expression(source, known)
+        except CompileError as wrong:
+            errs.append(invalid(path, source, f"compilation failed: {wrong}"))
+
+
+def _variables(spec: Object) -> frozenset[str]:
+    """What the expressions of a policy see."""
+    return _VARIABLES | {"variables"} | ({"params"} if spec.get("paramKind") else set())
+
+
+def _conditions(
+    errs: list[FieldError], conditions: list[Object], path: str, known: frozenset[str] = _VARIABLES
+) -> None:
     if len(conditions) > _MAX_CONDITIONS:
         errs.append(too_many(path, len(conditions), _MAX_CONDITIONS))
     seen: set[str] = set()
@@ -130,6 +148,7 @@ def _conditions(errs: list[FieldError], conditions: list[Object], path: str) -> 
         name = condition.get("name") or ""
         if not (condition.get("expression") or "").strip():
             errs.append(required(f"{path}[{i}].expression"))
+        expression_compiles(errs, condition.get("expression") or "", f"{path}[{i}].expression", known)
         if not name:
             errs.append(required(f"{path}[{i}].name"))
         else:
@@ -183,7 +202,8 @@ def _policy(errs: list[FieldError], spec: Object) -> None:
         _match_resources(errs, match, "spec.matchConstraints")
         if not match.get("resourceRules"):
             errs.append(required("spec.matchConstraints.resourceRules"))
-    _conditions(errs, spec.get("matchConditions") or [], "spec.matchConditions")
+    known = _variables(spec)
+    _conditions(errs, spec.get("matchConditions") or [], "spec.matchConditions", known - {"variables"})
     seen: set[str] = set()
     for i, variable in enumerate(spec.get("variables") or ()):
         where, name = f"spec.variables[{i}]", variable.get("name") or ""
@@ -194,6 +214,7 @@ def _policy(errs: list[FieldError], spec: Object) -> None:
                 errs.append(invalid(f"{where}.name", name, f"name is not a valid CEL identifier: {problem}"))
         if not (variable.get("expression") or "").strip():
             errs.append(required(f"{where}.expression", "expression is not specified"))
+        expression_compiles(errs, variable.get("expression") or "", f"{where}.expression", known)
         if name in seen:
             errs.append(duplicate(f"{where}.name", name))
         seen.add(name)
@@ -203,6 +224,7 @@ def validating_policy(errs: list[FieldError], obj: Object) -> None:
     spec = spec_of(obj)
     _policy(errs, spec)
     validations, audit = spec.get("validations") or [], spec.get("auditAnnotations") or []
+    known = _variables(spec)
     if not validations and not audit:
         errs.append(required("spec.validations", "validations or auditAnnotations must contain at least one item"))
     for i, validation in enumerate(validations):
@@ -219,14 +241,17 @@ def validating_policy(errs: list[FieldError], obj: Object) -> None:
         given = validation.get("messageExpression") or ""
         if given and not given.strip():
             errs.append(invalid(f"{where}.messageExpression", given, "must be non-empty if specified"))
+        else:
+            expression_compiles(errs, given, f"{where}.messageExpression", known - {"authorizer"})
+        expression_compiles(errs, expression, f"{where}.expression", known)
         _one_of(errs, validation.get("reason"), _REASONS, f"{where}.reason")
     if len(audit) > _MAX_AUDIT:
         said = f"must not have more than {_MAX_AUDIT} auditAnnotations"
         errs.append(invalid("spec.auditAnnotations", audit, said))
-    _audit(errs, audit, (obj.get("metadata") or {}).get("name") or "")
+    _audit(errs, audit, (obj.get("metadata") or {}).get("name") or "", known)
 
 
-def _audit(errs: list[FieldError], annotations: list[Object], policy: str) -> None:
+def _audit(errs: list[FieldError], annotations: list[Object], policy: str, known: frozenset[str]) -> None:
     seen: set[str] = set()
     for i, annotation in enumerate(annotations):
         where, key = f"spec.auditAnnotations[{i}]", annotation.get("key") or ""
@@ -238,6 +263,7 @@ def _audit(errs: list[FieldError], annotations: list[Object], policy: str) -> No
             errs.append(invalid(f"{where}.key", key, said))
         if not (annotation.get("valueExpression") or "").strip():
             errs.append(required(f"{where}.valueExpression", "valueExpression is not specified"))
+        expression_compiles(errs, annotation.get("valueExpression") or "", f"{where}.valueExpression", known)
 
 
 def mutating_policy(errs: list[FieldError], obj: Object) -> None:
@@ -266,6 +292,9 @@ def mutating_policy(errs: list[FieldError], obj: Object) -> None:
                 errs.append(required(f"{where}.{field}"))
             elif other == kind and not (given or {}).get("expression", "").strip():
                 errs.append(required(f"{where}.{field}.expression", "expression is not specified"))
+            elif other == kind:
+                known = _variables(spec) | {"Object", "JSONPatch"}
+                expression_compiles(errs, given["expression"], f"{where}.{field}.expression", known)
 
 
 def _binding(errs: list[FieldError], spec: Object) -> None:

@@ -1,0 +1,371 @@
+"""Rows of sig-api-machinery and sig-auth that the API server answers for alone (docs/conformance.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from .conftest import BOB, Api, Pki, config_map, pod, service_account, take
+from .hook_server import HookServer, hook_server
+from .test_admission_of_custom_resources import HOOKS, patch, register
+from .test_certificate_requests import request as signing_request
+
+NS = "/api/v1/namespaces/default"
+MAPS = f"{NS}/configmaps"
+_MAPS_RULE = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
+
+
+@pytest.fixture
+async def hooks(pki: Pki) -> AsyncIterator[HookServer]:
+    async with hook_server(pki) as made:
+        yield made
+
+
+async def lifecycle(api: Api, path: str, body: dict[str, Any], *, status: dict[str, Any] | None = None) -> None:
+    """Every verb that a client has: create, get, list, watch, patch, update, status, delete, deletecollection."""
+    labels = {"row": "lifecycle"}
+    name = body["metadata"]["name"]
+    body = {**body, "metadata": {**body["metadata"], "labels": labels}}
+    query = "labelSelector=row%3Dlifecycle"
+    made = await api.post(path, body)
+    assert made.status == 201, made.text
+    at = f"{path}/{name}"
+    version = made.json["metadata"]["resourceVersion"]
+    assert (await api.get(at)).json["metadata"]["uid"] == made.json["metadata"]["uid"]
+    assert [o["metadata"]["name"] for o in (await api.get(f"{path}?{query}")).json["items"]] == [name]
+    async with api.watch(f"{path}?watch=1&{query}&resourceVersion={version}") as events:
+        patched = await api.patch(at, {"metadata": {"annotations": {"patched": "true"}}})
+        assert patched.json["metadata"]["annotations"]["patched"] == "true"
+        changed = patched.json
+        changed["metadata"]["annotations"]["updated"] = "true"
+        updated = await api.put(at, changed)
+        assert updated.json["metadata"]["annotations"]["updated"] == "true", updated.text
+        seen = ["MODIFIED", "MODIFIED"]
+        if status is not None:
+            written = await api.patch(f"{at}/status", {"status": status})
+            assert written.status == 200, written.text
+            read = (await api.get(f"{at}/status")).json
+            assert all(read["status"][key] == value for key, value in status.items())
+            put = await api.put(f"{at}/status", {**read, "metadata": {**read["metadata"], "annotations": {"s": "u"}}})
+            assert put.status == 200, put.text
+            seen += ["MODIFIED"] * (2 if put.json["metadata"]["resourceVersion"] != read["metadata"]["resourceVersion"]
+                                    else 1)
+        assert (await api.delete(at)).status == 200
+        assert [e["type"] for e in await take(events, len(seen) + 1)] == [*seen, "DELETED"]
+    assert (await api.get(at)).status == 404
+    assert (await api.post(path, body)).status == 201
+    assert (await api.delete(f"{path}?{query}")).status == 200
+    assert not (await api.get(f"{path}?{query}")).json["items"]
+
+
+async def listed(api: Api, group_version: str, *names: str) -> None:
+    """Discovery has the resources."""
+    path = f"/apis/{group_version}" if "/" in group_version else f"/api/{group_version}"
+    found = {r["name"] for r in (await api.get(path)).json["resources"]}
+    assert set(names) <= found, group_version
+
+
+async def test_service_cidrs_and_addresses(api: Api) -> None:
+    await listed(api, "networking.k8s.io/v1", "servicecidrs", "servicecidrs/status", "ipaddresses")
+    group = "/apis/networking.k8s.io/v1"
+    condition = {
+        "type": "Test", "status": "True", "reason": "E2E", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    cidr = {"metadata": {"name": "test"}, "spec": {"cidrs": ["10.9.0.0/24"]}}
+    await lifecycle(api, f"{group}/servicecidrs", cidr, status={"conditions": [condition]})
+    parent = {"parentRef": {"group": "", "resource": "services", "name": "x", "namespace": "y"}}
+    await lifecycle(api, f"{group}/ipaddresses", {"metadata": {"name": "192.168.7.5"}, "spec": parent})
+
+
+async def test_flow_schemas_and_priority_levels(api: Api) -> None:
+    await listed(
+        api, "flowcontrol.apiserver.k8s.io/v1", "flowschemas", "flowschemas/status", "prioritylevelconfigurations",
+        "prioritylevelconfigurations/status",
+    )
+    group = "/apis/flowcontrol.apiserver.k8s.io/v1"
+    rule = {
+        "subjects": [{"kind": "User", "user": {"name": "example"}}],
+        "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["*"]}],
+    }
+    schema = {
+        "metadata": {"name": "e2e"},
+        "spec": {"matchingPrecedence": 10000, "priorityLevelConfiguration": {"name": "global-default"},
+                 "rules": [rule], "distinguisherMethod": {"type": "ByUser"}},
+    }
+    condition = {"type": "Dangling", "status": "False", "reason": "E2E", "message": "m",
+                 "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    await lifecycle(api, f"{group}/flowschemas", schema, status={"conditions": [condition]})
+    limited = {"nominalConcurrencyShares": 2, "limitResponse": {"type": "Reject"}}
+    level = {"metadata": {"name": "e2e"}, "spec": {"type": "Limited", "limited": limited}}
+    await lifecycle(
+        api, f"{group}/prioritylevelconfigurations", level, status={"conditions": [{**condition, "type": "E2E"}]}
+    )
+
+
+async def test_certificate_signing_requests(api: Api) -> None:
+    await listed(
+        api, "certificates.k8s.io/v1", "certificatesigningrequests", "certificatesigningrequests/approval",
+        "certificatesigningrequests/status",
+    )
+    path = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+    await lifecycle(api, path, signing_request("e2e"), status={
+        "conditions": [{"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "m",
+                        "lastUpdateTime": "2026-01-01T00:00:00Z", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+    })
+
+
+async def test_service_accounts(api: Api) -> None:
+    body = {"metadata": {"name": "a"}, "automountServiceAccountToken": False}
+    await lifecycle(api, f"{NS}/serviceaccounts", body)
+    made = (await api.post(f"{NS}/serviceaccounts", body)).json
+    made["automountServiceAccountToken"] = True
+    assert (await api.put(f"{NS}/serviceaccounts/a", made)).json["automountServiceAccountToken"] is True
+
+
+async def test_subject_reviews_agree_with_what_an_account_may(api: Api) -> None:
+    await service_account(api)
+    user = "system:serviceaccount:default:default"
+    rbac = "rbac.authorization.k8s.io"
+    role = {"metadata": {"name": "r"}, "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]}
+    await api.post(f"/apis/{rbac}/v1/namespaces/default/roles", role)
+    binding = {
+        "metadata": {"name": "b"}, "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "r"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "default"}],
+    }
+    await api.post(f"/apis/{rbac}/v1/namespaces/default/rolebindings", binding)
+    await api.post(MAPS, config_map("c"))
+    reviews = "/apis/authorization.k8s.io/v1"
+    as_account = {"Impersonate-User": user}
+    for verb, allowed in (("get", True), ("delete", False)):
+        asked = {"verb": verb, "resource": "configmaps", "namespace": "default", "name": "c"}
+        spec = {"resourceAttributes": asked, "user": user}
+        for path in ("subjectaccessreviews", "namespaces/default/localsubjectaccessreviews"):
+            said = await api.post(f"{reviews}/{path}", {"metadata": {"namespace": "default"} if "/" in path else {},
+                                                        "spec": spec})
+            assert said.json["status"]["allowed"] is allowed, said.text
+        done = await api.request(verb.upper(), f"{MAPS}/c", headers=as_account)
+        assert done.status == (200 if allowed else 403)
+
+
+async def test_the_version_and_every_group(api: Api) -> None:
+    version = (await api.get("/version")).json
+    assert int(version["major"]) == 1 and int(version["minor"]) == 37
+    groups = (await api.get("/apis")).json["groups"]
+    assert len(groups) > 15
+    for group in groups:
+        versions = [v["groupVersion"] for v in group["versions"]]
+        assert group["preferredVersion"]["groupVersion"] in versions
+        assert (await api.get(f"/apis/{group['name']}")).json["preferredVersion"] == group["preferredVersion"]
+        for each in versions:
+            resources = (await api.get(f"/apis/{each}")).json
+            assert resources["groupVersion"] == each and resources["resources"], each
+
+
+async def test_tables_are_not_for_everything(api: Api) -> None:
+    table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    body = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
+    refused = await api.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body, headers=table)
+    assert (refused.status, refused.json["reason"]) == (406, "NotAcceptable")
+
+
+async def test_pages_of_pod_templates(api: Api) -> None:
+    path = f"{NS}/podtemplates"
+    spec = {"containers": [{"name": "c", "image": "i"}]}
+    bodies = [{"metadata": {"name": f"t-{i:03}"}, "template": {"spec": spec}} for i in range(40)]
+    await asyncio.gather(*(api.post(path, body) for body in bodies))
+    names: list[str] = []
+    token, versions = "", set()
+    while True:
+        page = (await api.get(f"{path}?limit=17&continue={token}")).json
+        names += [o["metadata"]["name"] for o in page["items"]]
+        versions.add(page["metadata"]["resourceVersion"])
+        assert page["metadata"].get("remainingItemCount", 0) == 40 - len(names)
+        token = page["metadata"].get("continue", "")
+        if not token:
+            break
+    assert names == [b["metadata"]["name"] for b in bodies] and len(versions) == 1
+    assert len((await api.get(path)).json["items"]) == 40
+
+
+async def test_namespaces_patch_status_finalizer(api: Api) -> None:
+    path = "/api/v1/namespaces"
+    made = (await api.post(path, {"metadata": {"name": "n"}})).json
+    assert made["status"]["phase"] == "Active"
+    assert (await api.patch(f"{path}/n", {"metadata": {"labels": {"a": "b"}}})).json["metadata"]["labels"]["a"] == "b"
+    condition = {"type": "StatusPatch", "status": "True", "reason": "E2E", "message": "m"}
+    patched = await api.patch(f"{path}/n/status", {"metadata": {"annotations": {"s": "1"}},
+                                                   "status": {"conditions": [condition]}})
+    assert patched.json["status"]["conditions"][0]["type"] == "StatusPatch", patched.text
+    status = (await api.get(f"{path}/n/status")).json
+    status["status"]["conditions"].append({**condition, "type": "StatusUpdate"})
+    assert len((await api.put(f"{path}/n/status", status)).json["status"]["conditions"]) == 2
+    whole = (await api.get(f"{path}/n")).json
+    whole["spec"]["finalizers"].append("e2e.example.com/fake")
+    held = await api.put(f"{path}/n/finalize", whole)
+    assert held.json["spec"]["finalizers"] == ["kubernetes", "e2e.example.com/fake"]
+    freed = held.json
+    freed["spec"]["finalizers"] = ["kubernetes"]
+    assert (await api.put(f"{path}/n/finalize", freed)).json["spec"]["finalizers"] == ["kubernetes"]
+    whole = (await api.get(f"{path}/n")).json
+    whole["metadata"]["labels"]["updated"] = "true"
+    assert (await api.put(f"{path}/n", whole)).json["metadata"]["labels"]["updated"] == "true"
+
+
+async def test_watches_start_where_others_ended(api: Api) -> None:
+    """Closed and restarted; from a version; several at once; the same order for everybody."""
+    await api.post(MAPS, {**config_map("a"), "metadata": {"name": "a", "labels": {"w": "a"}}})
+    first = await api.patch(f"{MAPS}/a", {"data": {"n": "1"}})
+    async with api.watch(f"{MAPS}?watch=1&labelSelector=w%3Da") as events:
+        last = (await take(events, 1))[0]["object"]["metadata"]["resourceVersion"]
+    assert last == first.json["metadata"]["resourceVersion"]
+    await api.patch(f"{MAPS}/a", {"data": {"n": "2"}})
+    await api.post(MAPS, {**config_map("b"), "metadata": {"name": "b", "labels": {"w": "b"}}})
+    await api.delete(f"{MAPS}/a")
+
+    async def seen(query: str, count: int) -> list[tuple[str, str]]:
+        async with api.watch(f"{MAPS}?watch=1&resourceVersion={last}{query}") as events:
+            return [(e["type"], e["object"]["metadata"]["name"]) for e in await take(events, count)]
+
+    expected = [("MODIFIED", "a"), ("ADDED", "b"), ("DELETED", "a")]
+    assert await asyncio.gather(*(seen("", 3) for _ in range(5))) == [expected] * 5
+    both = "&labelSelector=w%20in%20(a,b)"
+    assert await seen(both, 3) == expected
+    assert await seen("&labelSelector=w%3Da", 2) == [expected[0], expected[2]]
+    assert await seen("&labelSelector=w%3Db", 1) == [expected[1]]
+
+
+async def test_an_object_that_leaves_the_selector_is_deleted_to_the_watcher(api: Api) -> None:
+    await api.post(MAPS, {**config_map("a"), "metadata": {"name": "a", "labels": {"w": "yes"}}})
+    async with api.watch(f"{MAPS}?watch=1&labelSelector=w%3Dyes") as events:
+        assert (await take(events, 1))[0]["type"] == "ADDED"
+        await api.patch(f"{MAPS}/a", {"metadata": {"labels": {"w": "no"}}})
+        await api.patch(f"{MAPS}/a", {"data": {"silent": "1"}})
+        await api.patch(f"{MAPS}/a", {"metadata": {"labels": {"w": "yes"}}})
+        got = await take(events, 2)
+    assert [e["type"] for e in got] == ["DELETED", "ADDED"] and got[1]["object"]["data"] == {"silent": "1"}
+
+
+async def test_field_validation_of_typed_objects(api: Api) -> None:
+    path = "/apis/apps/v1/namespaces/default/deployments?fieldValidation=Strict"
+    template = '{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}'
+
+    def body(metadata: str, spec: str) -> bytes:
+        return (
+            '{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"' + metadata + '},"spec":{"selector":'
+            '{"matchLabels":{"a":"b"}},"template":' + template + spec + "}}"
+        ).encode()
+
+    both = await api.post(path, body("", ',"unknown":1,"paused":true,"paused":false'))
+    assert both.status == 400 and 'unknown field "spec.unknown"' in both.text.replace("\\", "")
+    assert 'duplicate field "spec.paused"' in both.text.replace("\\", "")
+    metadata = await api.post(path, body(',"strange":1', ""))
+    assert 'strict decoding error: unknown field "metadata.strange"' in json.loads(metadata.body)["message"]
+
+
+async def test_webhooks_on_pods_attach_and_config_maps(api: Api, hooks: HookServer) -> None:
+    """Deny create, deny attach, hang, fail closed, ordered mutation, defaults after mutation, updates of rules."""
+    await service_account(api)
+    await listed(
+        api, "admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", "validatingwebhookconfigurations"
+    )
+    denied = {"allowed": False, "status": {"message": "not that"}}
+    hooks.answers["/deny"] = lambda request: denied if request["name"].startswith("bad") else {"allowed": True}
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods", "configmaps"]}
+    await register(
+        api, hooks, "Validating", "/deny", rule,
+        namespaceSelector={"matchExpressions": [
+            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-public"]}]},
+    )
+    assert (await api.post(f"{NS}/pods", pod("bad"))).status == 400
+    assert (await api.post(MAPS, config_map("bad"))).status == 400
+    assert (await api.post("/api/v1/namespaces/kube-public/configmaps", config_map("bad"))).status == 201
+    assert (await api.post(MAPS, config_map("good"))).status == 201
+    hooks.answers["/attach"] = lambda request: denied
+    await register(api, hooks, "Validating", "/attach", {
+        "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/attach"], "operations": ["CONNECT"]})
+    assert (await api.post(f"{NS}/pods", pod("p"))).status == 201
+    refused = await api.post(f"{NS}/pods/p/attach?stdin=true&container=c", None)
+    assert refused.status == 400 and "not that" in refused.text
+    hooks.answers["/one"] = lambda request: patch({"op": "add", "path": "/data", "value": {"one": "1"}})
+    hooks.answers["/two"] = lambda request: (
+        patch({"op": "add", "path": "/data/two", "value": "2"}) if (request["object"].get("data") or {}).get("one")
+        else {"allowed": True}
+    )
+    for path in ("/one", "/two"):
+        await register(api, hooks, "Mutating", path, {**_MAPS_RULE, "operations": ["CREATE"]})
+    bare = {"metadata": {"name": "ordered"}}
+    assert (await api.post(MAPS, bare)).json["data"] == {"one": "1", "two": "2"}
+    only_updates = [{"op": "replace", "path": "/webhooks/0/rules/0/operations", "value": ["UPDATE"]}]
+    await api.patch(f"{HOOKS}/mutatingwebhookconfigurations/one", only_updates, "json-patch+json")
+    assert "data" not in (await api.post(MAPS, {"metadata": {"name": "plain"}})).json
+    again = [{**only_updates[0], "value": ["CREATE"]}]
+    await api.patch(f"{HOOKS}/mutatingwebhookconfigurations/one", again, "json-patch+json")
+    assert (await api.post(MAPS, {"metadata": {"name": "again"}})).json["data"]["one"] == "1"
+    container = {"name": "init", "image": "i"}
+    hooks.answers["/init"] = lambda request: patch({"op": "add", "path": "/spec/initContainers", "value": [container]})
+    await register(api, hooks, "Mutating", "/init", {
+        "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]})
+    made = (await api.post(f"{NS}/pods", pod("q"))).json["spec"]["initContainers"][0]
+    assert made["terminationMessagePath"] == "/dev/termination-log" and made["imagePullPolicy"] == "Always"
+    assert (await api.delete(f"{HOOKS}/validatingwebhookconfigurations/deny")).status == 200, "nobody is asked of these"
+
+
+async def test_webhooks_that_do_not_answer(api: Api, hooks: HookServer) -> None:
+    unreachable = {"url": "https://127.0.0.1:1/x", "caBundle": hooks.bundle}
+    await register(api, hooks, "Validating", "/closed", _MAPS_RULE, clientConfig=unreachable, failurePolicy="Fail")
+    refused = await api.post(MAPS, config_map("a"))
+    assert refused.status == 500 and 'failed calling webhook "closed.example.com"' in refused.text.replace("\\", "")
+    ignore = [{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]
+    await api.patch(f"{HOOKS}/validatingwebhookconfigurations/closed", ignore, "json-patch+json")
+    assert (await api.post(MAPS, config_map("a"))).status == 201
+    for field, value in (("timeoutSeconds", 31), ("matchConditions", [{"name": "x", "expression": "nonsense("}])):
+        change = [{"op": "add", "path": f"/webhooks/0/{field}", "value": value}]
+        said = await api.patch(f"{HOOKS}/validatingwebhookconfigurations/closed", change, "json-patch+json")
+        assert said.status == 422 and f"webhooks[0].{field}" in said.text, said.text
+    conditions = [{"name": "not-a", "expression": "object.metadata.name != 'a2'"}]
+    change = [*ignore, {"op": "add", "path": "/webhooks/0/matchConditions", "value": conditions}]
+    change[0] = {**ignore[0], "value": "Fail"}
+    await api.patch(f"{HOOKS}/validatingwebhookconfigurations/closed", change, "json-patch+json")
+    assert (await api.post(MAPS, config_map("a2"))).status == 201
+    assert (await api.post(MAPS, config_map("a3"))).status == 500
+
+
+async def test_policies_whose_expressions_are_none(api: Api) -> None:
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}
+    policy = {
+        "metadata": {"name": "p"},
+        "spec": {
+            "matchConstraints": {"resourceRules": [rule]},
+            "matchConditions": [{"name": "c", "expression": "variables.a"}],
+            "variables": [{"name": "a", "expression": "params.x"}],
+            "validations": [{"expression": "object.spec.replicas <", "messageExpression": "authorizer"}],
+        },
+    }
+    refused = await api.post(f"{HOOKS}/validatingadmissionpolicies", policy)
+    causes = refused.json["details"]["causes"]
+    assert [c["field"] for c in causes] == [
+        "spec.matchConditions[0].expression", "spec.variables[0].expression",
+        "spec.validations[0].messageExpression", "spec.validations[0].expression",
+    ]
+    assert all("compilation failed: ERROR: <input>:1:" in c["message"] for c in causes)
+
+
+async def test_webhook_configurations_are_listed_and_deleted_by_label(api: Api, hooks: HookServer) -> None:
+    hooks.answers.update({f"/l{i}": lambda request: {"allowed": False} for i in range(10)})
+    for kind in ("Validating", "Mutating"):
+        path = f"{HOOKS}/{kind.lower()}webhookconfigurations"
+        for i in range(10):
+            await register(api, hooks, kind, f"/l{i}", {**_MAPS_RULE, "operations": ["CREATE"]})
+            await api.patch(f"{path}/l{i}", {"metadata": {"labels": {"l": "1"}}})
+        assert len((await api.get(f"{path}?labelSelector=l%3D1")).json["items"]) == 10
+        assert (await api.post(MAPS, config_map("a"))).status == 400
+        await api.delete(f"{path}?labelSelector=l%3D1")
+        assert (await api.post(MAPS, config_map(f"after-{kind.lower()}"))).status == 201
+
+
+async def test_bob_may_nothing(api: Api) -> None:
+    assert (await api.get(MAPS, token=BOB)).status == 403
