@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -153,6 +154,20 @@ async def test_serving_certificates_keep_their_names_and_asked_duration(authorit
         names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         assert names.get_values_for_type(x509.DNSName) == ["n"]
         assert (made.not_valid_after_utc - made.not_valid_before_utc).total_seconds() == 3600 + 300
+
+
+async def test_certificate_for_client_auth_alone_can_be_loaded(authority: ControllerConfig, tmp_path: Path) -> None:
+    async with Harness(authority).running(CertificateSigner) as h:
+        h.api.add(CERTIFICATESIGNINGREQUESTS, csr("me", signer=requests.CLIENT, usages=["client auth"]))
+        approve(h)
+        await h.settle()
+        text = h.api.read(CERTIFICATESIGNINGREQUESTS, "r")["status"]["certificate"]
+    both = tmp_path / "me.pem"
+    secret = KEY.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    both.write_bytes(base64.b64decode(text) + secret)
+    ssl.create_default_context().load_cert_chain(both)
 
 
 async def test_signers_of_others_are_left_alone(authority: ControllerConfig) -> None:

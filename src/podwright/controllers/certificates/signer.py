@@ -29,6 +29,10 @@ _EXTENDED = {
     "ocsp signing": ExtendedKeyUsageOID.OCSP_SIGNING,
     "any": ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
 }
+_KEY_USAGES = frozenset((
+    "digital signature", "signing", "content commitment", "key encipherment", "data encipherment", "key agreement",
+    "cert sign", "crl sign",
+))  # fmt: skip
 
 
 class CertificateSigner(Controller):
@@ -93,8 +97,9 @@ class CertificateSigner(Controller):
             .not_valid_before(now - timedelta(seconds=_BACKDATE))
             .not_valid_after(end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(wanted), critical=True)
         )
+        if usage := _key_usage(wanted):
+            builder = builder.add_extension(usage, critical=True)
         extended = [_EXTENDED[u] for u in sorted(wanted) if u in _EXTENDED]
         if extended:
             builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
@@ -114,7 +119,10 @@ class CertificateSigner(Controller):
         return builder.sign(key, digest).public_bytes(serialization.Encoding.PEM)
 
 
-def _key_usage(wanted: set[str]) -> x509.KeyUsage:
+def _key_usage(wanted: set[str]) -> x509.KeyUsage | None:
+    """None if no use of the key is asked for: an extension without a bit is malformed, and OpenSSL refuses it."""
+    if not wanted & _KEY_USAGES:
+        return None
     agreement = "key agreement" in wanted
     return x509.KeyUsage(
         digital_signature=bool({"digital signature", "signing"} & wanted),
