@@ -221,6 +221,8 @@ class FakeApi:
             raise conflict(resource.group, resource.plural, name, "Precondition failed: UID")
         if sub == "status":
             new = {**old, "status": body.get("status") or {}}
+            if "annotations" in body.get("metadata", {}):
+                new["metadata"] = {**old["metadata"], "annotations": body["metadata"]["annotations"]}
             return self._write(resource, old, new, status=True)
         if sub == "scale":
             spec = {**(old.get("spec") or {}), "replicas": body["spec"]["replicas"]}

@@ -25,13 +25,13 @@ def deployment(obj: Object) -> None:
         rolling.setdefault("maxSurge", "25%")
     spec.setdefault("revisionHistoryLimit", _HISTORY)
     spec.setdefault("progressDeadlineSeconds", 600)
-    pod_template(spec.get("template"))
+    pod_template(spec.setdefault("template", {}))
 
 
 def replica_set(obj: Object) -> None:
     spec = obj.setdefault("spec", {})
     spec.setdefault("replicas", 1)
-    pod_template(spec.get("template"))
+    pod_template(spec.setdefault("template", {}))
 
 
 def daemon_set(obj: Object) -> None:
@@ -48,7 +48,7 @@ def daemon_set(obj: Object) -> None:
         rolling.setdefault("maxUnavailable", 1)
         rolling.setdefault("maxSurge", 0)
     spec.setdefault("revisionHistoryLimit", _HISTORY)
-    pod_template(spec.get("template"))
+    pod_template(spec.setdefault("template", {}))
 
 
 def stateful_set(obj: Object) -> None:
@@ -74,7 +74,7 @@ def stateful_set(obj: Object) -> None:
             retention[when] = "Retain"
     spec.setdefault("replicas", 1)
     spec.setdefault("revisionHistoryLimit", _HISTORY)
-    pod_template(spec.get("template"))
+    pod_template(spec.setdefault("template", {}))
     for claim in spec.get("volumeClaimTemplates") or ():
         claim.setdefault("apiVersion", "v1")
         claim.setdefault("kind", "PersistentVolumeClaim")

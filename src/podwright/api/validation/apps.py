@@ -28,15 +28,16 @@ _STATEFUL_SAID = (
     "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
     "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
 )
+_NOTHING: Object = {"matchExpressions": [{"key": "", "operator": "In", "values": []}]}
 _MORE = "cannot be greater than status.replicas"
 
 
 def _selector(errs: list[FieldError], spec: Object, kind: str) -> Object | None:
-    """Check spec.selector; answer it if it can be compared with labels."""
+    """Check spec.selector; answer it if it can be compared with labels. One that is missing matches none."""
     selector = spec.get("selector")
     if selector is None:
         errs.append(required("spec.selector"))
-        return None
+        return _NOTHING
     before = len(errs)
     label_selector(errs, selector, "spec.selector")
     wrong = len(errs) > before

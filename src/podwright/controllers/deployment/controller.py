@@ -216,7 +216,8 @@ class DeploymentController(Controller):
             return deployment
         changed = deepcopy(deployment)
         changed["metadata"]["annotations"] = {**objects.annotations(deployment), revisions.REVISION: number}
-        return deepcopy(await self.client.update(DEPLOYMENTS, changed))
+        # By its status: annotations written there are no new generation of the Deployment.
+        return deepcopy(await self.client.update_status(DEPLOYMENTS, changed))
 
     async def _create_new(
         self, deployment: Object, old: list[Object], number: int

@@ -274,6 +274,11 @@ WRONG: dict[str, tuple[str, Object, FieldError]] = {
         forbidden("spec.accessModes", "may not use ReadWriteOncePod with other access modes"),
     ),
     "no selector": (D, {"spec.selector": None}, required("spec.selector")),
+    "no selector, so no label matches": (
+        D,
+        {"spec.selector": None},
+        invalid("spec.template.metadata.labels", {"app": "a"}, "`selector` does not match template `labels`"),
+    ),
     "empty selector": (
         D,
         {"spec.selector": {}},
@@ -578,6 +583,12 @@ WRONG: dict[str, tuple[str, Object, FieldError]] = {
 def test_create_says_what_is_wrong(case: str) -> None:
     kind, changes, expected = WRONG[case]
     assert expected in made(kind, new(kind, **changes))
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "ReplicaSet", "DaemonSet", "StatefulSet"])
+def test_a_template_that_is_missing_has_the_defaults_of_an_empty_one(kind: str) -> None:
+    found = {error.field for error in made(f"apps/v1/{kind}", {"metadata": {"name": "a"}})}
+    assert not {f for f in found if f.endswith(("restartPolicy", "dnsPolicy", "terminationGracePeriodSeconds"))}
 
 
 UPDATES: dict[str, tuple[str, Object, Object, FieldError]] = {
