@@ -157,8 +157,12 @@ async def test_every_refusal_is_counted_by_its_reason(admin: Client) -> None:
         "3 node(s) didn't match Pod's node affinity/selector. "
         "preemption: 0/5 nodes are available: 5 Preemption is not helpful for scheduling."
     )
-    events = await admin.items(EVENTS, namespace="default")
-    assert any(e["reason"] == "FailedScheduling" and e["message"] == message for e in events)
+
+    async def told() -> bool:
+        events = await admin.items(EVENTS, namespace="default")
+        return any(e["reason"] == "FailedScheduling" and e["message"] == message for e in events)
+
+    assert await until(told)
     tolerant = pod("tolerant", cpu="1", tolerations=[{"key": "gpu", "operator": "Exists"}])
     tolerant["spec"]["nodeSelector"] = {"kubernetes.io/hostname": "tainted"}
     await admin.create(PODS, tolerant)
