@@ -10,6 +10,7 @@ from podwright.controllers.clusterrole_aggregation import ClusterRoleAggregation
 from podwright.controllers.cronjob import CronJobController
 from podwright.controllers.daemonset import DaemonSetController
 from podwright.controllers.deployment import DeploymentController
+from podwright.controllers.device_taint_eviction import DeviceTaintEvictionController
 from podwright.controllers.disruption import DisruptionController
 from podwright.controllers.endpoints import (
     EndpointsController,
@@ -66,6 +67,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointSliceMirroringController,
     NodeLifecycleController,
     TaintEvictionController,
+    DeviceTaintEvictionController,
     PodGarbageCollector,
     DisruptionController,
     ResourceQuotaController,

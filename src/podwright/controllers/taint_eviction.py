@@ -6,6 +6,7 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import NODES, PODS
 from podwright.api.status import ApiError
+from podwright.client.client import Client
 from podwright.client.events import NORMAL
 from podwright.controllers import pods, refs, taints
 from podwright.controllers.frame import Context, Controller
@@ -72,20 +73,28 @@ class TaintEvictionController(Controller):
 
     async def _evict(self, key: str, pod: Object) -> None:
         self.events.event(pod, NORMAL, "TaintManagerEviction", f"Marking for deletion Pod {key}")
-        condition = {
-            "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
-            "message": "Taint manager: deleting due to NoExecute taint",
-            "lastTransitionTime": objects.format_time(self.clock.now()),
-        }  # fmt: skip
-        conditions = set_condition(list((pod.get("status") or {}).get("conditions") or ()), condition)
-        name, namespace, uid = objects.name(pod), objects.namespace(pod), objects.uid(pod)
-        patch = {"metadata": {"uid": uid}, "status": {"conditions": conditions}}
-        try:
-            await self.client.patch(PODS, name, patch, namespace=namespace, subresource="status")
-            await self.client.delete(PODS, name, namespace=namespace, uid=uid)
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await delete_as_disruption(
+            self.client, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint",
+            self.clock.now(),
+        )  # fmt: skip
+
+
+async def delete_as_disruption(client: Client, pod: Object, reason: str, message: str, now: float) -> None:
+    """Deletes the Pod, after a condition on it says that this is a disruption and no failure of its own (KEP-3329).
+    Raises ApiError, but not if it is gone."""
+    condition = {
+        "type": "DisruptionTarget", "status": "True", "reason": reason, "message": message,
+        "lastTransitionTime": objects.format_time(now),
+    }  # fmt: skip
+    conditions = set_condition(list((pod.get("status") or {}).get("conditions") or ()), condition)
+    name, namespace, uid = objects.name(pod), objects.namespace(pod), objects.uid(pod)
+    patch = {"metadata": {"uid": uid}, "status": {"conditions": conditions}}
+    try:
+        await client.patch(PODS, name, patch, namespace=namespace, subresource="status")
+        await client.delete(PODS, name, namespace=namespace, uid=uid)
+    except ApiError as refused:
+        if refused.code != 404:
+            raise
 
 
 def _placement(pod: Object) -> tuple[object, object]:

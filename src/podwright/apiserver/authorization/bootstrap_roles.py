@@ -272,6 +272,8 @@ CONTROLLER_ROLES: dict[str, tuple[str, ...]] = {
         f"{READ} | resource.k8s.io | resourceclaims",
         f"{READ} | resource.k8s.io | resourceslices",
         f"{READ} | resource.k8s.io | deviceclasses",
+        f"{READ} | resource.k8s.io | devicetaintrules",
+        "patch update | resource.k8s.io | devicetaintrules/status",
         EVENTS,
     ),
     "disruption-controller": (
