@@ -183,6 +183,8 @@ def ha(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlanes]:
         try:
             yield found
         finally:
+            for machine in planes:  # shown if a test failed
+                print(f"server on {machine.name}:\n{machine.log('server')[-4000:]}")
             worker.podwright("down", "--purge", *node[:2])
 
 

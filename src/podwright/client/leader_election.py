@@ -130,13 +130,14 @@ class LeaderElector:
     async def _try(self) -> bool:
         begun = self._clock.monotonic()
         try:
-            held = await self._acquire_or_renew()
+            async with asyncio.timeout(self._timing.renew_deadline):
+                held = await self._acquire_or_renew()
             if held:
                 # Others count from when they see the renewal, which is later.
                 self._leads_until = begun + self._timing.renew_deadline
             return held
-        except (ApiError, ServerUnreachable) as failed:
-            log.info("lease %s: %s", self._name, failed)
+        except (ApiError, ServerUnreachable, TimeoutError) as failed:
+            log.info("lease %s: %s", self._name, str(failed) or "no answer in time")
             return False
 
     async def _acquire_or_renew(self) -> bool:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, TypeVar, cast
 
 from grpclib.client import Channel, Stream
@@ -91,7 +91,9 @@ class EtcdClient:
             try:
                 channel = await self.connected()
                 proposed = True
-                return await self._exchange(channel, method, request, reply)
+                # grpclib's own deadline does not cover every wait, such as that for a connection that is being closed.
+                async with asyncio.timeout(self._request_timeout):
+                    return await _apart(self._exchange(channel, method, request, reply))
             except StoreUnavailable as error:
                 problem: Exception = error
             except GRPCError as error:
@@ -163,6 +165,21 @@ class EtcdClient:
             _log.warning("etcd: from %s to %s: %s", left, self._names[self._current], describe(problem))
         if hung:
             channel.close()
+
+
+async def _apart(doing: Coroutine[None, None, _Reply]) -> _Reply:
+    """In a task of its own. grpclib cancels the task that waits for a broken connection to wake it, and does not take
+    that back: a timeout or task group of that task would then take itself for cancelled, and end it silently."""
+    task = asyncio.ensure_future(doing)
+    try:
+        await asyncio.wait((task,))
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    if task.cancelled():
+        raise ConnectionAbortedError("the connection was ended")
+    return task.result()
 
 
 def describe(problem: Exception | None) -> str:

@@ -371,3 +371,25 @@ async def test_a_write_without_an_answer_is_tried_again_and_takes_effect_once(fa
         with pytest.raises(StoreUnavailable, match="lost"):
             await store.create("/registry/b", b"overtaken")
         await store.close()
+
+
+async def test_broken_connections_cancel_no_caller(fast_directory: Path) -> None:
+    """Neither at once nor when a timeout that began before expires later."""
+    async with etcd_cluster(fast_directory, 1) as members:
+        store = cluster_store(members, patience=0.5)
+        await store.open()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.5):
+                reading = [asyncio.create_task(store.revision()) for _ in range(3)]
+                members[0].pause()
+                async with asyncio.timeout(1.2):
+                    with pytest.raises(StoreUnavailable):
+                        members[0].pause()
+                        killing = asyncio.get_running_loop().call_later(0.1, members[0].kill)
+                        await store.revision()
+                killing.cancel()
+                await asyncio.gather(*reading, return_exceptions=True)
+                await asyncio.Event().wait()
+        task = asyncio.current_task()
+        assert task is not None and task.cancelling() == 0
+        await store.close()
