@@ -65,6 +65,10 @@ def _components(ctx: click.Context, parameter: click.Parameter, value: str) -> l
     "--use-service-account-credentials/--no-use-service-account-credentials", default=True, show_default=True,
     help="With --kubeconfig: each controller calls as its own ServiceAccount.",
 )  # fmt: skip
+@click.option(
+    "--secure-port", type=click.IntRange(0, 65535), default=None,
+    help="With --kubeconfig: where /healthz and /metrics are; 0: nowhere. Default: 10259 with a scheduler, else 10257.",
+)  # fmt: skip
 @ready_option
 def server(
     name: str, components: list[str], node: str, leader_elect: bool | None, leader_elect_lease_duration: float,
@@ -120,6 +124,7 @@ def server(
             election=timing if leader_elect is not False else None,
             service_accounts=remote["use_service_account_credentials"],
             ready_fd=ready_fd,
+            secure_port=remote["secure_port"],
         )
     except BadKubeconfig as bad:
         raise click.ClickException(str(bad)) from bad

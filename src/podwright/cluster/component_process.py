@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from podwright.client.client import Client
 from podwright.client.leader_election import Timing
 from podwright.client.service_account import ServiceAccountTransport
 from podwright.client.transport import ServerUnreachable
-from podwright.cluster import components, loop
+from podwright.cluster import component_pages, components, loop
 from podwright.cluster.processes import ReadyPipe, innermost, notify_systemd
 from podwright.controllers.config import ControllerConfig
 from podwright.scheduler.config import SchedulerConfig
@@ -60,9 +61,11 @@ def run_components(
     election: Timing | None,
     service_accounts: bool,
     ready_fd: int | None,
+    secure_port: int | None = None,
 ) -> None:
     """Runs "scheduler" and "controllers", those that are `wanted`, until SIGTERM. Ready as soon as the API server
-    answers: who does not lead is ready too.
+    answers: who does not lead is ready too. /healthz and /metrics are at `secure_port`: 0 leaves them out; None is
+    upstream's port, unless somebody else has it.
 
     Raises:
         BadKubeconfig.
@@ -72,9 +75,11 @@ def run_components(
     async def main(stop: asyncio.Event) -> None:
         clients = Clients(kubeconfig.load(path), service_accounts=service_accounts)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with contextlib.AsyncExitStack() as pages, asyncio.TaskGroup() as group:
                 end = group.create_task(loop.until(stop), name="stop")
                 await _answers(clients(""))
+                if secure_port != 0:
+                    await _serve_pages(pages, clients(""), wanted, secure_port)
                 if "scheduler" in wanted:
                     made = components.scheduler(clients, scheduler, election=election)
                     group.create_task(made, name="scheduler")
@@ -94,6 +99,18 @@ def run_components(
     except BaseException as failed:
         pipe.failed(f"{type(failed).__name__}: {innermost(failed)}")
         raise
+
+
+async def _serve_pages(
+    pages: contextlib.AsyncExitStack, client: Client, wanted: Sequence[str], port: int | None
+) -> None:
+    default = component_pages.SCHEDULER_PORT if "scheduler" in wanted else component_pages.CONTROLLERS_PORT
+    try:
+        await pages.enter_async_context(component_pages.serving(client, port or default))
+    except OSError as taken:
+        if port is not None:
+            raise
+        log.warning("/healthz and /metrics are not served: %s; another port is --secure-port", taken)
 
 
 async def _answers(client: Client) -> None:

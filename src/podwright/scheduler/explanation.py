@@ -17,7 +17,7 @@ from podwright.scheduler.config import SchedulerConfig
 from podwright.scheduler.framework.evaluation import Evaluation, Judgement, Refused
 from podwright.scheduler.framework.handle import Handle
 from podwright.scheduler.framework.profile import Profile
-from podwright.scheduler.framework.verdicts import SKIP, Refusal
+from podwright.scheduler.framework.verdicts import SKIP, PluginFailed, Reason, Refusal
 from podwright.scheduler.state.cluster import ClusterState
 from podwright.scheduler.state.pods import PodInfo
 
@@ -111,8 +111,11 @@ def _judge(evaluation: Evaluation, pod: PodInfo, state: ClusterState) -> tuple[J
     try:
         return evaluation.judge(pod), ""
     except Refused as refused:
-        local = evaluation._local(pod, {refused.refusal.plugin})
-        return Judgement(np.full(state.nodes.size, 255, np.uint8), local), refused.refusal.message
+        said = refused.refusal.message
+    except PluginFailed as failed:
+        # Of such a Pod the scheduler says just this, whatever the other plugins think.
+        said = str(failed)
+    return Judgement(np.full(state.nodes.size, 255, np.uint8)), said
 
 
 def _refusals(evaluation: Evaluation, pod: PodInfo, state: ClusterState, everywhere: str) -> dict[int, list[str]]:
@@ -124,7 +127,12 @@ def _refusals(evaluation: Evaluation, pod: PodInfo, state: ClusterState, everywh
         answer = before.pre_filter(pod) if before is not None else None
         if answer is SKIP or isinstance(answer, Refusal):
             continue
-        for reason in plugin.reasons(pod, rows):
+        try:
+            reasons = plugin.reasons(pod, rows)
+        except Exception as failed:
+            # A device's selector that cannot be evaluated, a plugin of somebody's: the others have their say still.
+            reasons = [Reason(str(PluginFailed(plugin.name, "Filter", str(failed))), np.ones(len(rows), np.bool_))]
+        for reason in reasons:
             for row in rows[np.asarray(reason.mask)]:
                 if reason.message not in found[int(row)]:
                     found[int(row)].append(reason.message)

@@ -10,18 +10,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 
 from podwright.api import objects
 from podwright.api.objects import Object
-from podwright.api.resources import DEPLOYMENTS, LEASES, NODES, PODS, SERVICEACCOUNTS
+from podwright.api.resources import CLUSTERROLEBINDINGS, DEPLOYMENTS, LEASES, NODES, PODS, SERVICEACCOUNTS
 from podwright.apiserver.config import ApiServerConfig
 from podwright.apiserver.server import ApiServer
 from podwright.client import kubeconfig
 from podwright.client.client import Client
 from podwright.client.transport import InProcessTransport
 from podwright.cluster import kubeconfig as written
+from podwright.cluster.component_pages import serving
 from podwright.cluster.pki import Pki
 
 _ELECTION = (
@@ -100,7 +102,7 @@ async def test_of_two_schedulers_one_leads_and_the_other_takes_over(
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}}
     await admin.create(SERVICEACCOUNTS, account)
     await _add_node(admin)
-    arguments = ("--components", "scheduler", "--kubeconfig", str(path), *_ELECTION)
+    arguments = ("--components", "scheduler", "--kubeconfig", str(path), "--secure-port", "0", *_ELECTION)
 
     async def bound(name: str) -> bool:
         return bool((await admin.get(PODS, name, namespace="default"))["spec"].get("nodeName"))
@@ -127,7 +129,7 @@ async def test_controllers_call_as_service_accounts_of_their_own(
 ) -> None:
     api, admin, pki = server
     path = _kubeconfig(tmp_path, api, pki, "system:kube-controller-manager")
-    arguments = ("--components", "controllers", "--kubeconfig", str(path), *_ELECTION)
+    arguments = ("--components", "controllers", "--kubeconfig", str(path), "--secure-port", "0", *_ELECTION)
     deployment: Object = {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": "default"},
         "spec": {
@@ -148,6 +150,38 @@ async def test_controllers_call_as_service_accounts_of_their_own(
     assert {f["manager"] for f in pods[0]["metadata"]["managedFields"]} == {"replicaset-controller"}
     lease = await admin.get(LEASES, "kube-controller-manager", namespace="kube-system")
     assert lease["spec"]["holderIdentity"] == "", "a process that is asked to end gives its Lease back"
+
+
+async def test_health_is_open_and_metrics_are_for_who_may_read_them(
+    server: tuple[ApiServer, Client, Pki], tmp_path: Path
+) -> None:
+    api, admin, pki = server
+    client = Client(kubeconfig.load(_kubeconfig(tmp_path, api, pki, "system:kube-scheduler")).transport("test"))
+    tokens = {}
+    for name in ("reader", "other"):
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}}
+        await admin.create(SERVICEACCOUNTS, account)
+        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        made = await admin.create(SERVICEACCOUNTS, asked, namespace="default", name=name, subresource="token")
+        tokens[name] = made["status"]["token"]
+    await admin.create(CLUSTERROLEBINDINGS, {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "m"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:monitoring"},
+        "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": "default"}]})
+    async with serving(client, 0) as port, aiohttp.ClientSession() as session:
+        async def get(path: str, token: str = "") -> tuple[int, str]:
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            url = f"https://127.0.0.1:{port}{path}"
+            async with session.get(url, headers=headers, ssl=False) as answer:
+                return answer.status, await answer.text()
+
+        assert await get("/healthz") == (200, "ok")
+        assert (await get("/metrics"))[0] == 401
+        assert (await get("/metrics", "nonsense"))[0] == 401
+        assert (await get("/metrics", tokens["other"]))[0] == 403
+        code, text = await get("/metrics", tokens["reader"])
+        assert code == 200 and "process_cpu_seconds_total" in text
+    await client.aclose()
 
 
 def test_a_kubeconfig_that_cannot_be_used_says_why(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-import pytest
 from tests.unit.scheduler.test_scheduler import add_node, admin, node, placed, pod, refused, server, until
 from tests.unit.scheduler.test_volumes import refusals
 
@@ -105,6 +105,18 @@ def test_parts_of_a_device_share_its_counters() -> None:
     assert chosen(claim(wants(count=3)), here) is None
 
 
+def test_taints_of_rules() -> None:
+    taint = {"key": "broken", "effect": "NoExecute"}
+    rules = [{"spec": {"deviceSelector": {"driver": DRIVER, "device": "d1"}, "taint": taint}},
+             {"spec": {"taint": {"key": "without-a-selector", "effect": "NoSchedule"}}}]  # fmt: skip
+    (pool,) = pools_of([slice_of("a", device("d1"), device("d2"))], rules)
+    assert [d.taints for d in pool.devices] == [[taint], []]
+    asked = claim(wants())
+    requests = [(asked, requests_of(asked, lambda name: device_class()))]
+    found = Allocator([pool], frozenset(), {}).allocate(requests, node("a"))
+    assert found is not None and [d.id[2] for _, d in found[0]] == ["d2"]
+
+
 def test_taints_generations_and_configuration() -> None:
     tainted = device("d1", taints=[{"key": "broken", "effect": "NoSchedule"}])
     old = slice_of("a", device("old"))
@@ -137,8 +149,9 @@ def test_why_not() -> None:
     found[DEVICECLASSES] = [device_class()]
     assert refusals(user, nodes, others=found) == {"a": [], "b": SHORT}
     found[DEVICECLASSES] = [device_class("device.nonsense == 1")]
-    with pytest.raises(Exception, match="CEL runtime error"):
-        refusals(user, nodes, others=found)
+    told = refusals(user, nodes, others=found)
+    assert re.match('running Filter plugin "DynamicResources": .*CEL runtime error', told["a"][0])
+    assert told["b"] == told["a"], "the scheduler does not place such a Pod anywhere"
     found[RESOURCECLAIMS] = []
     assert refusals(user, nodes, others=found)["a"] == ['resourceclaim.resource.k8s.io "c" not found']
 

@@ -97,9 +97,9 @@ class Judgement:
 
     __slots__ = ("code", "feasible", "local", "taken")
 
-    def __init__(self, code: NDArray[np.uint8], local: _Local) -> None:
+    def __init__(self, code: NDArray[np.uint8], local: _Local | None = None) -> None:
         self.code = code
-        self.local = local
+        self.local = local or _Local([], [])
         self.feasible: Ints = np.flatnonzero(code == 0)
         self.taken: dict[int, tuple[str, list[str]]] = {}
         """Rows refused only for Pods nominated to them: the plugin, and what it says."""

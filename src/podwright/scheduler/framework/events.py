@@ -44,6 +44,7 @@ VOLUME_ATTACHMENT = "VolumeAttachment"
 RESOURCE_CLAIM = "ResourceClaim"
 RESOURCE_SLICE = "ResourceSlice"
 DEVICE_CLASS = "DeviceClass"
+DEVICE_TAINT_RULE = "DeviceTaintRule"
 POD_GROUP = "PodGroup"
 
 

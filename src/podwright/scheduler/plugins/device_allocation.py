@@ -180,7 +180,7 @@ class _Search:
             if not shared and (device.id in self.allocator.taken or device.id in self._mine):
                 return False
             tolerations = wanted.raw.get("tolerations") or ()
-            if taints.untolerated(device.raw.get("taints") or (), tolerations) is not None:
+            if taints.untolerated(device.taints, tolerations) is not None:
                 return False
             if not self._counts(device, 1):
                 return False

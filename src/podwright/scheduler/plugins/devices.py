@@ -56,12 +56,13 @@ def _place(raw: Object) -> Place:
 
 @dataclass(eq=False)
 class Device:
-    """`raw` is the device as its slice lists it."""
+    """`raw` is the device as its slice lists it; `taints` are its own and those of DeviceTaintRules."""
 
     id: DeviceId
     raw: Object
     place: Place
     pool: Pool
+    taints: Sequence[Object] = ()
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
@@ -123,8 +124,19 @@ def _attribute(raw: Object) -> Any:
     return next(iter(raw.values()), None)
 
 
-def pools_of(slices: Iterable[Object]) -> list[Pool]:
-    """Pools in order of driver and name; their devices in order of slice and as listed."""
+def _taints(raw: Object, identity: DeviceId, rules: Sequence[Object]) -> Sequence[Object]:
+    named = dict(zip(("driver", "pool", "device"), identity, strict=True))
+    found = list(raw.get("taints") or ())
+    for rule in rules:
+        selector = rule["spec"].get("deviceSelector")
+        if selector is not None and all(named.get(k) == v for k, v in selector.items() if v is not None):
+            found.append(rule["spec"]["taint"])
+    return found
+
+
+def pools_of(slices: Iterable[Object], rules: Sequence[Object] = ()) -> list[Pool]:
+    """Pools in order of driver and name; their devices in order of slice and as listed, with the taints that `rules`
+    (DeviceTaintRules) add."""
     found: dict[tuple[str, str], Pool] = {}
     for each in sorted(slices, key=objects.name):
         spec = each.get("spec") or {}
@@ -144,7 +156,8 @@ def pools_of(slices: Iterable[Object]) -> list[Pool]:
         whole = _place(spec)
         for raw in spec.get("devices") or ():
             place = _place(raw) if spec.get("perDeviceNodeSelection") else whole
-            pool.devices.append(Device((*key, str(raw.get("name"))), raw, place, pool))
+            identity = (*key, str(raw.get("name")))
+            pool.devices.append(Device(identity, raw, place, pool, _taints(raw, identity, rules)))
     return [found[key] for key in sorted(found)]
 
 

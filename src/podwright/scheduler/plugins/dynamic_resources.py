@@ -12,9 +12,10 @@ import numpy as np
 
 from podwright.api import node_affinity, objects
 from podwright.api.objects import Object
-from podwright.api.resources import DEVICECLASSES, RESOURCECLAIMS, RESOURCESLICES
+from podwright.api.resources import DEVICECLASSES, DEVICETAINTRULES, RESOURCECLAIMS, RESOURCESLICES
 from podwright.scheduler.framework.events import (
     DEVICE_CLASS,
+    DEVICE_TAINT_RULE,
     NODE,
     PENDING_POD,
     RESOURCE_CLAIM,
@@ -61,7 +62,7 @@ class DynamicResources:
 
     def __init__(self, handle: Handle, args: Mapping[str, Any]) -> None:
         self._handle = handle
-        self._pools: tuple[str, list[Pool]] = ("", [])
+        self._pools: tuple[tuple[str, str], list[Pool]] = ("", ""), []
         self._in_flight: dict[str, Object] = {}
         """Allocations on their way to the API, by the claim's uid."""
 
@@ -118,9 +119,10 @@ class DynamicResources:
         state.open.append((claim, requests_of(claim, classes)))
 
     def _allocator(self) -> Allocator:
-        version = self._handle.version_of(RESOURCESLICES)
-        if self._pools[0] != version or not version:
-            self._pools = version, pools_of(self._handle.objects_of(RESOURCESLICES))
+        version = self._handle.version_of(RESOURCESLICES), self._handle.version_of(DEVICETAINTRULES)
+        if self._pools[0] != version or not all(version):
+            slices, rules = (self._handle.objects_of(row) for row in (RESOURCESLICES, DEVICETAINTRULES))
+            self._pools = version, pools_of(slices, list(rules))
         pools = self._pools[1]
         taken: set[DeviceId] = set()
         allocations = [(c.get("status") or {}).get("allocation") for c in self._handle.objects_of(RESOURCECLAIMS)]
@@ -231,6 +233,7 @@ class DynamicResources:
         return (
             Interest(NODE, Action.ADD | Action.UPDATE_LABELS), Interest(RESOURCE_CLAIM, Action.ALL),
             Interest(DEVICE_CLASS, Action.ADD | Action.UPDATE), Interest(RESOURCE_SLICE, Action.ADD | Action.UPDATE),
+            Interest(DEVICE_TAINT_RULE, Action.UPDATE | Action.DELETE),
             Interest(PENDING_POD, Action.UPDATE_OTHER),
         )  # fmt: skip
 
