@@ -74,12 +74,16 @@ def test_overhead_is_part_of_the_pods_group_and_pod_level_counts_for_containers(
     )
     whole = pod_resources(pod, CgroupPolicy())
     assert (whole.cpu_shares, whole.cpu_quota, whole.memory_limit) == (768, 75_000, 80 << 20)
-    level = {"requests": {"cpu": "1", "memory": "32Mi"}, "limits": {"cpu": "2", "memory": "128Mi"}}
+    level = {
+        "requests": {"cpu": "1", "memory": "32Mi"},
+        "limits": {"cpu": "2", "memory": "128Mi", "podwright.io/disk-write-bps": "4Mi"},
+    }
     pod = make_pod("web", make_container("a"), make_container("b"), resources=level)
     whole = pod_resources(pod, CgroupPolicy(pod_pids_limit=50))
     assert (whole.cpu_shares, whole.cpu_quota, whole.memory_limit, whole.pids_limit) == (1024, 200_000, 128 << 20, 50)
     made = container_resources(pod, pod["spec"]["containers"][0], CgroupPolicy())
     assert (made.memory_limit, made.cpu_quota, made.cpu_shares) == (128 << 20, 200_000, 2)
+    assert made.disk.write_bps == whole.disk.write_bps == 4 << 20
     # Each has half of what the Pod requests beyond its containers: 16 MiB of a GiB.
     assert qos.oom_score_adj(pod, pod["spec"]["containers"][0], GIB) == 1000 - 1000 * 16 // 1024
 

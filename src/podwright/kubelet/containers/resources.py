@@ -94,7 +94,8 @@ def container_resources(pod: Object, ctr: Object, policy: CgroupPolicy, *, lift:
     resources = ctr.get("resources") or {}
     requests, limits = resources.get("requests") or {}, dict(resources.get("limits") or {})
     for name, amount in ((pod["spec"].get("resources") or {}).get("limits") or {}).items():
-        if name in ("cpu", "memory"):
+        # Version 1 throttles a group's own disk I/O only, never that of the groups in it.
+        if name in ("cpu", "memory", *_DISK_FIELDS):
             limits.setdefault(name, amount)
     cpu_limit = quantity.milli(limits.get("cpu", "0"))
     cpu = quantity.milli(requests["cpu"]) if "cpu" in requests else quantity.milli(
