@@ -188,3 +188,11 @@ def test_any_patch_applies_or_is_refused(patch: object) -> None:
 def test_maps_merge() -> None:
     configmap = schema.for_resource(CONFIGMAPS)
     assert strategic.apply(configmap, {"data": {"a": "1"}}, {"data": {"b": "2"}}) == {"data": {"a": "1", "b": "2"}}
+
+
+def test_a_json_patch_that_does_not_fit_is_refused_in_the_words_that_kubectl_shows() -> None:
+    with pytest.raises(ApiError) as refused:
+        json_patch.apply({"a": 1}, [{"op": "remove", "path": "/b"}])
+    assert refused.value.status["message"] == "the server rejected our request due to an error in our request"
+    assert refused.value.status["details"] == {}
+    assert "missing path" in str(refused.value.__cause__)

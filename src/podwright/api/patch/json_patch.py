@@ -41,17 +41,18 @@ def apply(doc: Object, ops: Any) -> Object:
         try:
             root = _apply(root, op)
         except _Inapplicable as e:
-            raise _rejected(str(e)) from None
+            raise _rejected() from e
     if not isinstance(root, dict):
-        raise _rejected("the patched document is no object")
+        raise _rejected() from _Inapplicable("the patched document is no object")
     return root
 
 
-def _rejected(why: str) -> ApiError:
-    return status.failure(
-        422, "Invalid", "the server rejected our request due to an error in our request",
-        {"causes": [{"reason": "UnexpectedServerResponse", "message": why}]},
-    )
+def _rejected() -> ApiError:
+    """As upstream says it: without the reason, which is the exception's cause. kubectl shows the message only if there
+    are details, be they empty."""
+    error = status.failure(422, "Invalid", "the server rejected our request due to an error in our request")
+    error.status["details"] = {}
+    return error
 
 
 def _apply(root: Any, op: Object) -> Any:

@@ -203,7 +203,7 @@ def _patched(hook: _Hook, request: AdmissionRequest, seen: Seen, response: Objec
     except (ApiError, ValueError, binascii.Error) as error:
         if hook.ignores_failure and not isinstance(error, ApiError):
             return None
-        raise internal(str(error)) from None
+        raise internal(str(error.__cause__ or error)) from None
     if not isinstance(patched, dict):
         raise internal(f'admission webhook "{called}" patched the object into something else')
     if request.operation != "CONNECT" and not seen.resource.custom:
