@@ -1,12 +1,16 @@
 """The controllers' numbers on simulated nodes, in one process with API server and scheduler: a Deployment 0 → 100, 500
-Deployments of 10 Pods, idle cost with their 5,000 Pods there.
+Deployments of 10 Pods, idle cost with their 5,000 Pods there; and what the garbage collector's graph of 50,000 objects
+takes beside the API server.
 
-    PYTHONPATH=src python bench/controllers.py [--nodes 100] [--deployments 500] [--idle 20] [--json FILE]"""
+    PYTHONPATH=src python bench/controllers.py [--nodes 100] [--deployments 500] [--idle 20] [--objects 50000]
+        [--json FILE]"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
+import gc
 import json
 import resource
 import tempfile
@@ -20,7 +24,7 @@ import uvloop
 
 from podwright.api.calls import Call
 from podwright.api.objects import Object
-from podwright.api.resources import DEPLOYMENTS, PODS, SERVICEACCOUNTS
+from podwright.api.resources import CONFIGMAPS, DEPLOYMENTS, PODS, SERVICEACCOUNTS
 from podwright.apiserver.config import ApiServerConfig
 from podwright.apiserver.server import ApiServer
 from podwright.client.client import Client
@@ -28,6 +32,7 @@ from podwright.client.transport import InProcessTransport
 from podwright.cluster import roles
 from podwright.cluster.pki import Pki
 from podwright.controllers.config import ControllerConfig
+from podwright.controllers.garbage_collector import GarbageCollector
 from podwright.controllers.manager import ControllerManager
 from podwright.kubelet.simulated.simulator import Simulator
 from podwright.scheduler.scheduler import Scheduler
@@ -70,18 +75,80 @@ async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 300.
             await asyncio.sleep(0.1)
 
 
+async def _server(directory: str) -> ApiServer:
+    pki = Pki(Path(directory))
+    pki.ensure_ca()
+    pair = pki.server("apiserver", "kube-apiserver", ["127.0.0.1"])
+    server = ApiServer(
+        ApiServerConfig(
+            store_url=f"sqlite://{directory}/store.db", certificate=pair.certificate, key=pair.key,
+            host="127.0.0.1", port=0, service_account_signing_key=pki.ensure_service_account_key(),
+        )
+    )  # fmt: skip
+    await server.start()
+    return server
+
+
+def _resident() -> float:
+    """MiB, without what only waits to be given back."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+async def graph(objects: int) -> dict[str, Any]:
+    """One object in ten owns the other nine."""
+    with tempfile.TemporaryDirectory() as directory:
+        server = await _server(directory)
+        admin = Client(InProcessTransport(server.local, "admin", ("system:masters",)))
+        numbers = iter(range(objects // 10))
+
+        async def create() -> None:
+            for number in numbers:
+                named = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"n": str(number)}}
+                owner = await admin.create(
+                    CONFIGMAPS, {**named, "metadata": {"name": f"o{number}", "namespace": "default"}}
+                )
+                reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": f"o{number}",
+                             "uid": owner["metadata"]["uid"]}
+                for dependent in range(9):
+                    meta = {"name": f"o{number}-{dependent}", "namespace": "default", "ownerReferences": [reference]}
+                    await admin.create(CONFIGMAPS, {**named, "metadata": meta})
+
+        def client(user: str) -> Client:
+            return Client(InProcessTransport(server.local, user, _GROUPS if "serviceaccount" in user else ()))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(32):
+                    group.create_task(create())
+            before = _resident()
+            manager = ControllerManager(client, config=ControllerConfig(), controllers=[GarbageCollector])
+            collecting = asyncio.create_task(manager.run())
+            known: dict[str, GarbageCollector] = {}
+            try:
+                await _until(_sees(objects, known))
+                after = _resident()
+            finally:
+                collecting.cancel()
+                await asyncio.gather(collecting, return_exceptions=True)
+        finally:
+            await server.stop()
+    return {"collector_objects": objects, "apiserver_mib": before, "collector_mib": after - before}
+
+
+def _sees(objects: int, known: dict[str, GarbageCollector]) -> Callable[[], Awaitable[bool]]:
+    async def seen() -> bool:
+        if not known:
+            known.update((c.name, c) for c in gc.get_objects() if isinstance(c, GarbageCollector))
+        return any(len(c.graph) >= objects for c in known.values())
+
+    return seen
+
+
 async def measure(nodes: int, deployments: int, idle: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as directory:
-        pki = Pki(Path(directory))
-        pki.ensure_ca()
-        pair = pki.server("apiserver", "kube-apiserver", ["127.0.0.1"])
-        server = ApiServer(
-            ApiServerConfig(
-                store_url=f"sqlite://{directory}/store.db", certificate=pair.certificate, key=pair.key,
-                host="127.0.0.1", port=0, service_account_signing_key=pki.ensure_service_account_key(),
-            )
-        )  # fmt: skip
-        await server.start()
+        server = await _server(directory)
         await roles.ensure(server, roles.SIMULATOR_USER)
         admin = Client(InProcessTransport(server.local, "admin", ("system:masters",)))
         account = {"apiVersion": "v1", "kind": "ServiceAccount"}
@@ -148,9 +215,12 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument("--deployments", type=int, default=500)
     parser.add_argument("--idle", type=float, default=20.0, help="Seconds without work.")
+    parser.add_argument("--objects", type=int, default=50_000, help="For the garbage collector.")
     parser.add_argument("--json", type=Path, help="also write the figures to a file")
     given = parser.parse_args()
-    found = uvloop.run(measure(given.nodes, given.deployments, given.idle))
+    found = uvloop.run(measure(given.nodes, given.deployments, given.idle)) if given.deployments else {}
+    if given.objects:
+        found |= uvloop.run(graph(given.objects))
     for name, value in found.items():
         print(f"{name:36} {value:.2f}" if isinstance(value, float) else f"{name:36} {value}")
     if given.json:
