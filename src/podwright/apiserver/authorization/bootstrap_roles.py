@@ -145,7 +145,7 @@ CLUSTER_ROLES: dict[str, tuple[str, ...]] = {
         "create | authorization.k8s.io | subjectaccessreviews",
         f"{READ} | storage.k8s.io | csinodes csidrivers csistoragecapacities volumeattachments storageclasses",
         f"{READ} | core | namespaces",
-        f"{READ} | resource.k8s.io | deviceclasses resourceclaims resourceslices",
+        f"{READ} | resource.k8s.io | deviceclasses devicetaintrules resourceclaims resourceslices",
         "patch update | resource.k8s.io | resourceclaims resourceclaims/status resourceclaims/binding",
         "update | core | pods/finalizers",
     ),
