@@ -95,14 +95,14 @@ class ContainerManager:
             raise NotAdmitted(f"Allocate failed due to {failed}, which is unexpected") from failed
         if any(self.cpus.exclusive(objects.uid(pod), c["name"]) for c in pod["spec"]["containers"]):
             await self._move()
-        await self._weigh_patiently()
+        await self.weigh()
 
     async def release(self, uid: str) -> None:
         """Nothing of the Pod runs any more. Raises OSError."""
         self.devices.release(uid)
         if self.cpus.release(uid):
             await self._move()
-        await self._weigh_patiently()
+        await self.weigh()
 
     async def retain(self, uids: set[str]) -> None:
         """All Pods that are here are known: what others had is free. Raises OSError."""
@@ -130,7 +130,8 @@ class ContainerManager:
                     except RuntimeFailure as failed:
                         log.info("CPUs of container %s: %s", container.id, failed)
 
-    async def _weigh_patiently(self) -> None:
+    async def weigh(self) -> None:
+        """What Pods request has changed."""
         try:
             await self._weigh()
         except RuntimeFailure as failed:

@@ -68,7 +68,7 @@ class PodWorker:
         self._stale_volumes = False
         self._orphan = False
         self._backoff = Backoff(first=context.config.retry_initial, maximum=context.config.retry_maximum)
-        self.resizer = Resizer(context, self.uid)
+        self.resizer = Resizer(context, pod)
         self._status = StatusMaker(
             context,
             lambda: self.resizer.allocated(self.pod),

@@ -12,7 +12,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from podwright.api import quantity
+from podwright.api import objects, quantity
 from podwright.api.objects import Object, deepcopy
 from podwright.api.pods import GUARANTEED, qos_class
 from podwright.client.events import WARNING
@@ -48,18 +48,20 @@ def _part(resources: Object) -> Object:
 
 
 class Resizer:
-    """Of one Pod; its worker alone calls it."""
+    """Of one Pod, `admitted` as it was when its worker began; the worker alone calls it."""
 
-    def __init__(self, context: WorkerContext, uid: str) -> None:
+    def __init__(self, context: WorkerContext, admitted: Object) -> None:
         self._context = context
-        self._uid = uid
-        self._file: Path = context.config.data_dir / "allocations" / f"{uid}.json"
+        self._admitted = admitted
+        self._uid = objects.uid(admitted)
+        self._file: Path = context.config.data_dir / "allocations" / f"{self._uid}.json"
         self._allocation: Object | None = None
         self._loaded = False
         self._applied: dict[str, Object] = {}
         self._pending: tuple[str, str] | None = None
         self._error = ""
         self._in_progress = False
+        self._pod_changed = False
         self._cached: tuple[Object, Object] | None = None
 
     def allocated(self, pod: Object) -> Object:
@@ -85,6 +87,8 @@ class Resizer:
         self._loaded = True
         try:
             self._allocation = json.loads(self._file.read_text())
+            # The kubelet that wrote it may have died before it acted on it.
+            self._pod_changed = True
             return
         except FileNotFoundError:
             pass
@@ -103,11 +107,12 @@ class Resizer:
             await self._actuate(self.allocated(pod), work)
 
     def _wants_change(self, pod: Object) -> bool:
+        self._load()
+        if self._allocation is None:
+            if self._context.cache.pod(self._uid).sandbox is None:
+                return False
+            self._allocation = self._of(self._admitted)
         current = self.allocated(pod)
-        if current is pod and self._allocation is None:
-            if self._context.cache.pod(self._uid).sandbox is not None:
-                self._allocation = self._of(pod)
-            return False
         differs = any(
             _part(new.get("resources") or {}) != _part(old.get("resources") or {})
             for kind in _KINDS
@@ -129,7 +134,8 @@ class Resizer:
         self._pending = self._obstacle(pod)
         if self._pending is not None:
             return
-        self._allocation = self._of(pod)
+        before, self._allocation = self._allocation, self._of(pod)
+        self._pod_changed |= before is None or before["pod"] != self._allocation["pod"]
         self._cached = None
         self._in_progress = True
         self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -173,9 +179,9 @@ class Resizer:
                 container = found.latest(ctr["name"], found.sandbox.id)
                 if container is None or container.state is not ContainerState.RUNNING or ctr["name"] in busy:
                     continue
-                if _part(self._has(container)) != _part(ctr.get("resources") or {}):
+                if self._pod_changed or _part(self._has(container)) != _part(ctr.get("resources") or {}):
                     changes.append((ctr, container))
-        if not changes:
+        if not changes and not self._pod_changed:
             self._in_progress = bool(self._error)
             return
         self._error = ""
@@ -194,7 +200,8 @@ class Resizer:
             node = self._context.node
             whole = pod_resources(pod, node.policy, node.allocatable, lift=True)
             await self._context.runtime.update_pod_resources(found.sandbox.id, whole)
-            self._in_progress = False
+            await self._context.manager.weigh()
+            self._in_progress = self._pod_changed = False
         except RuntimeFailure as failed:
             self._error = str(failed)
             self._context.recorder.event(pod, WARNING, "ResizeError", f"Error resizing pod: {failed}")

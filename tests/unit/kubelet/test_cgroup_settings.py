@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from podwright.api.objects import Object
+from podwright.api.resources import PODS
 from podwright.kubelet import qos
 from podwright.kubelet.containers.resources import (
     CgroupPolicy,
@@ -109,3 +110,33 @@ async def test_version_1_says_once_a_pod_that_buffered_writes_go_unlimited(clust
     await cluster.create(pod)
     await cluster.until_ready()
     await cluster.until(lambda: [r for r, _ in cluster.api.events("web")].count("BufferedWritesNotLimited") == 1)
+
+
+async def test_a_resize_of_the_whole_pod_alone_reaches_its_group_and_its_containers(cluster: Cluster) -> None:
+    write = "podwright.io/disk-write-bps"
+
+    def level(cpu: str, speed: str) -> Object:
+        return {"requests": {"cpu": cpu, write: speed}, "limits": {"cpu": cpu, write: speed}}
+
+    cluster.kubelet.set_capacity({write: "100Mi"})
+    await cluster.create(make_pod("web", make_container("a"), make_container("b"), resources=level("500m", "4Mi")))
+    pod = await cluster.until_ready()
+    burstable = f"{cluster.config.pods_cgroup}/burstable"
+    assert cluster.runtime.parents[burstable].cpu_shares == 512
+    await cluster.api.change(PODS, "web", lambda p: p["spec"].update(resources=level("1", "8Mi")))
+
+    def newest(key: str) -> Any:
+        return next((r for k, r in reversed(cluster.runtime.updates) if k == key), None)
+
+    sandbox = next(iter(cluster.runtime.sandboxes))
+    await cluster.until(lambda: (r := newest(sandbox)) and (r.cpu_quota, r.disk.write_bps) == (100_000, 8 << 20))
+    for status in pod["status"]["containerStatuses"]:
+        found = newest(status["containerID"].partition("://")[2])
+        assert (found.cpu_quota, found.disk.write_bps) == (100_000, 8 << 20)
+    await cluster.until(lambda: cluster.runtime.parents[burstable].cpu_shares == 1024)
+    waiting = [c["type"] for c in (cluster.pod() or {})["status"]["conditions"] if c["type"].startswith("PodResize")]
+    assert waiting == []
+    before = len(cluster.runtime.updates)
+    await cluster.restart()
+    # Whatever the kubelet before had acted on: it is done, once, by the new one.
+    await cluster.until(lambda: len(cluster.runtime.updates) > before)
