@@ -71,7 +71,10 @@ class ContainerManager:
             log.warning("the groups above the Pods have no limits: %s", failed)
         if self.cpus.policy != self.cpus.before or self.cpus.policy == "static":
             await self._move()
-            self.cpus.settled()
+            try:
+                self.cpus.settled()
+            except OSError as failed:
+                log.error("the state of the CPU manager cannot be written down: %s", failed)
 
     def obstacle(self, pod: Object) -> str:
         """Why the Pod cannot have what it wants for itself, in upstream's words; "" if it can."""
@@ -80,8 +83,12 @@ class ContainerManager:
 
     def reserve(self, pod: Object) -> None:
         """Sets aside what :meth:`obstacle` found to be there."""
-        self.cpus.reserve(pod)
-        self.devices.reserve(pod)
+        for reserve in (self.cpus.reserve, self.devices.reserve):
+            try:
+                reserve(pod)
+            except OSError as failed:
+                # It is set aside all the same; only a kubelet that starts anew would not know.
+                log.error("what Pod %s has for itself cannot be written down: %s", objects.key(pod), failed)
 
     async def prepare(self, pod: Object) -> None:
         """Before anything of the Pod is made: its devices are handed over, its CPUs are cleared of others.

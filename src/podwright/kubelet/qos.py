@@ -15,9 +15,9 @@ _BEST_EFFORT_OOM = 1000
 
 
 def oom_score_adj(pod: Object, ctr: Object, memory_capacity: int) -> int:
-    """Guaranteed and critical Pods last (-997), BestEffort first (1000), Burstable by the share of the node's memory
-    that was requested: 3 to 999."""
-    if int(pod["spec"].get("priority") or 0) >= 2_000_000_000 or pods.is_static(pod):
+    """Guaranteed Pods and those of system-node-critical priority last (-997), BestEffort first (1000), Burstable by the
+    share of the node's memory that was requested: 3 to 999."""
+    if pods.is_critical(pod) and pod["spec"].get("priorityClassName") == "system-node-critical":
         return _GUARANTEED_OOM
     kind = qos_class(pod)
     if kind == GUARANTEED:

@@ -140,3 +140,12 @@ async def test_a_resize_of_the_whole_pod_alone_reaches_its_group_and_its_contain
     await cluster.restart()
     # Whatever the kubelet before had acted on: it is done, once, by the new one.
     await cluster.until(lambda: len(cluster.runtime.updates) > before)
+
+
+@pytest.mark.parametrize(
+    ("name", "priority", "score"),
+    [("system-node-critical", 2_000_001_000, -997), ("system-cluster-critical", 2_000_000_000, 1000), ("", 0, 1000)],
+)
+def test_only_what_is_critical_for_the_node_is_kept_from_the_killer(name: str, priority: int, score: int) -> None:
+    pod = make_pod("web", priorityClassName=name, priority=priority)
+    assert qos.oom_score_adj(pod, pod["spec"]["containers"][0], GIB) == score

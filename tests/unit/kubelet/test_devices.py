@@ -13,6 +13,8 @@ from tests.device_plugin import HOST_DEVICE, DevicePlugin
 from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import NODES, PODS
+from podwright.kubelet.devices.ledger import Ledger
+from podwright.kubelet.plugins.registration import BadPlugin, Plugin
 from podwright.kubelet.plugins.sockets import PluginFailure, PluginSocket
 
 from .conftest import Cluster, make_container, make_pod
@@ -202,3 +204,34 @@ async def test_an_unreadable_checkpoint_keeps_nobody_from_starting(
     await cluster.until_ready()
     assert "allocations of devices are not known" in caplog.text
     assert objects.uid(cluster.pod() or {})
+
+
+async def test_a_plugin_in_the_plugin_registry_counts_too(cluster: Cluster) -> None:
+    plugin = DevicePlugin(cluster.config.data_dir / "elsewhere", RESOURCE, 2)
+    plugin.directory.mkdir()
+    await plugin.serve()
+    await cluster.until((cluster.config.data_dir / "device-plugins" / "kubelet.sock").exists)
+    devices = cluster.kubelet.manager.devices
+    with pytest.raises(BadPlugin, match="supports no version of v1beta1"):
+        await devices.register(Plugin(RESOURCE, plugin.socket, ["v1"]))
+    await devices.register(Plugin(RESOURCE, plugin.socket, ["v1beta1"]))
+    await until_node(cluster, "2", "2")
+    await devices.deregister(RESOURCE)
+    await until_node(cluster, "2", "0")
+    await plugin.stop()
+
+
+async def test_what_cannot_be_written_down_is_not_given(
+    cluster: Cluster, plugin: DevicePlugin, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(self: Ledger) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "write", full)
+        await cluster.create(make_pod("web", wanting(1)))
+        refused = await cluster.until_pod(lambda p: p["status"].get("phase") == "Failed")
+    assert "No space left on device" in refused["status"]["message"]
+    assert "cannot be written down" in caplog.text
+    await cluster.create(make_pod("next", wanting(3)))
+    await cluster.until_ready("next")

@@ -140,7 +140,7 @@ class DeviceManager:
         resource.task = self._group.create_task(self._follow(name, path, resource), name=f"devices {name}")
         if name not in self._ledger.resources:
             self._ledger.resources.add(name)
-            self._ledger.write()
+            self._note()
 
     async def _follow(self, name: str, path: Path, resource: _Resource) -> None:
         """As long as the plugin lives, and a while after."""
@@ -179,8 +179,15 @@ class DeviceManager:
         del self._resources[name]
         self._gone.add(name)
         self._ledger.resources.discard(name)
-        self._ledger.write()
+        self._note()
         self._tell()
+
+    def _note(self) -> None:
+        """Which resources there are is worth no failure: at the worst one that is gone is told of for a while."""
+        try:
+            self._ledger.write()
+        except OSError as failed:
+            log.warning("%s: %s", self._ledger.file, failed)
 
     def _tell(self) -> None:
         gone = dict.fromkeys(self._gone, "0")
