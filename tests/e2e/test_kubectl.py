@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import pty
 import select
+import socket
 import subprocess
 import threading
 import time
@@ -179,3 +181,92 @@ def test_wait_and_rollout(cluster: Cluster) -> None:
     cluster.kubectl("wait", "--for=condition=Ready", "pod/r", "--timeout=30s")
     cluster.kubectl("delete", "pod", "r", "--now")
     cluster.kubectl("wait", "--for=delete", "pod/r", "--timeout=30s")
+
+
+def test_a_replication_controller_and_its_services(cluster: Cluster) -> None:
+    """Two Pods, scaled to one and back; exposed twice; every Pod annotated; described."""
+    labels = {"app": "agnhost", "role": "primary"}
+    container = {"name": "c", "image": "docker.io/library/busybox:1.36", "command": ["sleep", "3600"],
+                 "ports": [{"name": "server", "containerPort": 6379}]}
+    template = {"metadata": {"labels": labels},
+                "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}}
+    controller = {"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "primary"},
+                  "spec": {"replicas": 2, "selector": labels, "template": template}}
+    cluster.kubectl("create", "-f", "-", given=yaml.safe_dump(controller))
+
+    def names() -> list[str]:
+        return cluster.kubectl("get", "pods", "-l", "app=agnhost", "-o", "name").split()
+
+    until(lambda: cluster.get("rc", "primary")["status"].get("readyReplicas") == 2, "two Pods", 30)
+    cluster.kubectl("scale", "rc", "primary", "--replicas=1")
+    until(lambda: len(names()) == 1, "one Pod", 20)
+    cluster.kubectl("scale", "rc", "primary", "--replicas=2")
+    until(lambda: cluster.get("rc", "primary")["status"].get("readyReplicas") == 2, "two Pods again", 20)
+    cluster.kubectl("expose", "rc", "primary", "--name=rm2", "--port=1234", "--target-port=6379")
+    cluster.kubectl("expose", "service", "rm2", "--name=rm3", "--port=2345", "--target-port=6379")
+    for name, port in (("rm2", 1234), ("rm3", 2345)):
+        until(lambda n=name: len((cluster.get("endpoints", n).get("subsets") or [{}])[0].get("addresses") or []) == 2)
+        assert cluster.get("service", name)["spec"]["ports"][0]["port"] == port
+        assert cluster.get("endpoints", name)["subsets"][0]["ports"][0]["port"] == 6379
+    for name in names():
+        cluster.kubectl("patch", name, "-p", '{"metadata":{"annotations":{"x":"y"}}}')
+    found = json.loads(cluster.kubectl("get", "pods", "-l", "app=agnhost", "-o", "json"))["items"]
+    assert all(p["metadata"]["annotations"]["x"] == "y" for p in found)
+    parts = {
+        ("rc", "primary"): ("Replicas:", "2 current / 2 desired", "Pods Status:", "2 Running / 0 Waiting"),
+        ("service", "rm2"): ("Type:", "ClusterIP", "TargetPort:", "6379/TCP", "Endpoints:"),
+        ("namespace", "default"): ("Name:", "Status:", "Active"),
+    }
+    for what, expected in parts.items():
+        described = cluster.kubectl("describe", *what)
+        assert all(part in described for part in expected), described
+    cluster.kubectl("delete", "rc,service", "primary", "rm2", "rm3", "--ignore-not-found", "--cascade=background")
+
+
+def test_run_label_diff_dry_run_and_replace(cluster: Cluster) -> None:
+    image = "docker.io/library/busybox:1.36"
+    cluster.kubectl("run", "ran", f"--image={image}", "--restart=Never", "--", "sleep", "3600")
+    spec = cluster.get("pod", "ran")["spec"]
+    assert [c["image"] for c in spec["containers"]] == [image] and spec["restartPolicy"] == "Never"
+    cluster.running("ran")
+    cluster.kubectl("label", "pod", "ran", "testing-label=value")
+    assert "value" in cluster.kubectl("get", "pod", "ran", "-L", "testing-label")
+    cluster.kubectl("label", "pod", "ran", "testing-label-")
+    assert "testing-label" not in cluster.get("pod", "ran")["metadata"]["labels"]
+    patch = json.dumps({"spec": {"containers": [{"name": "ran", "image": "other:1"}]}})
+    assert "other:1" in cluster.kubectl("patch", "pod", "ran", "-p", patch, "--dry-run=server", "-o", "yaml")
+    whole = cluster.get("pod", "ran")
+    assert whole["spec"]["containers"][0]["image"] == image
+    whole["spec"]["containers"][0]["image"] = "localhost/none:2"
+    cluster.kubectl("replace", "-f", "-", given=json.dumps(whole))
+    assert cluster.get("pod", "ran")["spec"]["containers"][0]["image"] == "localhost/none:2"
+    cluster.kubectl("delete", "pod", "ran", "--now", "--wait=false")
+    cluster.kubectl("create", "deployment", "differs", f"--image={image}", "--replicas=0")
+    declared = cluster.get("deployment", "differs")
+    declared["spec"]["template"]["spec"]["containers"][0]["image"] = "busybox:2"
+    shown = cluster.try_kubectl("diff", "-f", "-", given=json.dumps(declared))
+    assert shown.returncode == 1, shown.stderr
+    assert f"-      - image: {image}" in shown.stdout and "+      - image: busybox:2" in shown.stdout
+    cluster.kubectl("delete", "deployment", "differs")
+
+
+@pytest.mark.parametrize("where", ["port", "socket"])
+def test_proxy(cluster: Cluster, where: str) -> None:
+    path = cluster.kubeconfig.with_name("proxy.sock")
+    listen = ["--port=0", "--disable-filter"] if where == "port" else [f"--unix-socket={path}"]
+    proxy = subprocess.Popen(
+        [str(BIN / "kubectl"), "proxy", *listen], env=cluster.environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert proxy.stdout is not None
+        said = proxy.stdout.readline().strip()
+        client = http.client.HTTPConnection("127.0.0.1", int(said.rpartition(":")[2]) if where == "port" else 80)
+        if where == "socket":
+            client.sock = socket.socket(socket.AF_UNIX)
+            client.sock.connect(str(path))
+        client.request("GET", "/api/")
+        assert json.loads(client.getresponse().read())["versions"] == ["v1"]
+        client.close()
+    finally:
+        proxy.terminate()
+        proxy.wait(10)

@@ -9,7 +9,7 @@ from typing import Any
 from podwright.api.objects import Object, deepcopy
 from podwright.api.resources import Resource
 from podwright.api.status import ApiError, FieldError, bad_request, invalid
-from podwright.api.validation import field_errors
+from podwright.api.validation import reviews as rules
 from podwright.apiserver import authentication, authorization
 from podwright.apiserver.requests import Attributes, UserInfo
 
@@ -21,6 +21,13 @@ KINDS = frozenset(
         "SelfSubjectAccessReview", "SelfSubjectRulesReview",
     }
 )
+
+
+_RULES = {
+    "SelfSubjectAccessReview": rules.self_subject_access,
+    "SubjectAccessReview": rules.subject_access,
+    "LocalSubjectAccessReview": rules.local_subject_access,
+}
 
 
 class Reviews:
@@ -65,7 +72,10 @@ class Reviews:
 
     async def _access(self, kind: str, user: UserInfo, namespace: str, review: Object) -> Object:
         spec = review.get("spec") or {}
-        errors = list(_access_errors(kind, namespace, review, spec))
+        if kind == "LocalSubjectAccessReview":
+            review["metadata"].setdefault("namespace", namespace)
+        errors: list[FieldError] = []
+        _RULES[kind](errors, review)
         if errors:
             raise invalid(AUTHORIZATION, kind, str(review["metadata"].get("name") or ""), errors)
         if kind != "SelfSubjectAccessReview":
@@ -162,22 +172,3 @@ def _selector(given: Object | None) -> str:
         else:
             terms.append(str(key) if operator == "Exists" else f"!{key}")
     return ",".join(terms)
-
-
-def _access_errors(kind: str, namespace: str, review: Object, spec: Object) -> Iterable[FieldError]:
-    resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    only_one = "cannot be specified in combination with resourceAttributes"
-    neither = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-    if resource is not None and path is not None:
-        yield field_errors.invalid("spec.nonResourceAttributes", path, only_one)
-    if resource is None and path is None:
-        yield field_errors.invalid("spec.resourceAttributes", None, neither)
-    if kind != "SelfSubjectAccessReview" and not spec.get("user") and not spec.get("groups"):
-        yield field_errors.invalid("spec.user", "", "at least one of user or group must be specified")
-    if kind == "LocalSubjectAccessReview":
-        if path is not None:
-            yield field_errors.invalid("spec.nonResourceAttributes", path, "disallowed on this kind of request")
-        if resource is not None and (resource.get("namespace") or "") != namespace:
-            yield field_errors.invalid(
-                "spec.resourceAttributes.namespace", resource.get("namespace") or "", "must match metadata.namespace"
-            )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names
-from podwright.api.validation.field_errors import forbidden, invalid, not_supported, required
+from podwright.api.validation.field_errors import duplicate, forbidden, invalid, not_supported, required
 from podwright.api.validation.rules import Kinds, Rules, spec_of
 
 GROUP = "flowcontrol.apiserver.k8s.io"
 _VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch")
-_URL_VERBS = ("delete", "get", "head", "options", "patch", "post", "put")
 _METHODS = ("ByNamespace", "ByUser")
 _SUBJECTS = {"Group": "group", "ServiceAccount": "serviceAccount", "User": "user"}
 _MAX_PRECEDENCE = 10000
 _MAX_QUEUES = 10_000_000
+_MAX_HASH_BITS = 60
+_NAMESPACES = "each member of this list must be '*' or a DNS-1123 label; "
 
 
 def flow_schema(errs: list[FieldError], obj: Object) -> None:
@@ -31,7 +34,7 @@ def flow_schema(errs: list[FieldError], obj: Object) -> None:
         errs.append(invalid("spec.matchingPrecedence", precedence, said))
     method = spec.get("distinguisherMethod")
     if method is not None and method.get("type") not in _METHODS:
-        errs.append(not_supported("spec.distinguisherMethod", method.get("type") or "", _METHODS))
+        errs.append(not_supported("spec.distinguisherMethod.type", method.get("type") or "", _METHODS))
     level = (spec.get("priorityLevelConfiguration") or {}).get("name") or ""
     field = "spec.priorityLevelConfiguration.name"
     if level:
@@ -40,6 +43,22 @@ def flow_schema(errs: list[FieldError], obj: Object) -> None:
         errs.append(required(field, "must reference a priority level"))
     for i, rule in enumerate(spec.get("rules") or ()):
         _rule(errs, rule, f"spec.rules[{i}]")
+    _conditions(errs, obj)
+
+
+def _conditions(errs: list[FieldError], obj: Object) -> None:
+    seen: set[str] = set()
+    for i, condition in enumerate((obj.get("status") or {}).get("conditions") or ()):
+        kind, where = condition.get("type") or "", f"status.conditions[{i}].type"
+        if kind in seen:
+            errs.append(duplicate(where, kind))
+        seen.add(kind)
+        if not kind:
+            errs.append(required(where, "must not be empty"))
+
+
+def _status(errs: list[FieldError], new: Object, old: Object) -> None:
+    _conditions(errs, new)
 
 
 def _rule(errs: list[FieldError], rule: Object, path: str) -> None:
@@ -64,6 +83,10 @@ def _subject(errs: list[FieldError], subject: Object, path: str) -> None:
     if field is None:
         errs.append(not_supported(f"{path}.kind", kind, tuple(_SUBJECTS)))
         return
+    for other_kind, other in _SUBJECTS.items():
+        if other != field and subject.get(other) is not None:
+            said = f"{other} is forbidden when subject kind is not '{other_kind}'"
+            errs.append(forbidden(f"{path}.{other}", said))
     entry = subject.get(field)
     if entry is None:
         errs.append(required(f"{path}.{field}", f"{field} is required when subject kind is '{kind}'"))
@@ -86,18 +109,18 @@ def _wild(errs: list[FieldError], values: list[str], field: str, said: str) -> N
         errs.append(invalid(field, values, f"if '*' is present, must not specify other {said}"))
 
 
-def _verbs(errs: list[FieldError], rule: Object, known: tuple[str, ...], path: str) -> None:
+def _verbs(errs: list[FieldError], rule: Object, path: str) -> None:
     verbs = rule.get("verbs") or []
     if not verbs:
         errs.append(required(f"{path}.verbs", "verbs must contain at least one value"))
     elif "*" in verbs:
         _wild(errs, verbs, f"{path}.verbs", "verbs")
-    elif not set(verbs) <= set(known):
-        errs.append(not_supported(f"{path}.verbs", verbs, known))
+    elif not set(verbs) <= set(_VERBS):
+        errs.append(not_supported(f"{path}.verbs", verbs, _VERBS))
 
 
 def _resource_rule(errs: list[FieldError], rule: Object, path: str) -> None:
-    _verbs(errs, rule, _VERBS, path)
+    _verbs(errs, rule, path)
     groups, resources = rule.get("apiGroups") or [], rule.get("resources") or []
     if not groups:
         errs.append(required(f"{path}.apiGroups", "resource rules must supply at least one api group"))
@@ -114,11 +137,11 @@ def _resource_rule(errs: list[FieldError], rule: Object, path: str) -> None:
     else:
         for i, namespace in enumerate(namespaces):
             for said in names.dns_label(namespace):
-                errs.append(invalid(f"{path}.namespaces[{i}]", namespace, said))
+                errs.append(invalid(f"{path}.namespaces[{i}]", namespace, _NAMESPACES + said))
 
 
 def _url_rule(errs: list[FieldError], rule: Object, path: str) -> None:
-    _verbs(errs, rule, _URL_VERBS, path)
+    _verbs(errs, rule, path)
     urls = rule.get("nonResourceURLs") or []
     field = f"{path}.nonResourceURLs"
     if not urls:
@@ -132,9 +155,11 @@ def _url_rule(errs: list[FieldError], rule: Object, path: str) -> None:
                 errs.append(invalid(where, url, "must not be empty"))
             elif not url.startswith("/"):
                 errs.append(invalid(where, url, "must start with slash"))
-            elif " " in url:
+            elif url != "/" and " " in url:
                 errs.append(invalid(where, url, "must not contain white-space"))
-            elif "*" in url and not url.endswith("/*"):
+            elif "//" in url:
+                errs.append(invalid(where, url, "must not contain double slash"))
+            elif "*" in url and (url.count("*") > 1 or not url.endswith("/*")):
                 errs.append(invalid(where, url, "wildcard can only do suffix matching"))
 
 
@@ -196,11 +221,21 @@ def _response(errs: list[FieldError], response: Object, path: str) -> None:
         elif hand > queues:
             said = f"should not be greater than queues ({queues})"
             errs.append(invalid(f"{path}.queuing.handSize", hand, said))
+        elif queues > 0 and math.ceil(math.log2(queues) * hand) > _MAX_HASH_BITS:
+            said = (
+                f"required entropy bits of deckSize {queues} and handSize {hand} should not be greater than "
+                f"{_MAX_HASH_BITS}"
+            )
+            errs.append(invalid(f"{path}.queuing.handSize", hand, said))
     else:
         errs.append(not_supported(f"{path}.type", kind, ("Queue", "Reject")))
 
 
 KINDS: Kinds = {
-    (GROUP, "FlowSchema"): Rules(create=flow_schema, generation=True, status_keeps_metadata=True),
-    (GROUP, "PriorityLevelConfiguration"): Rules(create=priority_level, generation=True, status_keeps_metadata=True),
+    (GROUP, "FlowSchema"): Rules(
+        create=flow_schema, subresources={"status": _status}, generation=True, status_keeps_metadata=True
+    ),
+    (GROUP, "PriorityLevelConfiguration"): Rules(
+        create=priority_level, subresources={"status": _status}, generation=True, status_keeps_metadata=True
+    ),
 }

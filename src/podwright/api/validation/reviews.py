@@ -1,4 +1,4 @@
-"""Access and token reviews: questions, not objects that are kept, so their metadata is not looked at."""
+"""Access and token reviews: questions, not objects that are kept."""
 
 from __future__ import annotations
 
@@ -42,18 +42,31 @@ def _needs_subject(errs: list[FieldError], spec: Object) -> None:
         errs.append(invalid("spec.user", spec.get("user") or "", "at least one of user or group must be specified"))
 
 
-def subject_access(errs: list[FieldError], obj: Object) -> None:
+def _no_metadata(errs: list[FieldError], obj: Object, said: str, *allowed: str) -> None:
+    given = obj.get("metadata") or {}
+    if any(value for field, value in given.items() if field not in ("managedFields", *allowed)):
+        errs.append(invalid("metadata", given, said))
+
+
+def _access(errs: list[FieldError], obj: Object) -> None:
     _attributes(errs, spec_of(obj))
     _needs_subject(errs, spec_of(obj))
 
 
+def subject_access(errs: list[FieldError], obj: Object) -> None:
+    _access(errs, obj)
+    _no_metadata(errs, obj, "must be empty")
+
+
 def self_subject_access(errs: list[FieldError], obj: Object) -> None:
     _attributes(errs, spec_of(obj))
+    _no_metadata(errs, obj, "must be empty")
 
 
 def local_subject_access(errs: list[FieldError], obj: Object) -> None:
     spec = spec_of(obj)
-    subject_access(errs, obj)
+    _access(errs, obj)
+    _no_metadata(errs, obj, "must be empty except for namespace", "namespace")
     namespace = (obj.get("metadata") or {}).get("namespace") or ""
     attributes = spec.get("resourceAttributes")
     if attributes is not None and (attributes.get("namespace") or "") != namespace:

@@ -17,9 +17,11 @@ _PREEMPTION = ("PreemptLowerPriority", "Never")
 def priority_class(errs: list[FieldError], obj: Object) -> None:
     name, value = (obj.get("metadata") or {}).get("name") or "", obj.get("value") or 0
     if name.startswith(_SYSTEM):
-        if _SYSTEM_CLASSES.get(name) != value:
+        if _SYSTEM_CLASSES.get(name) != value or obj.get("globalDefault"):
             said = f"priority class names with '{_SYSTEM}' prefix are reserved for system use only. error: "
-            if name in _SYSTEM_CLASSES:
+            if name in _SYSTEM_CLASSES and value == _SYSTEM_CLASSES[name]:
+                said += f"globalDefault of {name} PriorityClass must be false"
+            elif name in _SYSTEM_CLASSES:
                 said += f"value of {name} PriorityClass must be {_SYSTEM_CLASSES[name]}"
             else:
                 said += f"{name} is not a known system priority class"

@@ -12,6 +12,7 @@ from podwright.api import defaulting, validation
 from podwright.api.objects import Object, deepcopy
 from podwright.api.resources import BUILTIN, Resource
 from podwright.api.status import FieldError
+from podwright.api.validation import names, reviews
 from podwright.api.validation.field_errors import duplicate, forbidden, invalid, not_supported, required
 
 IMMUTABLE = "field is immutable"
@@ -161,7 +162,17 @@ def stored(kind: str, **changes: Any) -> Object:
     return obj
 
 
-@pytest.mark.parametrize("kind", RIGHT)
+def test_reviews_have_no_metadata() -> None:
+    spec = {"nonResourceAttributes": {"verb": "get", "path": "/"}, "user": "u"}
+    for rule in (reviews.subject_access, reviews.self_subject_access):
+        errs: list[FieldError] = []
+        rule(errs, {"metadata": {"managedFields": [{}]}, "spec": spec})
+        assert errs == []
+        rule(errs, {"metadata": {"labels": {"a": "b"}}, "spec": spec})
+        assert errs == [invalid("metadata", {"labels": {"a": "b"}}, "must be empty")]
+
+
+@pytest.mark.parametrize("kind", [k for k in RIGHT if not k.startswith("authorization.k8s.io/")])
 def test_a_right_object_is_made_and_updated(kind: str) -> None:
     old = stored(kind)
     again = deepcopy(old)
@@ -179,7 +190,69 @@ STS, DS, PV, PVC = "apps/v1/StatefulSet", "apps/v1/DaemonSet", "v1/PersistentVol
 BACKEND = "spec.defaultBackend"
 V1 = "spec.versions[0].schema.openAPIV3Schema"
 
+FLOW = "flowcontrol.apiserver.k8s.io/v1/FlowSchema"
+LEVEL = "flowcontrol.apiserver.k8s.io/v1/PriorityLevelConfiguration"
+URLS = {"verbs": ["post"], "nonResourceURLs": ["/a"]}
+EVERYBODY = {"kind": "Group", "group": {"name": "*"}}
+FLOW_VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"]
+
 WRONG: dict[str, tuple[str, Object, FieldError]] = {
+    "flow distinguisher": (
+        FLOW,
+        {"spec.distinguisherMethod": {"type": "X"}},
+        not_supported("spec.distinguisherMethod.type", "X", ["ByNamespace", "ByUser"]),
+    ),
+    "flow verb of a URL": (
+        FLOW,
+        {"spec.rules": [{"subjects": [EVERYBODY], "nonResourceRules": [URLS]}]},
+        not_supported("spec.rules[0].nonResourceRules[0].verbs", ["post"], FLOW_VERBS),
+    ),
+    "flow double slash": (
+        FLOW,
+        {"spec.rules": [
+            {"subjects": [EVERYBODY], "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["/a//b"]}]}
+        ]},
+        invalid("spec.rules[0].nonResourceRules[0].nonResourceURLs[0]", "/a//b", "must not contain double slash"),
+    ),
+    "flow subject of two kinds": (
+        FLOW,
+        {"spec.rules": [{
+            "subjects": [{**EVERYBODY, "user": {"name": "u"}}],
+            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+        }]},
+        forbidden("spec.rules[0].subjects[0].user", "user is forbidden when subject kind is not 'User'"),
+    ),
+    "flow namespace": (
+        FLOW,
+        {"spec.rules": [{
+            "subjects": [EVERYBODY],
+            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": [""]}],
+        }]},
+        invalid(
+            "spec.rules[0].resourceRules[0].namespaces[0]", "",
+            "each member of this list must be '*' or a DNS-1123 label; "
+            + names.dns_label("")[0],
+        ),
+    ),
+    "level hand": (
+        LEVEL,
+        {"spec.limited.limitResponse": {
+            "type": "Queue", "queuing": {"queues": 10_000_000, "handSize": 9_999_999, "queueLengthLimit": 1}
+        }},
+        invalid(
+            "spec.limited.limitResponse.queuing.handSize", 9_999_999,
+            "required entropy bits of deckSize 10000000 and handSize 9999999 should not be greater than 60",
+        ),
+    ),
+    "system priority class": (
+        "scheduling.k8s.io/v1/PriorityClass",
+        {"metadata.name": "system-node-critical", "value": 2_000_001_000, "globalDefault": True},
+        forbidden(
+            "metadata.name",
+            "priority class names with 'system-' prefix are reserved for system use only. error: globalDefault of "
+            "system-node-critical PriorityClass must be false",
+        ),
+    ),
     "config map key": (
         "v1/ConfigMap",
         {"data": {"..": "x"}},
