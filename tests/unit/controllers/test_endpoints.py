@@ -126,6 +126,31 @@ async def test_traffic_distribution_becomes_hints() -> None:
         assert slices(h)[0]["endpoints"][0]["hints"] == {"forZones": [{"name": "z"}], "forNodes": [{"name": "n"}]}
 
 
+async def test_topology_mode_shares_endpoints_out_by_the_cpu_of_zones() -> None:
+    async with Harness().running(EndpointSliceController) as h:
+        for name, zone in (("n", "a"), ("m", "b"), ("o", "b")):
+            h.api.add(NODES, make_node(name, labels={"topology.kubernetes.io/zone": zone}))
+        h.api.add(SERVICES, {**service(), "metadata": {
+            "name": "s", "namespace": "default", "annotations": {"service.kubernetes.io/topology-mode": "Auto"}}})
+        for index in range(6):
+            h.api.add(PODS, backend(f"p{index}", f"10.0.0.{index}"))
+        await h.settle()
+
+        def hinted() -> list[str]:
+            entries = [e for piece in slices(h) for e in piece["endpoints"]]
+            return sorted(str(e["hints"]["forZones"][0]["name"]) if "hints" in e else "" for e in entries)
+
+        assert hinted() == ["a", "a", "b", "b", "b", "b"], "all six run in a, which has a third of the CPU"
+        assert "TopologyAwareHintsEnabled" in h.event_reasons("s")
+        h.api.change(NODES, "m", {"status": {"allocatable": {"cpu": "20"}}})
+        await h.settle()
+        assert hinted() == ["a", "b", "b", "b", "b", "b"]
+        h.api.change(NODES, "o", {"metadata": {"labels": {"topology.kubernetes.io/zone": None}}})
+        await h.settle()
+        assert hinted() == [""] * 6
+        assert "TopologyAwareHintsDisabled" in h.event_reasons("s")
+
+
 async def test_a_node_that_moves_to_another_zone_takes_its_endpoints_along() -> None:
     async with Harness().running(EndpointSliceController) as h:
         h.api.add(NODES, make_node("n", labels={"topology.kubernetes.io/zone": "z"}))

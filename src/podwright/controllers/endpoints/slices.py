@@ -8,8 +8,9 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import ENDPOINTSLICES, NODES
 from podwright.api.status import ApiError
+from podwright.client.events import NORMAL, WARNING
 from podwright.controllers import pods
-from podwright.controllers.endpoints import backends, reconciler
+from podwright.controllers.endpoints import backends, reconciler, topology
 from podwright.controllers.frame import Context, is_terminating_namespace
 
 MANAGER = "endpointslice-controller.k8s.io"
@@ -31,14 +32,18 @@ class EndpointSliceController(backends.BackendController):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._unseen: dict[str, dict[str, tuple[int, float]]] = {}
+        self._told: dict[tuple[str, str], str] = {}
+        """By Service and address type, what the last event about hints said."""
         self.slices = self.informer(ENDPOINTSLICES, self._slice_changed, service=by_service)
         self.informer(NODES, self._node_changed)
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
-        """Endpoints show the zone of their node. It hardly ever changes, so that looking at all Services is no loss."""
-        if _zone(old) != _zone(new):
+        """Endpoints show the zone of their node; hints may follow the zones' CPU. Both hardly ever change, so that
+        looking at all Services is no loss."""
+        moved = _zone(old) != _zone(new)
+        if moved or _size(old) != _size(new):
             for service in self.services.items():
-                if backends.selector_of(service):
+                if backends.selector_of(service) and (moved or topology.is_asked_for(service)):
                     self.queue.add(objects.key(service))
 
     def _slice_changed(self, old: Object | None, new: Object | None) -> None:
@@ -62,6 +67,8 @@ class EndpointSliceController(backends.BackendController):
             if service is None:
                 for piece in self._mine(key):
                     await self._delete(piece)
+                for told in [t for t in self._told if t[0] == key]:
+                    del self._told[told]
             return
         if self._is_behind(key):
             # The cache does not show our own last writes yet: planning on it would make slices twice.
@@ -143,7 +150,25 @@ class EndpointSliceController(backends.BackendController):
                 desired[key][1].append(self._endpoint(service, pod, address))
             if not found:
                 desired[reconciler.port_key(family, ())] = self._empty(service, family, []), []
+            if topology.is_asked_for(service):
+                entries = [e for key, (_, found_) in desired.items() if key.startswith(family) for e in found_]
+                self._spread(service, family, [e for e in entries if e["conditions"]["ready"]])
         return desired
+
+    def _spread(self, service: Object, family: str, ready: list[Object]) -> None:
+        """Gives the endpoints their hints for zones, or none; an event says so when that changes."""
+        try:
+            zones = topology.spread(ready, topology.zone_shares(self.nodes.items()))
+        except topology.NoHints as why:
+            kind, reason, text = WARNING, "TopologyAwareHintsDisabled", str(why)
+        else:
+            kind, reason, text = NORMAL, "TopologyAwareHintsEnabled", "Topology Aware Hints has been enabled"
+            for entry, zone in zip(ready, zones, strict=True):
+                entry["hints"] = {"forZones": [{"name": zone}]}
+        told = objects.key(service), family
+        if self._told.get(told) != text:
+            self._told[told] = text
+            self.events.event(service, kind, reason, f"{text}, addressType: {family}")
 
     def _empty(self, service: Object, family: str, ports: list[Object]) -> Object:
         piece: Object = {
@@ -183,7 +208,7 @@ class EndpointSliceController(backends.BackendController):
         hostname = backends.hostname_for(service, pod)
         if hostname:
             entry["hostname"] = hostname
-        hints = self._hints(spec.get("trafficDistribution"), entry)
+        hints = {} if topology.is_asked_for(service) else self._hints(spec.get("trafficDistribution"), entry)
         if hints and entry["conditions"]["ready"]:
             entry["hints"] = hints
         return entry
@@ -201,3 +226,12 @@ class EndpointSliceController(backends.BackendController):
 
 def _zone(node: Object | None) -> str:
     return objects.labels(node).get(backends.ZONE, "") if node is not None else ""
+
+
+def _size(node: Object | None) -> tuple[object, ...]:
+    """What of a node counts for the share of its zone."""
+    if node is None:
+        return ()
+    return (
+        objects.condition_is_true(node, "Ready"), ((node.get("status") or {}).get("allocatable") or {}).get("cpu"),
+    )  # fmt: skip
