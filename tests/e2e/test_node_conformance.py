@@ -7,31 +7,45 @@ import asyncio
 import base64
 import json
 import re
-import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import aiohttp
 import pytest
-from grpclib.const import Cardinality, Handler
-from grpclib.encoding.base import CodecBase
-from grpclib.server import Server
-from tests.e2e.conformance import STRATEGIC, Api, Json, Refused, Rows, lifecycle
+from tests.e2e.conformance import STRATEGIC, Api, Json, Rows, lifecycle
 from tests.e2e.conftest import FAST_RESTARTS
 from tests.e2e.harness import Cluster, busybox, has_condition, until
+from tests.e2e.node_pods import (
+    STAY,
+    ended,
+    env,
+    execute,
+    fetch,
+    field_env,
+    health_service,
+    listening,
+    log_of,
+    make,
+    message,
+    ready,
+    refused,
+    restarted,
+    spoken,
+    status_of,
+    stay,
+    untouched,
+    web,
+)
+from tests.e2e.node_walk import walk
 
 FLAGS = FAST_RESTARTS
 SAY = "/dev/termination-log"
-STAY = "trap 'exit 0' TERM; sleep 3600 & wait"
 NGINX = "docker.io/library/nginx:1.22"
 
 row = Rows()
+Outcomes = dict[str, Future[None]]
 
 
 # -- Pods that look around ------------------------------------------------------------------------------------------
@@ -55,16 +69,6 @@ class Look:
             container["command"] = ["sh", "-c", f"{{ {self.script}; }} > {SAY} 2>&1"]
         spec = {"restartPolicy": "Never", "containers": [container], "automountServiceAccountToken": False, **self.spec}
         return {"kind": "Pod", "metadata": {"name": name}, "spec": spec}
-
-
-def env(**variables: Any) -> Json:
-    """Values are text or valueFrom."""
-    return {"env": [{"name": k, **({"value": v} if isinstance(v, str) else {"valueFrom": v})}
-                    for k, v in variables.items()]}  # fmt: skip
-
-
-def field_env(**paths: str) -> Json:
-    return env(**{name: {"fieldRef": {"fieldPath": path}} for name, path in paths.items()})
 
 
 def resource_env(resources: Json | None = None) -> Json:
@@ -160,7 +164,7 @@ LOOKS: dict[str, Look] = {
         as_user(runAsUser=1000, allowPrivilegeEscalation=False),
     ),
     "Security Context, privileged=false.": Look(
-        "ip link set lo down || mount -t tmpfs none /proc", "Operation not permitted.*(permission denied|not permitted)",
+        "ip link set lo down || mount -t tmpfs none /proc", "Operation not permitted.*(denied|not permitted)",
         as_user(privileged=False), phase="Failed",
     ),
     "Security Context, runAsUser=65534": Look("id -u", "^65534$", as_user(runAsUser=65534)),
@@ -217,7 +221,7 @@ def looks(cluster: Cluster) -> Api:
 
 
 @pytest.mark.parametrize("key", sorted(LOOKS))
-def test_look(cluster: Cluster, looks: Api, outcomes: dict[str, Future[None]], key: str) -> None:
+def test_look(cluster: Cluster, looks: Api, outcomes: Outcomes, walked: Outcomes, key: str) -> None:
     look, name = LOOKS[key], _name(key)
     done = looks.until("Pod", name, lambda p: p["status"]["phase"] in ("Succeeded", "Failed"))
     status = done["status"]["containerStatuses"][0]["state"]["terminated"]
@@ -234,167 +238,6 @@ def test_look(cluster: Cluster, looks: Api, outcomes: dict[str, Future[None]], k
     }  # fmt: skip
     expect = re.sub(r"\b(" + "|".join(facts) + r")\b", lambda m: facts[m[1]], look.expect)
     assert re.search(expect, said.strip(), re.DOTALL), said
-
-
-# -- a server of the test's own, which Pods, hooks and probes call --------------------------------------------------
-
-
-class Listener:
-    """Remembers the paths that it was asked for."""
-
-    def __init__(self) -> None:
-        self.paths: list[str] = []
-        listener = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                listener.paths.append(self.path)
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                return
-
-        self._server = ThreadingHTTPServer(("0.0.0.0", 0), Handler)
-        self.port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def heard(self, path: str) -> None:
-        until(lambda: path in self.paths, f"somebody asks for {path}")
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def fetch(listener: Listener, path: str) -> list[str]:
-    """The command that has a container with $HOST call us."""
-    return ["sh", "-c", f"wget -qO- http://$HOST:{listener.port}{path}"]
-
-
-@contextmanager
-def listening() -> Iterator[Listener]:
-    listener = Listener()
-    try:
-        yield listener
-    finally:
-        listener.close()
-
-
-class _Bytes(CodecBase):
-    __content_subtype__ = "proto"
-
-    def encode(self, message: Any, message_type: Any) -> bytes:
-        return bytes(message)
-
-    def decode(self, data: bytes, message_type: Any) -> bytes:
-        return data
-
-
-class _Health:
-    """grpc.health.v1, which always serves."""
-
-    async def check(self, stream: Any) -> None:
-        await stream.recv_message()
-        await stream.send_message(b"\x08\x01")
-
-    def __mapping__(self) -> dict[str, Handler]:
-        return {"/grpc.health.v1.Health/Check": Handler(self.check, Cardinality.UNARY_UNARY, bytes, bytes)}
-
-
-@contextmanager
-def health_service() -> Iterator[int]:
-    """The port of a gRPC server in this process."""
-    found: Future[int] = Future()
-    over = threading.Event()
-
-    async def serve() -> None:
-        server = Server([_Health()], codec=_Bytes())
-        await server.start("0.0.0.0", 0)
-        assert server._server is not None
-        found.set_result(server._server.sockets[0].getsockname()[1])
-        await asyncio.to_thread(over.wait)
-        server.close()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    try:
-        yield found.result(10)
-    finally:
-        over.set()
-        thread.join()
-
-
-# -- what the rows are made of --------------------------------------------------------------------------------------
-
-
-def make(name: str, *containers: Json, **spec: Any) -> Json:
-    usual = {"terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False}
-    meta = {"name": name, "labels": {"name": name}}
-    return {"kind": "Pod", "metadata": meta, "spec": {**usual, "containers": list(containers), **spec}}
-
-
-def stay(name: str = "main", command: str = STAY, **more: Any) -> Json:
-    return busybox(name, command, **more)
-
-
-def status_of(pod: Json, name: str = "main") -> Json:
-    status = pod["status"]
-    every = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()),
-             *status.get("ephemeralContainerStatuses", ()))  # fmt: skip
-    return {s["name"]: s for s in every}[name]
-
-
-def ready(api: Api, name: str) -> Json:
-    return api.until("Pod", name, lambda p: has_condition(p, "Ready"), "ready")
-
-
-def ended(api: Api, name: str, phase: str = "Succeeded") -> Json:
-    return api.until("Pod", name, lambda p: p["status"]["phase"] == phase, phase)
-
-
-def restarted(api: Api, name: str, times: int = 1) -> Json:
-    return api.until("Pod", name, lambda p: status_of(p)["restartCount"] >= times, f"{times} restarts")
-
-
-def untouched(api: Api, name: str, seconds: float = 3.0) -> None:
-    """The container lives on, never restarted, for that long."""
-    begin = time.monotonic()
-    until(lambda: time.monotonic() - begin > seconds, "time goes by")
-    assert status_of(api.get("Pod", name))["restartCount"] == 0, api.get("Pod", name)["status"]
-
-
-def message(pod: Json, name: str = "main") -> str:
-    return str(status_of(pod, name)["state"]["terminated"].get("message", ""))
-
-
-def refused(code: int, call: Callable[[], Any]) -> str:
-    with pytest.raises(Refused) as caught:
-        call()
-    assert caught.value.code == code, caught.value
-    return str(caught.value)
-
-
-def web(gone_after: float | None = None) -> str:
-    """The command of a web server that answers /healthz for so many seconds."""
-    serve = "trap 'exit 0' TERM; mkdir /w; echo ok > /w/healthz; httpd -p 8080 -h /w;"
-    return f"{serve} sleep {gone_after} & wait $!; rm /w/healthz; {STAY}" if gone_after else f"{serve} {STAY}"
-
-
-async def _spoken(api: Api, path: str, protocol: str) -> bytes:
-    """What a WebSocket says until it is closed."""
-    certificate, authority = api._session.cert, api._session.verify
-    tls = ssl.create_default_context(cafile=str(authority))
-    tls.load_cert_chain(str(certificate))
-    async with aiohttp.ClientSession() as session, asyncio.timeout(30):
-        async with session.ws_connect(api.server + path, protocols=(protocol,), ssl=tls) as socket:
-            assert socket.protocol == protocol
-            said = b""
-            async for frame in socket:
-                assert frame.type == aiohttp.WSMsgType.BINARY
-                said += frame.data if protocol == "binary.k8s.io" else frame.data[1:] if frame.data[0] == 1 else b""
-            return said
 
 
 # -- the API alone --------------------------------------------------------------------------------------------------
@@ -867,16 +710,6 @@ def ephemeral_update(api: Api) -> None:
 # -- Pods -----------------------------------------------------------------------------------------------------------
 
 
-def log_of(api: Api, name: str, container: str = "main", **options: Any) -> str:
-    return api.answer("GET", api.path("Pod", name, "log"), params={"container": container, **options}).text
-
-
-def execute(api: Api, name: str, *command: str) -> str:
-    words = "&".join(f"command={c}" for c in command)
-    path = f"{api.path('Pod', name, 'exec')}?{words}&stdout=1&stderr=1"
-    return asyncio.run(_spoken(api, path, "v4.channel.k8s.io")).decode()
-
-
 @row("Pods, remote command execution over websocket")
 def exec_websocket(api: Api) -> None:
     api.create(make("p", stay()))
@@ -889,7 +722,7 @@ def logs_websocket(api: Api) -> None:
     api.create(make("p", stay(command=f"echo container is alive; {STAY}")))
     ready(api, "p")
     path = f"{api.path('Pod', 'p', 'log')}?container=main"
-    until(lambda: asyncio.run(_spoken(api, path, "binary.k8s.io")) == b"container is alive\n")
+    until(lambda: asyncio.run(spoken(api, path, "binary.k8s.io")) == b"container is alive\n")
 
 
 @row("Pods, ActiveDeadlineSeconds")
@@ -989,14 +822,26 @@ def pod_update(api: Api) -> None:
 
 
 @pytest.fixture(scope="module")
-def outcomes(cluster: Cluster, looks: Api) -> Iterator[dict[str, Future[None]]]:
+def walked(cluster: Cluster, looks: Api) -> Iterator[Outcomes]:
+    with walk.start(cluster) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def outcomes(cluster: Cluster, looks: Api) -> Iterator[Outcomes]:
     with row.start(cluster) as started:
         yield started
 
 
-@pytest.mark.parametrize("name", sorted(row.functions) or [""])
-def test_row(outcomes: dict[str, Future[None]], name: str) -> None:
+@pytest.mark.parametrize("name", sorted(row.functions))
+def test_row(outcomes: Outcomes, name: str) -> None:
     outcomes[name].result(90)
+
+
+@pytest.mark.parametrize("name", sorted(walk.functions))
+def test_walk(walked: Outcomes, name: str) -> None:
+    """What the documentation says beyond the list."""
+    walked[name].result(90)
 
 
 # -- eviction by taints, which nothing else on the node outlives ----------------------------------------------------
@@ -1014,8 +859,8 @@ def taint(api: Api, *taints: Json) -> None:
 
 
 @pytest.fixture
-def after_the_rows(cluster: Cluster, outcomes: dict[str, Future[None]]) -> Iterator[Api]:
-    for outcome in outcomes.values():
+def after_the_rows(cluster: Cluster, outcomes: Outcomes, walked: Outcomes) -> Iterator[Api]:
+    for outcome in (*outcomes.values(), *walked.values()):
         outcome.exception(90)
     api = Api(cluster, "default")
     yield api
