@@ -96,6 +96,7 @@ def test_logs_in_every_form(cluster: Cluster, talker: str) -> None:
     assert cluster.kubectl("logs", talker, "-c", "a").split() == ["one", "two", "three", "oops"]
     assert cluster.kubectl("logs", talker, "-c", "a", "--tail=2").split() == ["three", "oops"]
     assert set(cluster.kubectl("logs", talker, "--all-containers").split()) == {"one", "two", "three", "oops", "from-b"}
+    assert cluster.kubectl("logs", talker, "-c", "a", "--limit-bytes=2") == "on"
     stamped = cluster.kubectl("logs", talker, "-c", "b", "--timestamps").split()
     assert stamped[0].startswith("20") and stamped[1] == "from-b"
     assert cluster.kubectl("logs", talker, "-c", "a", "--since=1h").split()[0] == "one"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from .conftest import BOB, Api, Pki, config_map, pod, service_account, take
-from .hook_server import HookServer, hook_server
+from .conftest import Api, Pki, config_map, pod, service_account, take
+from .hook_server import HookServer, hook_server, https_server
 from .test_admission_of_custom_resources import HOOKS, patch, register
 from .test_certificate_requests import request as signing_request
+from .test_conversion_webhooks import CRDS
+from .test_custom_resources import TABS, tab
+from .test_custom_resources import definition as crontabs
 
 NS = "/api/v1/namespaces/default"
 MAPS = f"{NS}/configmaps"
@@ -311,7 +316,6 @@ async def test_webhooks_on_pods_attach_and_config_maps(api: Api, hooks: HookServ
         "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]})
     made = (await api.post(f"{NS}/pods", pod("q"))).json["spec"]["initContainers"][0]
     assert made["terminationMessagePath"] == "/dev/termination-log" and made["imagePullPolicy"] == "Always"
-    assert (await api.delete(f"{HOOKS}/validatingwebhookconfigurations/deny")).status == 200, "nobody is asked of these"
 
 
 async def test_webhooks_that_do_not_answer(api: Api, hooks: HookServer) -> None:
@@ -367,5 +371,117 @@ async def test_webhook_configurations_are_listed_and_deleted_by_label(api: Api, 
         assert (await api.post(MAPS, config_map(f"after-{kind.lower()}"))).status == 201
 
 
-async def test_bob_may_nothing(api: Api) -> None:
-    assert (await api.get(MAPS, token=BOB)).status == 403
+async def test_what_configures_webhooks_is_beyond_them(api: Api, hooks: HookServer) -> None:
+    everything = {"apiGroups": ["admissionregistration.k8s.io"], "apiVersions": ["*"], "resources": ["*"],
+                  "operations": ["*"]}
+    hooks.answers["/block"] = lambda request: {"allowed": False}
+    hooks.answers["/change"] = lambda request: patch({"op": "add", "path": "/metadata/labels", "value": {"x": "y"}})
+    await register(api, hooks, "Validating", "/block", everything)
+    await register(api, hooks, "Mutating", "/change", everything)
+    await register(api, hooks, "Validating", "/other", _MAPS_RULE)
+    other = await api.get(f"{HOOKS}/validatingwebhookconfigurations/other")
+    assert "labels" not in other.json["metadata"]
+    for path in ("validatingwebhookconfigurations/other", "mutatingwebhookconfigurations/change",
+                 "validatingwebhookconfigurations/block"):
+        assert (await api.delete(f"{HOOKS}/{path}")).status == 200
+    assert hooks.asked == []
+
+
+async def test_webhooks_that_take_too_long(api: Api, pki: Pki) -> None:
+    async def slow(request: web.BaseRequest) -> web.StreamResponse:
+        await asyncio.sleep(1.5)
+        review = json.loads(await request.read())
+        return web.json_response({**review, "response": {"uid": review["request"]["uid"], "allowed": True}})
+
+    async with https_server(pki, slow) as port:
+        bundle = base64.b64encode(pki.path("ca.crt").read_bytes()).decode()
+        config = {"url": f"https://127.0.0.1:{port}/slow", "caBundle": bundle}
+        made = HookServer(port, bundle)
+        rule = {**_MAPS_RULE, "operations": ["CREATE"]}
+        outcomes = {}
+        for seconds, policy in ((1, "Fail"), (1, "Ignore"), (10, "Fail")):
+            name = f"{policy.lower()}-{seconds}"
+            await register(
+                api, made, "Validating", f"/{name}", rule, clientConfig=config, timeoutSeconds=seconds,
+                failurePolicy=policy, matchConditions=[
+                    {"name": "mine", "expression": f"object.metadata.name == '{name}'"}],
+            )
+            outcomes[name] = api.post(MAPS, config_map(name))
+        answers = dict(zip(outcomes, await asyncio.gather(*outcomes.values()), strict=True))
+    assert answers["fail-1"].status == 500 and "context deadline exceeded" in answers["fail-1"].text
+    assert answers["ignore-1"].status == 201 and answers["fail-10"].status == 201
+
+
+async def test_conditions_and_rules_of_both_kinds(api: Api, hooks: HookServer) -> None:
+    """matchConditions are judged, changed, and exempt an object by name; a rule without create no longer asks."""
+    hooks.answers["/v"] = lambda request: {"allowed": False}
+    hooks.answers["/m"] = lambda request: patch({"op": "add", "path": "/data", "value": {"m": "1"}})
+    conditions = [{"name": "not-exempt", "expression": "object.metadata.name != 'exempt'"}]
+    for kind, path in (("Mutating", "/m"), ("Validating", "/v")):
+        at = f"{HOOKS}/{kind.lower()}webhookconfigurations{path}"
+        await register(api, hooks, kind, path, {**_MAPS_RULE, "operations": ["CREATE"]}, matchConditions=conditions)
+        bad = [{"op": "replace", "path": "/webhooks/0/matchConditions/0/expression", "value": "object.name =="}]
+        assert (await api.patch(at, bad, "json-patch+json")).status == 422
+        more = [{"op": "add", "path": "/webhooks/0/matchConditions/-",
+                 "value": {"name": "not-other", "expression": "object.metadata.name != 'other'"}}]
+        changed = await api.patch(at, more, "json-patch+json")
+        assert [c["name"] for c in changed.json["webhooks"][0]["matchConditions"]] == ["not-exempt", "not-other"]
+    for name in ("exempt", "other"):
+        assert "data" not in (await api.post(f"{MAPS}?dryRun=All", {"metadata": {"name": name}})).json
+    assert (await api.post(MAPS, {"metadata": {"name": "a"}})).status == 400
+    rules = [{"op": "replace", "path": "/webhooks/0/rules/0/operations", "value": ["DELETE"]}]
+    await api.patch(f"{HOOKS}/validatingwebhookconfigurations/v", rules, "json-patch+json")
+    assert (await api.post(MAPS, {"metadata": {"name": "a"}})).json["data"] == {"m": "1"}
+    assert (await api.delete(f"{MAPS}/a")).status == 403, "there the condition has no object, which is a failure"
+    rules[0]["value"] = ["CREATE"]
+    await api.patch(f"{HOOKS}/validatingwebhookconfigurations/v", rules, "json-patch+json")
+    assert (await api.post(MAPS, {"metadata": {"name": "b"}})).status == 400
+
+
+async def test_webhooks_refuse_custom_resources(api: Api, hooks: HookServer) -> None:
+    await api.post(CRDS, crontabs())
+    made = await api.post(TABS, tab("a", cron="*"))
+    assert made.status == 201, made.text
+    hooks.answers["/deny"] = lambda request: {"allowed": False, "status": {"message": "no tabs"}}
+    await register(api, hooks, "Validating", "/deny", {
+        "apiGroups": ["stable.example.com"], "apiVersions": ["*"], "resources": ["crontabs"],
+        "operations": ["CREATE", "UPDATE", "DELETE"]})
+    for answer in (
+        await api.post(TABS, tab("b", cron="*")), await api.patch(f"{TABS}/a", {"metadata": {"labels": {"x": "y"}}}),
+        await api.delete(f"{TABS}/a"),
+    ):
+        assert answer.status == 400 and "no tabs" in answer.text
+
+
+async def test_field_validation_of_custom_metadata(api: Api) -> None:
+    await api.post(CRDS, crontabs())
+    body = json.dumps(tab("a", cron="*")).encode()
+    doubled = body.replace(b'"spec": {', b'"spec": {"cron": "x", ', 1)
+    said = await api.request("POST", f"{TABS}?fieldValidation=Strict", doubled)
+    assert said.status == 400 and 'duplicate field "spec.cron"' in said.text.replace("\\", "")
+    strange = tab("a", cron="*")
+    strange["metadata"]["strange"] = "x"
+    said = await api.post(f"{TABS}?fieldValidation=Strict", strange)
+    assert said.status == 400 and 'unknown field "metadata.strange"' in said.text.replace("\\", "")
+
+
+async def test_a_policy_over_deployments(api: Api) -> None:
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+            "resources": ["deployments"]}
+    spec = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "variables": [{"name": "replicas", "expression": "object.spec.replicas"}],
+        "validations": [{"expression": "variables.replicas > 1",
+                         "messageExpression": "'wants more than ' + string(variables.replicas)"}],
+    }
+    await api.post(f"{HOOKS}/validatingadmissionpolicies", {"metadata": {"name": "p"}, "spec": spec})
+    bound = {"policyName": "p", "validationActions": ["Deny"]}
+    await api.post(f"{HOOKS}/validatingadmissionpolicybindings", {"metadata": {"name": "b"}, "spec": bound})
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    body = {"metadata": {"name": "d"},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": template}}
+    path = "/apis/apps/v1/namespaces/default/deployments"
+    refused = await api.post(path, body)
+    assert refused.status == 422 and "wants more than 1" in refused.text
+    body["spec"]["replicas"] = 2  # type: ignore[index]
+    assert (await api.post(path, body)).status == 201
