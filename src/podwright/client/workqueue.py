@@ -28,7 +28,9 @@ class WorkQueue:
         self._delayed: list[tuple[float, int, str]] = []
         self._due: dict[str, float] = {}
         self._sequence = 0
-        self._wake = asyncio.Event()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._watched: float | None = None
+        """The time for which one of the waiters sleeps."""
 
     def __len__(self) -> int:
         return len(self._ready)
@@ -39,7 +41,7 @@ class WorkQueue:
         self._waiting.add(key)
         if key not in self._working:
             self._ready.append(key)
-            self._wake.set()
+            self._wake_one()
 
     def add_after(self, key: str, seconds: float) -> None:
         """Adds the key after a delay; of several delays for a key the shortest counts."""
@@ -52,7 +54,8 @@ class WorkQueue:
         self._due[key] = due
         self._sequence += 1
         heapq.heappush(self._delayed, (due, self._sequence, key))
-        self._wake.set()
+        if self._watched is None or due < self._watched:
+            self._wake_one()
 
     def add_rate_limited(self, key: str) -> None:
         failures = self._failures.get(key, 0)
@@ -74,15 +77,24 @@ class WorkQueue:
                 key = self._ready.popleft()
                 self._waiting.discard(key)
                 self._working.add(key)
+                if self._ready or (self._delayed and self._watched is None):
+                    self._wake_one()
                 return key
-            self._wake.clear()
             await self._wait(next_due)
+
+    def _wake_one(self) -> None:
+        """One worker a key: to wake all of them for each costs more than the work."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
 
     def done(self, key: str) -> None:
         self._working.discard(key)
         if key in self._waiting:
             self._ready.append(key)
-            self._wake.set()
+            self._wake_one()
 
     def _release_due(self) -> float | None:
         now = self._clock.monotonic()
@@ -99,16 +111,29 @@ class WorkQueue:
         return None
 
     async def _wait(self, due: float | None) -> None:
-        if due is None:
-            await self._wake.wait()
-            return
-        timer = asyncio.ensure_future(self._clock.sleep(max(0.0, due - self._clock.monotonic())))
-        woken = asyncio.ensure_future(self._wake.wait())
+        """Until woken, or until `due` if no other waiter sleeps for that or an earlier time."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
         try:
-            await asyncio.wait((timer, woken), return_when=asyncio.FIRST_COMPLETED)
+            if due is None or (self._watched is not None and self._watched <= due):
+                await waiter
+                return
+            self._watched = due
+            timer = asyncio.ensure_future(self._clock.sleep(max(0.0, due - self._clock.monotonic())))
+            try:
+                await asyncio.wait((timer, waiter), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                timer.cancel()
+                if self._watched == due:
+                    self._watched = None
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                # It was this one's turn, and somebody must take it.
+                self._wake_one()
+            raise
         finally:
-            timer.cancel()
-            woken.cancel()
+            if not waiter.done():
+                self._waiters.remove(waiter)
 
     async def run(
         self,

@@ -106,3 +106,46 @@ async def test_work_that_never_waits_lets_others_work() -> None:
     worker.cancel()
     with pytest.raises(asyncio.CancelledError):
         await worker
+
+
+async def test_one_worker_is_woken_for_a_key_and_one_watches_the_time() -> None:
+    clock = fake_clock.FakeClock()
+    queue = WorkQueue(clock=clock)
+    done: list[str] = []
+    block = asyncio.Event()
+
+    async def reconcile(key: str) -> None:
+        done.append(key)
+        if key == "slow":
+            await block.wait()
+
+    worker = asyncio.ensure_future(queue.run(reconcile, workers=3))
+    await asyncio.sleep(0)
+    queue.add_after("late", 10)
+    queue.add_after("later", 20)
+    await fake_clock.settle()
+    # Whoever watched the time is given work that lasts: another watches on.
+    queue.add("slow")
+    await fake_clock.settle()
+    await clock.advance(10)
+    await fake_clock.settle()
+    assert done == ["slow", "late"]
+    queue.add_after("soon", 1)
+    await clock.advance(1)
+    await fake_clock.settle()
+    await clock.advance(9)
+    await fake_clock.settle()
+    assert done == ["slow", "late", "soon", "later"]
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+
+async def test_a_worker_that_ends_when_its_turn_comes_passes_it_on() -> None:
+    queue = WorkQueue()
+    first, second = asyncio.ensure_future(queue.get()), asyncio.ensure_future(queue.get())
+    await asyncio.sleep(0)
+    queue.add("a")
+    first.cancel()
+    async with asyncio.timeout(5):
+        assert await second == "a"
+    assert first.cancelled()

@@ -7,8 +7,10 @@ from typing import Any
 from tests.unit.scheduler.test_scheduler import node, pod
 
 from podwright.api.objects import Object
+from podwright.api.selectors.labels import parse
 from podwright.api.resources import NAMESPACES
 from podwright.scheduler.explanation import Placement, explain
+from podwright.scheduler.state.cluster import ClusterState
 
 ZONE = "topology.kubernetes.io/zone"
 NODES = [node(f"{zone}{i}", labels={ZONE: zone}) for zone in "ab" for i in range(2)]
@@ -119,3 +121,24 @@ def test_soft_spreading_prefers_the_emptier_zone() -> None:
     answers = asked(made("p", "web", topologySpreadConstraints=[soft]), made("w", "web", "a0"))
     scores = {n: a.plugins["PodTopologySpread"] for n, a in answers.items()}
     assert scores["a0"] == scores["a1"] < scores["b0"] == scores["b1"] == 100
+
+
+def test_counts_follow_labels_whatever_the_selector() -> None:
+    state = ClusterState()
+    state.nodes.put({"metadata": {"name": "n"}, "status": {}})
+    texts = ("app=a", "app,app in (a)", "app in (a,b)", "app!=a", "zone=z,app=a", "")
+    selectors = [parse(text) for text in texts]
+
+    def counts() -> list[int]:
+        return [int(state.counts.selected((None, s)).sum()) for s in selectors]
+
+    assert counts() == [0] * 6
+    one = {"metadata": {"name": "p", "namespace": "d", "uid": "u", "labels": {"app": "a"}}, "spec": {"nodeName": "n"}}
+    state.put_pod(one)
+    assert counts() == [1, 1, 1, 0, 0, 1]
+    state.put_pod({**one, "metadata": {**one["metadata"], "labels": {"app": "a", "zone": "z"}}})
+    assert counts() == [1, 1, 1, 0, 1, 1]
+    state.put_pod({**one, "metadata": {**one["metadata"], "labels": {"app": "b"}}})
+    assert counts() == [0, 0, 1, 1, 0, 1]
+    state.remove_pod(one)
+    assert counts() == [0] * 6

@@ -22,13 +22,20 @@ ANTI = "anti"
 PREFERRED = "preferred"
 
 
+Label = tuple[str, str]
+
+
 class _Selected:
-    __slots__ = ("chosen", "column", "living")
+    __slots__ = ("chosen", "column", "label", "living")
 
     def __init__(self, column: Column, chosen: tuple[Chosen, ...], living: bool) -> None:
         self.column = column
         self.chosen = chosen
         self.living = living
+        self.label: Label | None = next(
+            ((r.key, value) for _, s in chosen for r in s.requirements if (value := s.exact(r.key)) is not None), None
+        )
+        """A label that a Pod must have, if there is one: what the selectors are found by."""
 
     def matches(self, pod: PodRecord) -> bool:
         if self.living and pod.deleting:
@@ -55,6 +62,7 @@ class PodCounts:
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
         self._selected: dict[Hashable, _Selected] = {}
+        self._by_label: dict[Label | None, dict[Hashable, _Selected]] = {}
         self._carried: dict[tuple[str, int, AffinityTerm], Carried] = {}
         self._pods: dict[str, tuple[PodRecord, int]] = {}
 
@@ -64,13 +72,28 @@ class PodCounts:
         known = self._selected.get(key)
         if known is None:
             if len(self._selected) >= _SELECTORS:
-                oldest = next(iter(self._selected))
-                self._nodes.drop_column(self._selected.pop(oldest).column)
+                self._forget(next(iter(self._selected)))
             known = self._selected[key] = _Selected(self._nodes.column(np.int64), chosen, living)
+            self._by_label.setdefault(known.label, {})[key] = known
             for pod, row in self._pods.values():
                 if known.matches(pod):
                     known.column.array[row] += 1
         return known.column.of()
+
+    def _forget(self, key: Hashable) -> None:
+        gone = self._selected.pop(key)
+        self._nodes.drop_column(gone.column)
+        found = self._by_label[gone.label]
+        del found[key]
+        if not found:
+            del self._by_label[gone.label]
+
+    def _counting(self, pod: PodRecord) -> Iterator[_Selected]:
+        """The selectors that may select a Pod, each once."""
+        for label in (None, *pod.labels.items()):
+            found = self._by_label.get(label)
+            if found:
+                yield from found.values()
 
     def carried(self) -> Iterator[Carried]:
         """The affinity terms of Pods on nodes."""
@@ -85,7 +108,7 @@ class PodCounts:
         self._count(pod, row, -1)
 
     def _count(self, pod: PodRecord, row: int, sign: int) -> None:
-        for selected in self._selected.values():
+        for selected in self._counting(pod):
             if selected.matches(pod):
                 selected.column.array[row] += sign
         terms = _terms(pod)
