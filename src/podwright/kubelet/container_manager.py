@@ -62,6 +62,7 @@ class ContainerManager:
         whole = Resources(
             cpu_shares=shares(quantity.milli(self._allocatable["cpu"])),
             memory_limit=quantity.value(self._allocatable["memory"]),
+            memory_swap_limit=-1,
         )
         try:
             await self._runtime.update_parent_resources(root, whole)

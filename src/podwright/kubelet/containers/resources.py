@@ -192,6 +192,8 @@ def pod_resources(
     return Resources(
         cpu_shares=shares(quantity.milli(requests.get("cpu", "0"))),
         memory_limit=memory,
+        # Swap is each container's matter.
+        memory_swap_limit=-1,
         pids_limit=max(0, policy.pod_pids_limit),
         hugepage_limits=_hugepages(limits),
         disk=_disk(level_disk, disk_weight(requests, capacity or {})),
