@@ -119,6 +119,13 @@ def read(path: Path) -> dict[str, Any]:
             found[field] = convert(value)
         except (ValueError, TypeError, AttributeError, quantity.QuantityError) as wrong:
             raise BadConfiguration(f"{path}: {name}: {wrong}") from wrong
+    reserved = [found.get(name, {}) for name in ("system_reserved", "kube_reserved")]
+    if found.get("cpu_manager_policy") == "static" and not (
+        found.get("reserved_cpus") or any(quantity.parse(amounts.get("cpu", "0")) > 0 for amounts in reserved)
+    ):
+        raise BadConfiguration(
+            f"{path}: cpuManagerPolicy: static needs reservedSystemCPUs, or cpu in systemReserved or kubeReserved"
+        )
     return found
 
 

@@ -44,6 +44,7 @@ def test_fields_become_the_kubelets(tmp_path: Path) -> None:
         (HEAD + "shutdownGracePeriod: 5 minutes\n", "no duration"),
         (HEAD + "capacity: {podwright.io/disk-read-bps: fast}\n", "capacity: "),
         (HEAD + "reservedSystemCPUs: a-b\n", "reservedSystemCPUs: "),
+        (HEAD + "cpuManagerPolicy: static\n", "cpuManagerPolicy: static needs reservedSystemCPUs"),
         ("- 1\n", "not an object"),
         ("{", "kubelet.yaml: "),
     ],
