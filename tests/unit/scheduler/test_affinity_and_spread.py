@@ -7,8 +7,8 @@ from typing import Any
 from tests.unit.scheduler.test_scheduler import node, pod
 
 from podwright.api.objects import Object
-from podwright.api.selectors.labels import parse
 from podwright.api.resources import NAMESPACES
+from podwright.api.selectors.labels import parse
 from podwright.scheduler.explanation import Placement, explain
 from podwright.scheduler.state.cluster import ClusterState
 
