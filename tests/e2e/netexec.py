@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -90,5 +91,7 @@ def serve_udp() -> None:
 
 
 if __name__ == "__main__":
+    # The first process of a container gets no signal that it does not ask for.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     threading.Thread(target=serve_udp, daemon=True).start()
     ThreadingHTTPServer(("", HTTP), Handler).serve_forever()
