@@ -40,6 +40,8 @@ class ApiServerConfig:
     bootstrap_tokens: bool = True
     oidc_issuers: Sequence[dict[str, object]] = ()
     """JWT authenticators as in AuthenticationConfiguration's `jwt`."""
+    authentication_config: Path | None = None
+    """An AuthenticationConfiguration: its `jwt` joins the issuers, its `anonymous` says which paths are open."""
     requestheader_client_ca: Path | None = None
     requestheader_allowed_names: Sequence[str] = ()
 
@@ -49,6 +51,8 @@ class ApiServerConfig:
 
     # Authorization
     authorization_modes: Sequence[str] = ("Node", "RBAC")
+    authorization_config: Path | None = None
+    """An AuthorizationConfiguration, in place of modes and webhook."""
     authorization_webhook: Path | None = None
     """A kubeconfig file."""
 

@@ -36,11 +36,14 @@ class Pipeline:
     """Stations in order. `authenticate` is apart because in-process callers enter behind it."""
 
     def __init__(
-        self, authenticator: Authenticator, authorizer: Authorizer, flows: Classifier, handle: Handle
+        self, authenticator: Authenticator, authorizer: Authorizer, flows: Classifier, handle: Handle,
+        nobody: Callable[[str], UserInfo | None] = anonymous.user_for,
     ) -> None:
+        """`nobody` gives the user of a request without credentials, by its path."""
         self._authenticator = authenticator
         self._authorizer = authorizer
         self._flows = flows
+        self._nobody = nobody
         self._handle = handle
         self._decisions: dict[tuple[object, ...], Decision] = {}
         self.executing = {"mutating": 0, "readOnly": 0}
@@ -54,7 +57,7 @@ class Pipeline:
         """Raises ApiError (401) for credentials that do not hold."""
         user = await self._authenticator.authenticate(credentials)
         if user is None:
-            user = anonymous.user_for(path)
+            user = self._nobody(path)
             if user is None:
                 raise status.unauthorized()
         return user

@@ -49,6 +49,8 @@ class Decision:
     allowed: bool
     denied: bool = False
     reason: str = ""
+    failed: bool = False
+    """The authorizer could not be asked."""
 
 
 class Authorizer(Protocol):

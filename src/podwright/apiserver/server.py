@@ -28,6 +28,7 @@ from podwright.apiserver.aggregation.backends import Backends, Remote
 from podwright.apiserver.aggregation.proxying import Aggregator
 from podwright.apiserver.aggregation.registrations import Registrations
 from podwright.apiserver.audit import Auditor, LogFile, Policy
+from podwright.apiserver.authentication import anonymous
 from podwright.apiserver.cache.entries import Event
 from podwright.apiserver.cache.feed import Feed
 from podwright.apiserver.config import ApiServerConfig
@@ -122,7 +123,7 @@ class ApiServer:
         )
         self.pipeline = Pipeline(
             authenticator or configured_authenticator, authorizer or configured_authorizer, self.flows,
-            self.handlers,
+            self.handlers, anonymous.configured(authentication.read_configuration(config.authentication_config)),
         )
         self.metrics = Metrics()
         self.health = Health()

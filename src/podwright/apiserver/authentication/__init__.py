@@ -11,8 +11,12 @@ import base64
 import binascii
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
+import yaml
+
+from podwright.api.objects import Object
 from podwright.api.status import ApiError, unauthorized
 from podwright.apiserver.authentication.bootstrap_tokens import BootstrapTokens
 from podwright.apiserver.authentication.oidc import OpenIDConnect, issuer_of
@@ -86,6 +90,16 @@ def bearer_token(credentials: Credentials) -> str | None:
     return None
 
 
+def read_configuration(path: Path | None) -> Object:
+    """An AuthenticationConfiguration; empty without a file. Raises OSError, ValueError."""
+    if path is None:
+        return {}
+    found: Object = yaml.safe_load(path.read_text()) or {}
+    if found.get("kind") != "AuthenticationConfiguration":
+        raise ValueError(f"{path}: no AuthenticationConfiguration")
+    return found
+
+
 def build(
     config: ApiServerConfig, objects: Objects, *, clock: Callable[[], float] = time.time
 ) -> Union:
@@ -105,5 +119,7 @@ def build(
         )
     if config.bootstrap_tokens:
         tokens.append(BootstrapTokens(objects, clock=clock))
-    tokens.extend(OpenIDConnect(issuer_of(entry), clock=clock) for entry in config.oidc_issuers)
+    structured = read_configuration(config.authentication_config)
+    issuers = (*config.oidc_issuers, *(structured.get("jwt") or ()))
+    tokens.extend(OpenIDConnect(issuer_of(entry), clock=clock) for entry in issuers)
     return Union(ClientCertificates(clock=clock), tokens)

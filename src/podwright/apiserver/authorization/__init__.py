@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from podwright.apiserver.authorization import configuration
+from podwright.apiserver.authorization.configuration import ConditionalWebhook
 from podwright.apiserver.authorization.node import NodeAuthorizer
 from podwright.apiserver.authorization.rbac import RBAC
 from podwright.apiserver.authorization.webhook import WebhookAuthorizer, endpoint_of
@@ -34,7 +36,7 @@ class Union:
     def __init__(self, authorizers: Sequence[Authorizer], rbac: RBAC) -> None:
         self.rbac = rbac
         self._authorizers = tuple(authorizers)
-        self.cacheable = not any(isinstance(a, WebhookAuthorizer) for a in authorizers)
+        self.cacheable = not any(isinstance(a, WebhookAuthorizer | ConditionalWebhook) for a in authorizers)
         """Whether an answer holds until an RBAC object changes (a webhook's has its own lifetime)."""
         self._synchronous = tuple(
             a.decide if isinstance(a, RBAC | NodeAuthorizer) else None for a in self._authorizers
@@ -54,14 +56,19 @@ class Union:
 
 
 def build(config: ApiServerConfig, objects: Objects) -> Union:
-    """The authorizers of ``config.authorization_modes``, in that order."""
+    """The authorizers of ``config.authorization_config``, or ``authorization_modes``, in that order."""
     rbac = RBAC(objects)
     authorizers: list[Authorizer] = []
-    for mode in config.authorization_modes:
+    modes: list[tuple[str, configuration.Entry | None]] = [(mode, None) for mode in config.authorization_modes]
+    if config.authorization_config is not None:
+        modes = [(entry.type, entry) for entry in configuration.read(config.authorization_config)]
+    for mode, entry in modes:
         if mode == "RBAC":
             authorizers.append(rbac)
         elif mode == "Node":
             authorizers.append(NodeAuthorizer(objects))
+        elif mode == "Webhook" and entry is not None:
+            authorizers.append(ConditionalWebhook(entry))
         elif mode == "Webhook":
             if config.authorization_webhook is None:
                 raise ValueError("authorization mode Webhook needs authorization_webhook")

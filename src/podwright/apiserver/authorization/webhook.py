@@ -85,7 +85,13 @@ def review_of(a: Attributes) -> Object:
 class WebhookAuthorizer:
     """No opinion when the service cannot be asked, so that later authorizers speak."""
 
-    def __init__(self, endpoint: Endpoint, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, endpoint: Endpoint, *, clock: Callable[[], float] = time.monotonic, timeout: float = TIMEOUT,
+        authorized_ttl: float = AUTHORIZED_TTL, unauthorized_ttl: float = UNAUTHORIZED_TTL,
+    ) -> None:
+        """Times in seconds."""
+        self._timeout = timeout
+        self._ttl = {True: authorized_ttl, False: unauthorized_ttl}
         self._endpoint = endpoint
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
@@ -105,18 +111,18 @@ class WebhookAuthorizer:
         try:
             status = await self._ask(review)
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
-            return Decision(False, reason=f"webhook authorizer: {error}")
+            return Decision(False, reason=f"webhook authorizer: {error}", failed=True)
         decision = Decision(
             bool(status.get("allowed")), bool(status.get("denied")), str(status.get("reason") or "")
         )
         if len(self._answers) >= _REMEMBERED:
             self._answers.clear()
-        self._answers[key] = (now + (AUTHORIZED_TTL if decision.allowed else UNAUTHORIZED_TTL), decision)
+        self._answers[key] = (now + self._ttl[decision.allowed], decision)
         return decision
 
     async def _ask(self, review: Object) -> Object:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT))
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout))
         headers = {"Content-Type": "application/json"}
         if self._endpoint.token:
             headers["Authorization"] = f"Bearer {self._endpoint.token}"
