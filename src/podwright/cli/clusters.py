@@ -18,9 +18,10 @@ def _failures() -> tuple[type[Exception], ...]:
     from podwright.cluster.node_link import LinkFailed
     from podwright.cluster.processes import StartFailed
     from podwright.cluster.registry import TooManyClusters
+    from podwright.cluster.up import BadFlags
     from podwright.kubelet.config_file import BadConfiguration
 
-    return (BadConfiguration, BadClusterName, StartFailed, LinkFailed, TooManyClusters, NoSuchCluster)
+    return (BadConfiguration, BadFlags, BadClusterName, StartFailed, LinkFailed, TooManyClusters, NoSuchCluster)
 
 
 @click.command()

@@ -14,10 +14,10 @@ from podwright.cli.options import name_option, output_option, tells_failures
 
 def _store(name: str) -> Any:
     from podwright.cluster.down import NoSuchCluster, find_cluster
-    from podwright.cluster.node_process import image_store
+    from podwright.cluster.node_process import image_service
 
-    _, layout, _ = tells_failures(NoSuchCluster)(find_cluster)(name)
-    return image_store(layout)
+    spec, layout, _ = tells_failures(NoSuchCluster)(find_cluster)(name)
+    return image_service(spec, layout)
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -27,6 +27,8 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def _load(store: Any, file: Path) -> list[str]:
+    if not hasattr(store, "load_archive"):
+        raise ValueError("the images are the container runtime's: load them by its tools (ctr -n k8s.io images import)")
     loaded: list[str] = asyncio.run(store.load_archive(file))
     return loaded
 

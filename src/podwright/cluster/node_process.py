@@ -7,6 +7,7 @@ import logging
 import signal
 from contextlib import aclosing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from podwright.api import objects
 from podwright.api.resources import NODES
@@ -39,13 +40,28 @@ from podwright.network.policy.enforcer import PolicyEnforcer
 from podwright.network.routed import RoutedPodNetwork
 from podwright.network.routes import NodeRoutes
 from podwright.network.services.proxy import ServiceProxy
+from podwright.runtime.cri import SCHEME
 from podwright.runtime.images.store import ImageStore
 from podwright.runtime.oci.runtime import OciRuntime
+from podwright.runtime.protocol import ContainerRuntime
+
+if TYPE_CHECKING:
+    from podwright.runtime.cri.images import CriImages
+    from podwright.runtime.cri.runtime import CriRuntime
 
 log = logging.getLogger(__name__)
 
 STOP_SIGNAL = signal.SIGUSR1
 _READY_TIMEOUT = 50.0
+
+
+def image_service(spec: ClusterSpec, layout: Layout) -> ImageStore | CriImages:
+    """The machine's images, or those of the runtime behind the socket that the cluster was told to use."""
+    if not spec.runtime.startswith(SCHEME):
+        return image_store(layout)
+    from podwright.runtime.cri.images import CriImages
+
+    return CriImages(Path(spec.runtime.removeprefix(SCHEME)))
 
 
 def image_store(layout: Layout) -> ImageStore:
@@ -74,8 +90,12 @@ def pod_network(
 
 
 def container_runtime(
-    spec: ClusterSpec, layout: Layout, node: str, images: ImageStore, network: RoutedPodNetwork
-) -> OciRuntime:
+    spec: ClusterSpec, layout: Layout, node: str, images: ImageStore | CriImages, network: RoutedPodNetwork
+) -> OciRuntime | CriRuntime:
+    if not isinstance(images, ImageStore):
+        from podwright.runtime.cri.runtime import CriRuntime
+
+        return CriRuntime(images.socket, owner=f"{spec.name}.{node}")
     return OciRuntime(
         cluster=spec.name,
         node=node,
@@ -112,7 +132,7 @@ class LocalNode:
         self._layout = layout
         self._spec = spec
         self._ranges = ranges
-        self._images = image_store(layout)
+        self._images = image_service(spec, layout)
         self._policies = PolicyEnforcer(network_client, node=name, table=policies_table(spec, name))
         self._network = pod_network(spec, layout, ranges, name, self._policies)
         runtime = container_runtime(spec, layout, name, self._images, self._network)
@@ -157,8 +177,9 @@ class LocalNode:
     async def start(self, group: asyncio.TaskGroup) -> None:
         self._layout.node_data(self.name).mkdir(parents=True, exist_ok=True)
         self._layout.node_run(self.name).mkdir(parents=True, exist_ok=True)
-        await demo_images.load(self._images)
-        await self._network.open()
+        if isinstance(self._images, ImageStore):  # Elsewhere images and Pod network are the runtime's own.
+            await demo_images.load(self._images)
+            await self._network.open()
         await self._server.start()
         group.create_task(self._stop_server_at_end(), name="kubelet server")
         group.create_task(self._recorder.run(), name="probe events")
@@ -293,8 +314,10 @@ def clear_node(name: str, node: str, *, remove: bool) -> None:
 async def _clear(name: str, node: str, *, remove: bool) -> None:
     spec, layout, ranges = find_cluster(name)
     network = pod_network(spec, layout, ranges, node)
-    await network.open()
-    runtime = container_runtime(spec, layout, node, image_store(layout), network)
+    images = image_service(spec, layout)
+    if isinstance(images, ImageStore):
+        await network.open()
+    runtime = container_runtime(spec, layout, node, images, network)
     await runtime.open()
     try:
         async with asyncio.TaskGroup() as group:
@@ -315,7 +338,7 @@ async def _clear(name: str, node: str, *, remove: bool) -> None:
 _STOP_GRACE = 5.0
 
 
-async def _stop_sandbox(runtime: OciRuntime, sandbox: str, *, remove: bool) -> None:
+async def _stop_sandbox(runtime: ContainerRuntime, sandbox: str, *, remove: bool) -> None:
     await runtime.stop_pod_sandbox(sandbox)
     if remove:
         await runtime.remove_pod_sandbox(sandbox)

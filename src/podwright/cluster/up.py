@@ -16,11 +16,16 @@ from podwright.cluster.pki import Pki
 from podwright.cluster.registry import Ranges, Registry
 from podwright.cluster.spec import ClusterSpec
 from podwright.kubelet import config_file
+from podwright.runtime.cri import SCHEME
 
 SERVER = "server"
 _START_TIMEOUT = 60.0
 
 Progress = Callable[[str, str], None]
+
+
+class BadFlags(ValueError):
+    """Flags that do not go together; the message says which."""
 
 
 class OtherFlags(Exception):
@@ -36,8 +41,10 @@ def up(name: str, asked: dict[str, Any], progress: Progress) -> tuple[ClusterSpe
     set. Gives the spec and the kubeconfig it wrote (none on a machine that joined); every node is Ready then.
 
     Raises:
-        OtherFlags, StartFailed, LinkFailed, BadClusterName, TooManyClusters, BadConfiguration.
+        OtherFlags, BadFlags, StartFailed, LinkFailed, BadClusterName, TooManyClusters, BadConfiguration.
     """
+    if asked.get("nodes", 1) > 1 and str(asked.get("runtime")).startswith(SCHEME):
+        raise BadFlags(f"--runtime {asked['runtime']}: one socket serves one node, and --nodes asks for more")
     registry = Registry()
     data_dir = Path(asked["data_dir"]).absolute() if asked.get("data_dir") else None
     if data_dir is not None:

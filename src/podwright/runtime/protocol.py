@@ -119,7 +119,8 @@ class SandboxMetadata:
 @dataclass(frozen=True, slots=True)
 class SandboxConfig:
     """RunPodSandbox's argument. `cgroup_parent` is a path below each controller's root (cgroupfs driver).
-    `hostname` "" means the host's. `dns` None leaves /etc/resolv.conf to the kubelet's own mount."""
+    `hostname` "" means the host's. `privileged`: one of its containers will be. `dns` None leaves /etc/resolv.conf to
+    the kubelet's own mount."""
 
     metadata: SandboxMetadata
     hostname: str = ""
@@ -135,6 +136,7 @@ class SandboxConfig:
     shm_size: int = 64 << 20
     ingress_bps: int = 0
     egress_bps: int = 0
+    privileged: bool = False
 
 
 class SandboxState(enum.Enum):

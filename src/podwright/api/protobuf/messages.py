@@ -29,6 +29,7 @@ from podwright.api.protobuf.wire import (
 
 Encode = Callable[[Any], bytes]
 _DEPTH = 200
+_TABLES = {"k8s.io.": "fields.json", "runtime.v1.": "cri_fields.json", "containerd.": "cri_fields.json"}
 _SCHEMA = "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
 
 
@@ -40,7 +41,10 @@ def _read(file: str) -> dict[str, list[tuple[int, str, str, str]]]:
 
 def _table(message: str) -> dict[str, list[tuple[int, str, str, str]]]:
     # A node speaks with plugins and never needs the large table.
-    return _read("fields.json" if message.startswith("k8s.io.") else "plugin_fields.json")
+    for prefix, file in _TABLES.items():
+        if message.startswith(prefix):
+            return _read(file)
+    return _read("plugin_fields.json")
 
 
 def known(message: str) -> bool:

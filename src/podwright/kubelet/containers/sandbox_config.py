@@ -51,6 +51,7 @@ def sandbox_config(
         runtime_handler=runtime_handler,
         ingress_bps=_bits(notes.get(_INGRESS)),
         egress_bps=_bits(notes.get(_EGRESS)),
+        privileged=any((c.get("securityContext") or {}).get("privileged") for c in pods.all_containers(pod)),
     )
 
 

@@ -16,11 +16,16 @@ async def connect(sandbox: SandboxRecord, port: int) -> tuple[asyncio.StreamRead
     """To localhost in the Pod, IPv4 first. Raises RuntimeFailure if nobody listens there."""
     if not sandbox.ready:
         raise RuntimeFailure(f'sandbox "{sandbox.id}" is not running')
+    return await dial(sandbox.netns, port, sandbox.id)
+
+
+async def dial(netns: str, port: int, sandbox_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """`netns` "" is the host's. Raises RuntimeFailure."""
     try:
-        connection = await asyncio.to_thread(in_thread, lambda: _connect(sandbox.netns, port))
+        connection = await asyncio.to_thread(in_thread, lambda: _connect(netns, port))
     except OSError as error:
         raise RuntimeFailure(
-            f"failed to connect to localhost:{port} inside namespace of sandbox {sandbox.id[:12]}: {error.strerror}"
+            f"failed to connect to localhost:{port} inside namespace of sandbox {sandbox_id[:12]}: {error.strerror}"
         ) from None
     return await asyncio.open_connection(sock=connection)
 
