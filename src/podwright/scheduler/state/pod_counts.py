@@ -65,6 +65,8 @@ class PodCounts:
         self._by_label: dict[Label | None, dict[Hashable, _Selected]] = {}
         self._carried: dict[tuple[str, int, AffinityTerm], Carried] = {}
         self._pods: dict[str, tuple[PodRecord, int]] = {}
+        self._labelled: dict[Label, dict[str, None]] = {}
+        """The keys of the Pods that have a label."""
 
     def selected(self, *chosen: Chosen, living: bool = False) -> Ints:
         """For each row, how many of its Pods all of `chosen` select; `living`: but not those being deleted."""
@@ -75,7 +77,8 @@ class PodCounts:
                 self._forget(next(iter(self._selected)))
             known = self._selected[key] = _Selected(self._nodes.column(np.int64), chosen, living)
             self._by_label.setdefault(known.label, {})[key] = known
-            for pod, row in self._pods.values():
+            keys = self._pods if known.label is None else self._labelled.get(known.label, ())
+            for pod, row in map(self._pods.__getitem__, keys):
                 if known.matches(pod):
                     known.column.array[row] += 1
         return known.column.of()
@@ -101,10 +104,17 @@ class PodCounts:
 
     def add(self, pod: PodRecord, row: int) -> None:
         self._pods[pod.key] = (pod, row)
+        for label in pod.labels.items():
+            self._labelled.setdefault(label, {})[pod.key] = None
         self._count(pod, row, 1)
 
     def remove(self, pod: PodRecord, row: int) -> None:
         del self._pods[pod.key]
+        for label in pod.labels.items():
+            keys = self._labelled[label]
+            del keys[pod.key]
+            if not keys:
+                del self._labelled[label]
         self._count(pod, row, -1)
 
     def _count(self, pod: PodRecord, row: int, sign: int) -> None:
