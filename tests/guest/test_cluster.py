@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,24 @@ def resources(requests: dict[str, str], limits: dict[str, str]) -> dict[str, Any
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    started = Cluster("limits", tmp_path / "kubeconfig")
+def swap(tmp_path: Path) -> Iterator[None]:
+    file = tmp_path / "swap"
+    file.write_bytes(bytes(64 * MIB))
+    file.chmod(0o600)
+    for command in ("mkswap", "swapon"):
+        subprocess.run([command, file], check=True, capture_output=True)
+    yield
+    subprocess.run(["swapoff", file], check=True)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, swap: None) -> Iterator[Cluster]:
+    config = tmp_path / "kubelet.yaml"
+    config.write_text(
+        "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+        "memorySwap: {swapBehavior: LimitedSwap}\npodPidsLimit: 70\n"
+    )
+    started = Cluster("limits", tmp_path / "kubeconfig", ("--kubelet-config", str(config)))
     try:
         started.up()
         yield started
@@ -73,7 +90,17 @@ def test_pods_with_limits_from_manifest_to_nothing(cluster: Cluster) -> None:
         assert f"/{groups[name].parent.relative_to(ROOT)}" == f"{top}{tree}/pod{found[name]['metadata']['uid']}"
     group = groups["burstable"]
     assert (text(group / "cpu.max"), text(group / "cpu.weight")) == ("50000 100000", "4")
-    assert (text(group / "memory.max"), text(group / "memory.swap.max")) == (str(24 * MIB), "0")
+    # Of the node's swap the part that it requests of the node's memory, in whole pages.
+    has = {line.split()[0]: int(line.split()[1]) << 10 for line in Path("/proc/meminfo").read_text().splitlines()}
+    swap = 16 * MIB * has["SwapTotal:"] // has["MemTotal:"] // 4096 * 4096
+    assert (text(group / "memory.max"), text(group / "memory.swap.max")) == (str(24 * MIB), str(swap)) and swap
+    assert text(groups["guaranteed"] / "memory.swap.max") == text(groups["besteffort"] / "memory.swap.max") == "0"
+    # What is above them does not take it away again.
+    above = (group.parent, group.parent.parent, ROOT / top[1:])
+    assert {text(g / "memory.swap.max") for g in above} == {"max"}
+    assert text(group / "hugetlb.2MB.max") == "0" and text(group.parent / "pids.max") == "70"
+    # Those of Burstable Pods weigh 100m and 300m together.
+    assert [text(ROOT / top[1:] / c / "cpu.weight") for c in ("burstable", "besteffort")] == ["16", "1"]
     assert text(group / "memory.oom.group") == "1"
     assert (text(group.parent / "cpu.max"), text(group.parent / "memory.max")) == ("50000 100000", str(24 * MIB))
     assert text(groups["besteffort"] / "cpu.weight") == "1" and text(groups["besteffort"] / "memory.max") == "max"
