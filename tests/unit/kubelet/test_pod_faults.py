@@ -371,3 +371,23 @@ async def test_many_random_kubelet_deaths(cluster: Cluster) -> None:
         await cluster.until_gone(f"p{number}")
     await cluster.until(lambda: not cluster.runtime.containers and not cluster.runtime.sandboxes)
     await cluster.until(lambda: not any(cluster.config.pods_dir.iterdir()))
+
+
+async def test_a_pod_deleted_while_its_sandbox_is_made_leaves_none(cluster: Cluster) -> None:
+    made, may_end = asyncio.Event(), asyncio.Event()
+    run = cluster.runtime.run_pod_sandbox
+
+    async def slow(config: Any) -> Any:
+        made.set()
+        await may_end.wait()
+        return await run(config)
+
+    cluster.runtime.run_pod_sandbox = slow  # type: ignore[method-assign]
+    uid = objects.uid(await cluster.create(make_pod()))
+    async with asyncio.timeout(5):
+        await made.wait()
+    await cluster.api.client.delete(PODS, "web", namespace="default")
+    await cluster.until(lambda: cluster.kubelet.workers.is_ending(uid))
+    may_end.set()
+    await cluster.until_gone()
+    await cluster.until(lambda: not cluster.runtime.sandboxes)

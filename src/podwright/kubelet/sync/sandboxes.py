@@ -102,9 +102,13 @@ async def _finish(context: WorkerContext, pod: Object, sandbox: Sandbox) -> None
 
 
 async def _make(context: WorkerContext, config: SandboxConfig) -> Sandbox:
-    sandbox = await uncancelled(context.runtime.run_pod_sandbox(config))
-    context.cache.put_sandbox(sandbox)
-    return sandbox
+    async def make() -> Sandbox:
+        sandbox = await context.runtime.run_pod_sandbox(config)
+        # Known even if the Pod was deleted meanwhile: who clears it away looks here.
+        context.cache.put_sandbox(sandbox)
+        return sandbox
+
+    return await uncancelled(make())
 
 
 async def _prepare(context: WorkerContext, pod: Object, config: SandboxConfig) -> None:
