@@ -25,22 +25,24 @@ def _member(name: str, command: str = "trap 'exit 0' TERM; sleep 10000 & wait") 
     return pod(name, *containers, volumes=_MEMORY)
 
 
-def _node(cluster: Cluster) -> Path:
-    return Path("/run/podwright") / cluster.name / "node-1"
+def _node(cluster: Cluster, node: str) -> Path:
+    return Path("/run/podwright") / cluster.name / node
 
 
-def _left(cluster: Cluster) -> dict[str, int]:
+def held(cluster: Cluster, node: str = "node-1") -> dict[str, int]:
     """What the node holds of Pods, counted."""
-    data = Path("/var/lib/podwright") / cluster.name / "nodes" / "node-1"
+    data = Path("/var/lib/podwright") / cluster.name / "nodes" / node
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    groups = list(Path("/sys/fs/cgroup").glob(f"**/podwright/{cluster.name}/node-1/kubepods/**/pod*"))
+    roots = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()]
+    groups = [g for root in roots for g in (root / f"podwright/{cluster.name}/{node}/kubepods").glob("**/pod*")]
+    own = f"{_node(cluster, node)}/"
     return {
         "directories": len(list((data / "pods").iterdir())),
-        "network namespaces": sum(m.startswith(str(_node(cluster))) and m.endswith("/net") for m in mounts),
+        "network namespaces": sum(m.startswith(own) and m.endswith("/net") for m in mounts),
         "memory volumes": sum(m.startswith(str(data / "pods")) and m.endswith("/m") for m in mounts),
-        "root filesystems": sum(m.startswith((str(data), str(_node(cluster)))) and "rootfs" in m for m in mounts),
+        "root filesystems": sum(m.startswith((f"{data}/", own)) and "rootfs" in m for m in mounts),
         "groups": len({p.name for p in groups}),
-        "conmons": sum(b"conmon" in line and str(_node(cluster)).encode() in line for line in _command_lines()),
+        "conmons": sum(b"conmon" in line and own.encode() in line for line in _command_lines()),
     }
 
 
@@ -71,7 +73,7 @@ def test_deaths_at_random_points(cluster: Cluster) -> None:
         return bool(statuses["a"]["resources"]["limits"]["cpu"] == "200m")
 
     until(resized, "the resize has been made")
-    before, alone = cluster.pod("steady"), _left(cluster)
+    before, alone = cluster.pod("steady"), held(cluster)
     pids = host_pids(before)
     assert all(alone.values()), alone
     previous = ""
@@ -94,4 +96,4 @@ def test_deaths_at_random_points(cluster: Cluster) -> None:
     assert host_pids(after) == pids
     assert after["status"]["podIP"] == before["status"]["podIP"]
     assert resized()
-    until(lambda: _left(cluster) == alone, f"{alone} again, not {_left(cluster)}")
+    until(lambda: held(cluster) == alone, f"{alone} again, not {held(cluster)}")
