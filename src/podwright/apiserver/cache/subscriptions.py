@@ -26,7 +26,7 @@ class Sink(Protocol):
 class Filter:
     """Which objects a list or watch is about."""
 
-    __slots__ = ("fields", "key", "labels", "namespace", "node")
+    __slots__ = ("fields", "key", "labels", "namespace", "node", "view")
 
     def __init__(
         self,
@@ -35,12 +35,15 @@ class Filter:
         fields: Callable[[Object], bool] | None = None,
         key: str = "",
         node: str = "",
+        view: Callable[[Cached], Object] = lambda entry: entry.object,
     ) -> None:
+        """`fields` judges the object as `view` shows it."""
         self.namespace = namespace
         self.labels = labels
         self.fields = fields
         self.key = key
         self.node = node
+        self.view = view
 
     @property
     def everything(self) -> bool:
@@ -51,7 +54,7 @@ class Filter:
             return False
         if self.labels is not None and not self.labels.matches(entry.labels):
             return False
-        return self.fields is None or self.fields(entry.object)
+        return self.fields is None or self.fields(self.view(entry))
 
     def scope(self) -> tuple[str, str]:
         if self.key:

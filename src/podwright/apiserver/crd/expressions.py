@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from podwright.api import status
-from podwright.api.cel import CompileError, EvaluationError, Program, compile_expression
+from podwright.api.cel import BudgetExceeded, CompileError, EvaluationError, Program, compile_expression
 from podwright.api.cel.values import NONE, Optional
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
@@ -52,6 +52,14 @@ class _Node:
         return not (self.rules or self.properties or self.values or self.items)
 
 
+class _OutOfBudget(Exception):
+    """A rule does more than it may: no other is asked."""
+
+    def __init__(self, error: FieldError) -> None:
+        super().__init__()
+        self.error = error
+
+
 def compile_schema(schema: Object) -> Expressions | None:
     """The rules of an openAPIV3Schema; None if it has none. Raises CompileError."""
     node = _compile(schema)
@@ -59,7 +67,12 @@ def compile_schema(schema: Object) -> Expressions | None:
         return None
 
     def run(obj: Object, old: Object | None) -> Sequence[FieldError]:
-        return list(_check(node, obj, old if old is not None else _MISSING, ""))
+        found: list[FieldError] = []
+        try:
+            found.extend(_check(node, obj, old if old is not None else _MISSING, ""))
+        except _OutOfBudget as spent:
+            found.append(spent.error)
+        return found
 
     return run
 
@@ -159,7 +172,16 @@ def _evaluate(rule: _Rule, value: Any, old: Any, path: str) -> FieldError | None
         if rule.program.evaluate(variables) is True:
             return None
     except EvaluationError as exc:
-        text = f'Invalid value: "{word}": {exc} evaluating rule: {rule.message or rule.source}'
+        said = (rule.message or rule.source).strip()
+        if isinstance(exc, BudgetExceeded):
+            text = f"'{exc}': no further validation rules will be run due to call cost exceeds limit for rule: {said}"
+            raise _OutOfBudget(field_errors.invalid(where or "<nil>", word, text)) from None
+        text = f'Invalid value: "{word}": {exc} evaluating rule: {said}'
+        if str(exc).startswith("no such overload"):
+            text = (
+                f'Invalid value: "{word}": \'{exc}\': call arguments did not match a supported operator, function or '
+                f"macro signature for rule: {said}"
+            )
         return FieldError(where or "<nil>", status.INVALID, text)
     message = _message(rule, variables)
     if rule.reason == status.REQUIRED:

@@ -186,6 +186,8 @@ async def delete_collection(registry: Registry, request: Request, row: Resource)
     await registry.fresh()
     cache = registry.cache(row)
     flt = filter_of(registry, row, request)
+    if row.custom and flt.fields is not None:
+        await registry.form(row).prepare(cache.ordered(flt.namespace))
     entries = list(flt.select(cache))
     revision = registry.feed.revision
     gate = asyncio.Semaphore(_COLLECTION_WORKERS)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import orjson
 
 from podwright.api import status
+from podwright.api.objects import Object
 from podwright.api.resources import PODS, Resource
 from podwright.api.selectors import fields, labels
 from podwright.api.status import ApiError, FieldError
@@ -62,7 +64,18 @@ def filter_of(registry: Registry, row: Resource, request: Request) -> Filter:
     if name and (namespace or not row.namespaced):
         key = f"{namespace}/{name}" if row.namespaced else name
     node = selector.exact("spec.nodeName") or "" if (row.group, row.plural) == ("", PODS.plural) else ""
+    if row.custom and predicate is not None:
+        return Filter(namespace, label_selector, predicate, key, node, _seen_as(registry, row))
     return Filter(namespace, label_selector, predicate, key, node)
+
+
+def _seen_as(registry: Registry, row: Resource) -> Callable[[Cached], Object]:
+    """A custom resource in the version that was asked for. What a webhook has not converted yet (a
+    list has it do so; an event of a watch cannot wait for it) is judged as it is stored."""
+    form = registry.form(row)
+    return lambda entry: entry.object if form.converts and entry.shown_as(form) is None else form.of(entry)
+
+
 
 
 @dataclass(slots=True)
@@ -172,6 +185,8 @@ async def list_objects(registry: Registry, request: Request, row: Resource) -> M
         await wait_for(registry, revision)
     elif version != "0":
         await registry.fresh()
+    if row.custom and flt.fields is not None:
+        await registry.form(row).prepare(cache.ordered(namespace))
     entries = flt.select(cache)
     return _page(row, flt, entries, limit, registry.feed.revision)
 
@@ -203,10 +218,10 @@ async def _from_store(registry: Registry, row: Resource, flt: Filter, limit: int
             raise _expired(registry, token) from None
         except StoreUnavailable as exc:
             raise store_failure(exc) from exc
-        for entry in page.entries:
-            cached = Cached.of(entry.key[len(cache.prefix) :], entry.value, entry.revision)
-            if flt.matches(cached):
-                found.append(cached)
+        here = [Cached.of(entry.key[len(cache.prefix) :], entry.value, entry.revision) for entry in page.entries]
+        if row.custom and flt.fields is not None:
+            await registry.form(row).prepare(here)
+        found += [cached for cached in here if flt.matches(cached)]
         more = page.more and bool(page.entries)
         if limit and (len(found) > limit or (len(found) == limit and more)):
             rest = page.remaining if flt.everything else 0

@@ -229,3 +229,17 @@ async def test_a_changed_schema_shows_in_what_is_stored(api: Api, hooks: HookSer
     await api.patch(f"{CRDS}/{NAME}", {"spec": body["spec"]})
     assert (await api.get(f"{V1}/a")).json["spec"] == {"mode": "fast"}
     assert (await api.get(V1)).json["items"][0]["spec"] == {"mode": "fast"}
+
+
+async def test_fields_are_selected_in_the_version_that_is_asked_for(api: Api, hooks: HookServer) -> None:
+    body = definition(hooks)
+    body["spec"]["versions"][1]["selectableFields"] = [{"jsonPath": ".spec.host"}]
+    assert (await api.post(CRDS, body)).status == 201
+    for name, host in (("a", "x:1"), ("b", "y:2"), ("c", "x:3")):
+        assert (await api.post(V1, widget(name, hostPort=host))).status == 201
+    for query in ("fieldSelector=spec.host%3Dx", "fieldSelector=spec.host%3Dx&limit=10"):
+        found = await api.get(f"{V2}?{query}")
+        assert [o["metadata"]["name"] for o in found.json["items"]] == ["a", "c"], found.text
+    assert (await api.get(f"{V1}?fieldSelector=spec.host%3Dx")).status == 400, "v1 has no such field"
+    assert (await api.delete(f"{V2}?fieldSelector=spec.host%3Dx")).status == 200
+    assert [o["metadata"]["name"] for o in (await api.get(V1)).json["items"]] == ["b"]

@@ -170,3 +170,17 @@ async def test_a_rule_that_does_not_compile_is_refused(api: Api) -> None:
     schema["x-kubernetes-validations"] = [{"rule": "self.spec +"}]
     refused = await api.post(CRDS, body)
     assert refused.status == 422 and "compilation failed" in refused.json["message"]
+
+
+async def test_a_rule_that_does_too_much_ends_the_rules(api: Api) -> None:
+    body = definition()
+    schema = body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["properties"]["many"] = {"type": "array", "items": {"type": "integer"}}
+    greedy = "self.many.all(a, self.many.all(b, a + b >= 0))"
+    schema["x-kubernetes-validations"] = [{"rule": greedy}, {"rule": "false"}]
+    assert (await api.post(CRDS, body)).status == 201
+    refused = await api.post(TABS, {**tab("a", cron="*"), "many": [1] * 600})
+    assert [c["message"] for c in refused.json["details"]["causes"]] == [
+        "Invalid value: \"object\": 'operation cancelled: actual cost limit exceeded': no further validation rules "
+        f"will be run due to call cost exceeds limit for rule: {greedy}"
+    ]
