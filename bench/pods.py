@@ -14,6 +14,7 @@ import contextlib
 import http.client
 import json
 import os
+import signal
 import ssl
 import statistics
 import subprocess
@@ -62,10 +63,12 @@ class Api:
 
 
 class Watcher:
-    """When each Pod was first seen ready, and when gone."""
+    """When each Pod was first seen ready, when ended, and when gone."""
 
     def __init__(self, api: Api) -> None:
         self.ready: dict[str, float] = {}
+        self.ended: dict[str, float] = {}
+        self.identity: dict[str, str] = {}
         self.gone: dict[str, float] = {}
         self._changed = threading.Condition()
         connection = api.connect()
@@ -87,6 +90,9 @@ class Watcher:
                         self.gone[name] = now
                     elif name not in self.ready and statuses and all(s["ready"] for s in statuses):
                         self.ready[name] = now
+                        self.identity[name] = statuses[0]["containerID"].partition("://")[2]
+                    elif name not in self.ended and statuses and all("terminated" in s["state"] for s in statuses):
+                        self.ended[name] = now
                     self._changed.notify_all()
 
     def until(self, condition: Callable[[], bool], timeout: float = 120) -> None:
@@ -135,6 +141,42 @@ def burst(api: Api, watcher: Watcher, count: int, tag: str) -> float:
         api.call(connection, "DELETE", f"{PODS}/{name}")
     watcher.until(lambda: all(n in watcher.gone for n in names))
     return speed
+
+
+def exits(api: Api, watcher: Watcher, count: int) -> list[float]:
+    """Seconds from the SIGKILL of a container's process to the event that has its end, one at a time."""
+    connection, names = api.connect(), [f"e-{i}" for i in range(count)]
+    for name in names:
+        made = pod(name)
+        made["spec"]["restartPolicy"] = "Never"
+        api.call(connection, "POST", PODS, made)
+    watcher.until(lambda: all(n in watcher.ready for n in names))
+    pids = first_processes({watcher.identity[n]: n for n in names})
+    took = []
+    for name in names:
+        begin = time.perf_counter()
+        os.kill(pids[name], signal.SIGKILL)
+        watcher.until(lambda n=name: n in watcher.ended)
+        took.append(watcher.ended[name] - begin)
+    for name in names:
+        api.call(connection, "DELETE", f"{PODS}/{name}")
+    watcher.until(lambda: all(n in watcher.gone for n in names))
+    return took
+
+
+def first_processes(names: dict[str, str]) -> dict[str, int]:
+    """Name → pid of the first process, by container id → name."""
+    groups: dict[str, set[int]] = {}
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            lines = (entry / "cgroup").read_text().splitlines()
+            for found in {names[i] for i in (line.rpartition("/")[2] for line in lines) if i in names}:
+                groups.setdefault(found, set()).add(int(entry.name))
+    parents = {
+        pid: int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        for pids in groups.values() for pid in pids
+    }  # fmt: skip
+    return {name: next(p for p in pids if parents[p] not in pids) for name, pids in groups.items()}
 
 
 def resident(pid: int) -> float:
@@ -223,6 +265,9 @@ def main() -> None:
             row("deletion of a cooperative Pod p50", statistics.median(deletions) * 1000, "ms", "<= 100")
             speeds = [burst(api, watcher, 40, str(i)) for i in range(3)]
             row("burst of 40 Pods, median of 3", statistics.median(speeds), "Pods/s", ">= 15 (goal 40)")
+            ends = exits(api, watcher, 50)
+            row("exit to status p50", statistics.median(ends) * 1000, "ms", "")
+            row("exit to status p99 of 50", quantile(ends, 0.99) * 1000, "ms", "<= 20")
             row("resident memory after the load", resident(pid), "MB", "")
     for entry in rows:
         print(f"{entry['what']:<52} {entry['value']:>9} {entry['unit']:<12} {entry['target']:<18} {entry['beside']}")

@@ -111,6 +111,11 @@ class Bench:
         while not (host.paths.exits / container).exists() and time.monotonic() < deadline:
             time.sleep(0.001)
 
+    def _exec_alone(self, container: str) -> None:
+        clock = time.perf_counter()
+        self._run("exec", container, "true")
+        self.note("floor: exec, alone", clock)
+
     async def measure(self) -> None:
         clock = time.perf_counter()
         await self.runtime.open()
@@ -128,6 +133,7 @@ class Bench:
             clock = time.perf_counter()
             await self.runtime.exec_sync(container, ["true"], 10)
             self.note("exec", clock)
+            await self.runtime.host.workers.run(self._exec_alone, container)
         for sandbox, container in made:
             clock = time.perf_counter()
             await self.runtime.stop_container(container, 0)

@@ -9,11 +9,14 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.pods import qos_class
 from podwright.kubelet.containers import termination_message
+from podwright.kubelet.pods import container_id
 from podwright.kubelet.runtime_cache import PodRuntime
 from podwright.kubelet.status.container_statuses import ContainerFacts
 from podwright.kubelet.status.generate import PodFacts, generate
 from podwright.kubelet.worker_context import WorkerContext
 from podwright.runtime.protocol import Container, ContainerState
+
+_STATUSES = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
 
 
 @dataclass(slots=True)
@@ -54,6 +57,17 @@ class StatusMaker:
             context.statuses.set(pod, status)
         else:
             context.statuses.poke(uid)
+
+    def publish_exits(self) -> None:
+        """Like :meth:`publish`, if a container that the last status has running runs no more: what is going to be done
+        about it may take its time."""
+        uid = objects.uid(self.pod())
+        told = self.context.statuses.get(uid) or {}
+        running = {
+            s["containerID"] for kind in _STATUSES for s in told.get(kind) or () if "running" in s["state"]
+        }  # fmt: skip
+        if running - {container_id(c.id) for c in self.context.cache.pod(uid).running()}:
+            self.publish()
 
     def _refused(self, pod: Object, previous: Object) -> Object:
         assert self.verdict is not None

@@ -222,8 +222,8 @@ class PodWorker:
         failed = False
         for _ in range(_ROUNDS):
             actions = self._actions(work)
+            self._status.publish_exits()
             if actions.finished:
-                self._tell_of_mains()
                 self._ending.set()
                 return 0.0
             if not (actions.create_sandbox or actions.kill_pod or actions.start or actions.kill):
@@ -241,12 +241,6 @@ class PodWorker:
         work.tell_probes()
         self._status.publish()
         return self._next_round(work, failed, left)
-
-    def _tell_of_mains(self) -> None:
-        """Shows that the main containers have ended before the sidecars are ended, which may take their grace."""
-        found = self._context.cache.pod(self.uid)
-        if found.running() and any(found.latest(c["name"]) is not None for c in pods.containers(self.pod)):
-            self._status.publish()
 
     def _actions(self, work: ContainerWork) -> PodActions:
         """What is to be done now, without what is under way or has to wait."""
