@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from podwright.api.cel import CompileError, compile_expression
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import names
+from podwright.api.validation import expressions, names
 from podwright.api.validation.field_errors import duplicate, forbidden, invalid, not_supported, required, too_many
 from podwright.api.validation.label_selectors import label_selector
 from podwright.api.validation.rules import Kinds, Rules, spec_of
@@ -124,15 +123,6 @@ def _resources(errs: list[FieldError], resources: list[str], field: str) -> None
             errs.append(invalid(where, resource, f"if '*/{sub}' is present, must not specify {resource}"))
 
 
-def expression_compiles(errs: list[FieldError], source: str, path: str, known: frozenset[str]) -> None:
-    """An expression of variables that are `known`; an empty one is somebody else's matter."""
-    if source.strip():
-        try:
-            compile_expression(source, known)
-        except CompileError as wrong:
-            errs.append(invalid(path, source, f"compilation failed: {wrong}"))
-
-
 def _variables(spec: Object) -> frozenset[str]:
     """What the expressions of a policy see."""
     return _VARIABLES | {"variables"} | ({"params"} if spec.get("paramKind") else set())
@@ -148,7 +138,7 @@ def _conditions(
         name = condition.get("name") or ""
         if not (condition.get("expression") or "").strip():
             errs.append(required(f"{path}[{i}].expression"))
-        expression_compiles(errs, condition.get("expression") or "", f"{path}[{i}].expression", known)
+        expressions.compiles(errs, condition.get("expression") or "", f"{path}[{i}].expression", known)
         if not name:
             errs.append(required(f"{path}[{i}].name"))
         else:
@@ -214,7 +204,7 @@ def _policy(errs: list[FieldError], spec: Object) -> None:
                 errs.append(invalid(f"{where}.name", name, f"name is not a valid CEL identifier: {problem}"))
         if not (variable.get("expression") or "").strip():
             errs.append(required(f"{where}.expression", "expression is not specified"))
-        expression_compiles(errs, variable.get("expression") or "", f"{where}.expression", known)
+        expressions.compiles(errs, variable.get("expression") or "", f"{where}.expression", known)
         if name in seen:
             errs.append(duplicate(f"{where}.name", name))
         seen.add(name)
@@ -242,8 +232,8 @@ def validating_policy(errs: list[FieldError], obj: Object) -> None:
         if given and not given.strip():
             errs.append(invalid(f"{where}.messageExpression", given, "must be non-empty if specified"))
         else:
-            expression_compiles(errs, given, f"{where}.messageExpression", known - {"authorizer"})
-        expression_compiles(errs, expression, f"{where}.expression", known)
+            expressions.compiles(errs, given, f"{where}.messageExpression", known - {"authorizer"})
+        expressions.compiles(errs, expression, f"{where}.expression", known)
         _one_of(errs, validation.get("reason"), _REASONS, f"{where}.reason")
     if len(audit) > _MAX_AUDIT:
         said = f"must not have more than {_MAX_AUDIT} auditAnnotations"
@@ -263,7 +253,7 @@ def _audit(errs: list[FieldError], annotations: list[Object], policy: str, known
             errs.append(invalid(f"{where}.key", key, said))
         if not (annotation.get("valueExpression") or "").strip():
             errs.append(required(f"{where}.valueExpression", "valueExpression is not specified"))
-        expression_compiles(errs, annotation.get("valueExpression") or "", f"{where}.valueExpression", known)
+        expressions.compiles(errs, annotation.get("valueExpression") or "", f"{where}.valueExpression", known)
 
 
 def mutating_policy(errs: list[FieldError], obj: Object) -> None:
@@ -294,7 +284,7 @@ def mutating_policy(errs: list[FieldError], obj: Object) -> None:
                 errs.append(required(f"{where}.{field}.expression", "expression is not specified"))
             elif other == kind:
                 known = _variables(spec) | {"Object", "JSONPatch"}
-                expression_compiles(errs, given["expression"], f"{where}.{field}.expression", known)
+                expressions.compiles(errs, given["expression"], f"{where}.{field}.expression", known)
 
 
 def _binding(errs: list[FieldError], spec: Object) -> None:

@@ -7,7 +7,7 @@ import re
 from podwright.api import quantity
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import metadata, names, scheduling
+from podwright.api.validation import expressions, metadata, names, scheduling
 from podwright.api.validation.field_errors import (
     duplicate,
     forbidden,
@@ -24,6 +24,7 @@ GROUP = "resource.k8s.io"
 _MODES = ("All", "ExactCount")
 _EFFECTS = ("NoExecute", "NoSchedule", "None")
 _TOLERATION_EFFECTS = ("NoExecute", "NoSchedule")
+_DEVICE_VARIABLE = frozenset({"device"})
 _MAX_REQUESTS = _MAX_CONSTRAINTS = _MAX_CONFIG = _MAX_SELECTORS = 32
 _MAX_FIRST = 8
 _MAX_DEVICES = 128
@@ -140,7 +141,8 @@ def _request(errs: list[FieldError], request: Object, path: str) -> None:
     if exactly is None and not first:
         errs.append(required(path, "exactly one of `exactly` or `firstAvailable` is required"))
     elif exactly is not None and first:
-        errs.append(invalid(path, None, "exactly one of `exactly` or `firstAvailable` is required"))
+        said = "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set"
+        errs.append(invalid(path, None, said))
     if exactly is not None:
         _choice(errs, exactly, f"{path}.exactly")
     if len(first) > _MAX_FIRST:
@@ -190,6 +192,8 @@ def _selectors(errs: list[FieldError], selectors: list[Object], path: str) -> No
             errs.append(required(f"{path}[{i}].cel"))
         elif len(cel.get("expression") or "") > 10 * 1024:
             errs.append(too_long(f"{path}[{i}].cel.expression", 10 * 1024))
+        else:
+            expressions.compiles(errs, cel.get("expression") or "", f"{path}[{i}].cel.expression", _DEVICE_VARIABLE)
 
 
 def _toleration(errs: list[FieldError], toleration: Object, path: str) -> None:
