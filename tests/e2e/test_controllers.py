@@ -79,6 +79,30 @@ def test_a_dead_nodes_controlled_pods_move_and_its_static_pods_do_not(cluster: C
     until(lambda: "taints" not in cluster.get("node", "node-1")["spec"], "taints are gone")
 
 
+def test_drain_keeps_to_the_budget_and_uncordon_ends_it(cluster: Cluster) -> None:
+    cluster.apply(
+        deployment("steady", 2, "trap 'exit 0' TERM; sleep 3600 & wait"),
+        {
+            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "steady"},
+            "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "steady"}}},
+        },
+    )  # fmt: skip
+    cluster.kubectl("rollout", "status", "deployment/steady", "--timeout=60s")
+    until(lambda: cluster.get("pdb", "steady")["status"].get("currentHealthy") == 2, "the budget counts")
+    refused = cluster.try_kubectl(
+        "drain", "node-1", "--ignore-daemonsets", "--force", "--timeout=1s", "--pod-selector=app=steady"
+    )
+    assert refused.returncode == 1 and "violate the pod's disruption budget" in refused.stderr
+    assert cluster.get("node", "node-1")["spec"]["unschedulable"] is True
+    cluster.kubectl("scale", "deployment/steady", "--replicas=3")
+    cluster.kubectl("drain", "node-1", "--ignore-daemonsets", "--force", "--pod-selector=app=steady", "--timeout=30s")
+    until(lambda: len([p for p in pods_of(cluster, "steady") if has_condition(p, "Ready")]) == 3, "three, elsewhere")
+    assert {p["spec"]["nodeName"] for p in pods_of(cluster, "steady")} == {"node-2"}
+    cluster.kubectl("uncordon", "node-1")
+    assert "unschedulable" not in cluster.get("node", "node-1")["spec"]
+    cluster.kubectl("delete", "deployment/steady", "pdb/steady")
+
+
 def test_pods_reach_pods_on_the_other_node(cluster: Cluster) -> None:
     until(lambda: has_condition(cluster.get("node", "node-1"), "Ready"))
     serve = busybox("c", "echo hi > /tmp/index.html; httpd -f -p 8080 -h /tmp")
