@@ -308,7 +308,7 @@ class Kubelet:
         """Once every source has spoken, what nobody wants goes."""
         await self._api_pods.synced()
         self.workers.remove_orphans(objects.uid(p) for p in self.pods.all())
-        await self.manager.retain({worker.uid for worker in self.workers.all()})
+        await self.manager.retain({worker.uid for worker in self.workers.all()} | set(self.cache.uids()))
 
     # What the sources say.
 
