@@ -21,7 +21,7 @@ from schemathesis.core import NotSet
 
 from .conftest import Api
 
-SECONDS = float(os.environ.get("PODWRIGHT_FUZZ_SECONDS", "4"))
+SECONDS = float(os.environ.get("PODWRIGHT_FUZZ_SECONDS", "3"))
 SEED = int(os.environ.get("PODWRIGHT_FUZZ_SEED", "1"))
 JSON = "application/json"
 _CASES = 4
