@@ -20,7 +20,8 @@ Json = dict[str, Any]
 
 MERGE, STRATEGIC, JSON_PATCH = (f"application/{kind}-patch+json" for kind in ("merge", "strategic-merge", "json"))
 PLACES = {
-    "/api/v1": "Pod PodTemplate Service Endpoints ConfigMap Secret ReplicationController ResourceQuota Event Namespace Node",
+    "/api/v1": "Pod PodTemplate Service Endpoints ConfigMap Secret ReplicationController ResourceQuota Event Namespace "
+               "Node",
     "/apis/apps/v1": "Deployment ReplicaSet StatefulSet DaemonSet ControllerRevision",
     "/apis/batch/v1": "Job CronJob",
     "/apis/policy/v1": "PodDisruptionBudget",

@@ -301,8 +301,8 @@ def pod_level(api: Api) -> None:
 
 @walk("logs by their end, by bytes, by time, by stream")
 def logs(api: Api) -> None:
-    api.create(make("p", stay(command="echo one; echo two; sleep 2.1; echo three; sleep 0.1; echo four >&2; sleep 0.1; echo five"),
-                    restartPolicy="Never"))  # fmt: skip
+    script = "echo one; echo two; sleep 2.1; echo three; sleep 0.1; echo four >&2; sleep 0.1; echo five"
+    api.create(make("p", stay(command=script), restartPolicy="Never"))
     ended(api, "p")
     assert log_of(api, "p", tailLines=2) == "four\nfive\n"
     assert log_of(api, "p", tailLines=0) == ""

@@ -63,6 +63,10 @@ def _texts(value: Any) -> dict[str, str]:
     return {str(k): str(v) for k, v in dict(value).items()}
 
 
+def _graces(value: Any) -> tuple[tuple[int, float], ...]:
+    return tuple((_whole(entry["priority"]), float(entry["shutdownGracePeriodSeconds"])) for entry in value)
+
+
 def _swap(value: Any) -> str:
     return _one_of("NoSwap", "LimitedSwap")(dict(value).get("swapBehavior", "NoSwap"))
 
@@ -80,6 +84,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "evictionPressureTransitionPeriod": ("eviction_pressure_transition_period", seconds),
     "evictionSoft": ("eviction_soft", _texts),
     "evictionSoftGracePeriod": ("eviction_soft_grace_period", lambda v: {k: seconds(d) for k, d in dict(v).items()}),
+    "httpCheckFrequency": ("static_pod_url_period", seconds),
     "imageGCHighThresholdPercent": ("image_gc_high_threshold", _whole),
     "imageGCLowThresholdPercent": ("image_gc_low_threshold", _whole),
     "imageMinimumGCAge": ("image_minimum_age", seconds),
@@ -95,6 +100,10 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "seccompDefault": ("seccomp_default", _flag),
     "shutdownGracePeriod": ("shutdown_grace_period", seconds),
     "shutdownGracePeriodCriticalPods": ("shutdown_grace_period_critical", seconds),
+    "shutdownGracePeriodByPodPriority": ("shutdown_grace_by_priority", _graces),
+    "staticPodPath": ("static_pod_path", Path),
+    "staticPodURL": ("static_pod_url", str),
+    "staticPodURLHeader": ("static_pod_url_headers", lambda v: {k: ",".join(h) for k, h in dict(v).items()}),
     "syncFrequency": ("sync_period", seconds),
     "systemReserved": ("system_reserved", _amounts),
 }
@@ -117,7 +126,7 @@ def read(path: Path) -> dict[str, Any]:
         field, convert = _FIELDS[name]
         try:
             found[field] = convert(value)
-        except (ValueError, TypeError, AttributeError, quantity.QuantityError) as wrong:
+        except (ValueError, TypeError, AttributeError, KeyError, quantity.QuantityError) as wrong:
             raise BadConfiguration(f"{path}: {name}: {wrong}") from wrong
     reserved = [found.get(name, {}) for name in ("system_reserved", "kube_reserved")]
     if found.get("cpu_manager_policy") == "static" and not (

@@ -18,6 +18,8 @@ def test_fields_become_the_kubelets(tmp_path: Path) -> None:
         HEAD + "maxPods: 20\npodPidsLimit: 512\ncpuManagerPolicy: static\nreservedSystemCPUs: 0,2-3\n"
         "kubeReserved: {cpu: 500m, memory: 1Gi}\nevictionSoft: {memory.available: 5%}\n"
         "evictionSoftGracePeriod: {memory.available: 1m30s}\ncontainerLogMaxSize: 20Mi\n"
+        "staticPodURL: https://example.com/pods\nstaticPodURLHeader: {X-Token: [a, b]}\nhttpCheckFrequency: 5s\n"
+        "staticPodPath: /etc/pods\nshutdownGracePeriodByPodPriority: [{priority: 5, shutdownGracePeriodSeconds: 9}]\n"
         "memorySwap: {swapBehavior: LimitedSwap}\nshutdownGracePeriod: 45s\ncpuCFSQuotaPeriod: 50ms\n"
         "capacity: {podwright.io/disk-read-bps: 200Mi, example.com/licence: 3}\n"
     )
@@ -27,6 +29,9 @@ def test_fields_become_the_kubelets(tmp_path: Path) -> None:
     assert (config.reserved_cpus, config.system_reserved, config.kube_reserved) == (
         "0,2-3", {"cpu": "3"}, {"memory": "1Gi"}
     )  # fmt: skip
+    assert (config.static_pod_url, config.static_pod_url_headers) == ("https://example.com/pods", {"X-Token": "a,b"})
+    assert (config.static_pod_url_period, config.static_pod_path) == (5.0, Path("/etc/pods"))
+    assert config.shutdown_grace_by_priority == ((5, 9.0),)
     assert config.eviction_soft_grace_period == {"memory.available": 90.0}
     assert (config.container_log_max_size, config.swap_behavior) == (20 << 20, "LimitedSwap")
     assert (config.shutdown_grace_period, config.cpu_cfs_quota_period) == (45.0, 50_000)
