@@ -18,6 +18,7 @@ _COMMANDS = {
     "explain-placement": "podwright.cli.placement:explain_placement",
     "server": "podwright.cli.server:server",
     "node": "podwright.cli.nodes:node",
+    "dashboard": "podwright.cli.dashboard:dashboard",
     "token": "podwright.cli.tokens:token",
     "backup": "podwright.cli.data:backup",
     "restore": "podwright.cli.data:restore",

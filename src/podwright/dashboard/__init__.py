@@ -1,0 +1,1 @@
+"""A web page that shows a cluster as it is now: nodes, Pods and events, by watch. It only reads."""
