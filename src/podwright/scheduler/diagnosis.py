@@ -43,7 +43,8 @@ def diagnose(evaluation: Evaluation, pod: PodInfo, judgement: Judgement, nodes: 
         found.resolvable[rows] = resolvable
     for row, (name, messages) in judgement.taken.items():
         found.plugins.add(name)
-        found.counts.update(messages)
+        for message in messages:
+            found.counts[message] += 1
         found.resolvable[row] = True
     return found
 

@@ -16,6 +16,7 @@ from podwright.api.selectors.labels import InvalidSelector, from_label_selector
 from podwright.scheduler.framework.handle import Handle
 from podwright.scheduler.state.nodes import Ints
 from podwright.scheduler.state.pods import PodClass, PodInfo, PodRecord
+from podwright.scheduler.state.row_answers import RowAnswers
 
 _OFFSET = 2**31
 _KEPT = 64
@@ -53,23 +54,11 @@ def importance(victim: PodRecord) -> tuple[int, float, str]:
     return -victim.priority, start(victim.pod), victim.key
 
 
-class _Kept:
-    """The answers for Pods of one class and priority, by row."""
-
-    __slots__ = ("answers", "budgets", "epoch", "pods_position", "position")
-
-    def __init__(self) -> None:
-        self.answers: dict[int, Candidate | None] = {}
-        self.budgets: tuple[str, ...] = ()
-        self.epoch = -1
-        self.position = self.pods_position = 0
-
-
 class VictimSearch:
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
         self._state = handle.state
-        self._kept: OrderedDict[tuple[PodClass, int], _Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[PodClass, int], RowAnswers[Candidate | None]] = OrderedDict()
 
     def candidates(self, pod: PodInfo, rows: Ints, wanted: int) -> list[Candidate]:
         """The first `wanted` nodes of `rows` on which evictions make room."""
@@ -94,24 +83,14 @@ class VictimSearch:
 
     def _answers(self, pod: PodInfo, budgets: Sequence[Budget]) -> dict[int, Candidate | None]:
         """What is known still: not of nodes that have changed since."""
-        nodes = self._state.nodes
         key = pod.cls, pod.priority
         kept = self._kept.get(key)
         if kept is None:
-            kept = self._kept[key] = _Kept()
+            kept = self._kept[key] = RowAnswers(self._state.nodes)
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
-        versions = tuple(str(b["metadata"].get("resourceVersion")) for _, _, b in budgets)
-        changed, pods_changed = nodes.log.since(kept.position), nodes.pods_log.since(kept.pods_position)
-        if kept.epoch != nodes.epoch or kept.budgets != versions or changed is None or pods_changed is None:
-            kept.answers.clear()
-            kept.epoch, kept.budgets = nodes.epoch, versions
-        else:
-            for row in (*changed, *pods_changed):
-                kept.answers.pop(row, None)
-        kept.position, kept.pods_position = nodes.log.end, nodes.pods_log.end
-        return kept.answers
+        return kept.current(tuple(str(b["metadata"].get("resourceVersion")) for _, _, b in budgets))
 
     def _budgets(self) -> list[Budget]:
         found = []
