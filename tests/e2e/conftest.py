@@ -12,8 +12,8 @@ FAST_RESTARTS = ("--crash-loop-initial", "0.3", "--crash-loop-maximum", "2")
 
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One cluster a module. The module's FLAGS go to ``podwright up``; its `prepare` is given their {tmp} first. The name
-    has our pid, so that two runs of the tests on one machine do not meet."""
+    """One cluster a module. The module's FLAGS go to ``podwright up``; its `prepare` is given their {tmp} first. The
+    name has our pid, so that two runs of the tests on one machine do not meet."""
     directory: Path = tmp_path_factory.mktemp("cluster")
     getattr(request.module, "prepare", lambda _: None)(directory)
     flags = tuple(getattr(request.module, "FLAGS", FAST_RESTARTS))
