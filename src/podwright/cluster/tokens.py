@@ -124,7 +124,7 @@ def create(name: str, ttl: datetime.timedelta) -> JoinLine:
         await client.create(SECRETS, secret)
 
     _ask(name, call)
-    server = f"https://{primary_address()}:{spec.port}"
+    server = f"https://{spec.address or primary_address()}:{spec.port}"
     return JoinLine(token_of(secret), server, ca_hash(Pki(layout.pki).ca.certificate))
 
 
