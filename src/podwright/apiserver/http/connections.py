@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 HEADER_SECONDS = 20.0
@@ -54,6 +55,13 @@ class Connection(RequestHandler):
                 self._head_timer = None
         elif self._head_timer is None and not self._request_in_progress and not self._upgraded:
             self._expect_head()
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """What is no HTTP is answered and closed; anybody can send it, so it must not fill the log."""
+        if isinstance(kw.get("exc_info"), HttpProcessingError):
+            self.logger.debug(*args, **{**kw, "exc_info": None})
+        else:
+            super().log_exception(*args, **kw)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._head_timer is not None:

@@ -174,6 +174,8 @@ class Frontend:
     async def _watch(self, raw: web.BaseRequest, request: Request, watch: Watch, form: Form) -> Finished:
         self._metrics.watch_began(request)
         try:
+            if raw.method == "HEAD":  # Events would be read as the next response of the connection.
+                return await self._finish(raw, request, Bytes(b"", self._encoder.watch_type(form)))
             return await serve_watch(
                 raw, watch, self._encoder, form, request.query.get("includeObject"), self._headers(request),
                 self._now(), self._stopping,

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import random
 import socket
 import ssl
@@ -102,13 +103,24 @@ async def exchange(api: Api, pki: Pki, text: bytes) -> bytes:
     return answer
 
 
-async def test_heads_that_two_servers_would_read_differently(api: Api, pki: Pki) -> None:
+async def test_heads_that_two_servers_would_read_differently(
+    api: Api, pki: Pki, caplog: pytest.LogCaptureFixture
+) -> None:
     answers = await asyncio.gather(*(exchange(api, pki, head) for head in HEADS))
+    assert not [r for r in caplog.records if r.name == "aiohttp.server" and r.levelno > logging.DEBUG]
     for head, answer in zip(HEADS, answers, strict=True):
         first = answer.split(b"\r\n")[0]
         assert first[9:12] in (b"400", b"401", b"403", b"404", b"405", b"431", b"414", b""), (head[:80], first)
         assert answer.count(b"HTTP/1.1 ") <= 1, f"smuggled: {head[:80]!r} {answer[:200]!r}"
     assert await alive(api)
+
+
+async def test_the_head_of_a_watch_has_no_body(api: Api, pki: Pki) -> None:
+    path = f"{CONFIG_MAPS}?watch=true&timeoutSeconds=1"
+    asked = f"HEAD {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN}\r\n\r\n".encode()
+    answer = await exchange(api, pki, asked)
+    assert answer.startswith(b"HTTP/1.1 200 ") and b"Content-Type: application/json" in answer
+    assert answer.endswith(b"\r\n\r\n") and answer.count(b"\r\n\r\n") == 1
 
 
 def forged(pki: Pki) -> dict[str, str]:
