@@ -29,6 +29,8 @@ def test_a_session_has_one_cluster_and_leaves_nothing(pytester: pytest.Pytester)
             assert said == "p\\n"
 
         def test_the_same_cluster(podwright_cluster):
+            deny = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "deny"}}
+            podwright_cluster.apply({**deny, "spec": {"podSelector": {}}})
             [pod] = kr8s.api(kubeconfig=str(podwright_cluster.kubeconfig)).get("pods", namespace="default")
             assert pod.name == "p"
 

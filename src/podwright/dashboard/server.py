@@ -43,7 +43,7 @@ async def serving(client: Client, *, port: int, host: str = "127.0.0.1") -> Asyn
     application.router.add_get("/tables", _tables(picture))
     for path, (name, kind) in _FILES.items():
         application.router.add_get(path, _file(name, kind))
-    runner = web.AppRunner(application, shutdown_timeout=0.5)
+    runner = web.AppRunner(application, shutdown_timeout=0.5, access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
