@@ -18,6 +18,7 @@ from podwright.controllers.endpoints import (
     EndpointSliceMirroringController,
 )
 from podwright.controllers.ephemeral_volumes import EphemeralVolumeController
+from podwright.controllers.flow_schema_status import FlowSchemaStatusController
 from podwright.controllers.frame import Controller
 from podwright.controllers.garbage_collector import GarbageCollector
 from podwright.controllers.job import JobController
@@ -89,6 +90,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     NodeTTLController,
     LeaseCleanupController,
     AdmissionPolicyStatusController,
+    FlowSchemaStatusController,
     ServiceCIDRController,
     StorageVersionMigrationController,
     NamespaceController,

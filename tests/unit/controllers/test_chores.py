@@ -28,6 +28,7 @@ from podwright.controllers.admission_policy_status import AdmissionPolicyStatusC
 from podwright.controllers.bootstrap import BootstrapSigner, TokenCleaner
 from podwright.controllers.clusterrole_aggregation import ClusterRoleAggregationController
 from podwright.controllers.config import ControllerConfig
+from podwright.controllers.flow_schema_status import FlowSchemaStatusController
 from podwright.controllers.lease_cleanup import LeaseCleanupController
 from podwright.controllers.node_ttl import ANNOTATION, NodeTTLController
 from podwright.controllers.resource_claims import ResourceClaimController
@@ -170,6 +171,26 @@ async def test_admission_policies_are_marked_as_seen() -> None:
         h.api.add(policies, {"metadata": {"name": "p"}, "spec": {"validations": []}})
         await h.settle()
         assert h.api.read(policies, "p")["status"]["observedGeneration"] == 1
+
+
+async def test_a_flow_schema_says_whether_its_priority_level_exists() -> None:
+    schemas = BUILTIN.by_path("flowcontrol.apiserver.k8s.io", "v1", "flowschemas")
+    levels = BUILTIN.by_path("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations")
+    assert schemas is not None and levels is not None
+
+    def said() -> Object:
+        found = objects.condition(h.api.read(schemas, "s"), "Dangling")
+        assert found is not None
+        return found
+
+    async with Harness().running(FlowSchemaStatusController) as h:
+        h.api.add(schemas, {"metadata": {"name": "s"}, "spec": {"priorityLevelConfiguration": {"name": "gone"}}})
+        await h.settle()
+        assert (said()["status"], said()["reason"]) == ("True", "NotFound")
+        h.api.add(levels, {"metadata": {"name": "gone"}, "spec": {"type": "Exempt"}})
+        await h.settle()
+        text = 'This FlowSchema references the PriorityLevelConfiguration object named "gone" and it exists'
+        assert (said()["status"], said()["reason"], said()["message"]) == ("False", "Found", text)
 
 
 def service_cidr(name: str, cidr: str, **metadata: object) -> Object:

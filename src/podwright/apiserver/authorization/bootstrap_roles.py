@@ -450,6 +450,11 @@ CONTROLLER_ROLES: dict[str, tuple[str, ...]] = {
         "update | apiextensions.k8s.io | customresourcedefinitions/status",
         "update | storagemigration.k8s.io | storageversionmigrations/status",
     ),
+    # Upstream's API servers write these statuses themselves.
+    "flow-schema-status-controller": (
+        f"{READ} | flowcontrol.apiserver.k8s.io | flowschemas prioritylevelconfigurations",
+        "patch update | flowcontrol.apiserver.k8s.io | flowschemas/status",
+    ),
     "validatingadmissionpolicy-status-controller": (
         f"{READ} | admissionregistration.k8s.io | validatingadmissionpolicies",
         "get patch update | admissionregistration.k8s.io | validatingadmissionpolicies/status",
