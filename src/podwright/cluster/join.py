@@ -36,6 +36,7 @@ from podwright.cluster.joining import NAMESPACE, NODE_CONFIG
 from podwright.cluster.layout import Layout
 from podwright.cluster.pki import KeyPair, Pki
 from podwright.cluster.registry import Registry
+from podwright.cluster.servers import SERVERS_FILE, known
 from podwright.cluster.spec import ClusterSpec
 from podwright.cluster.up import free_port, start_missing
 from podwright.kubelet import config_file
@@ -204,7 +205,8 @@ def node_client(spec: ClusterSpec, pki: Pki) -> Client:
     pair = node_pair(pki, spec.joined_node)
     return Client(
         HttpsTransport(
-            [spec.server], ca_file=pki.ca.certificate, certificate=(pair.certificate, pair.key),
+            known(spec.server, pki.directory.parent / SERVERS_FILE), ca_file=pki.ca.certificate,
+            certificate=(pair.certificate, pair.key),
             user_agent=f"podwright {spec.joined_node}",
         )
     )  # fmt: skip

@@ -21,7 +21,7 @@ from podwright.cluster.layout import DISK_SPEED, IMAGES, Layout, node_name
 from podwright.cluster.pki import Pki
 from podwright.cluster.processes import ReadyPipe, innermost, notify_systemd
 from podwright.cluster.registry import Ranges
-from podwright.cluster.servers import Servers
+from podwright.cluster.servers import SERVERS_FILE, Servers
 from podwright.cluster.spec import ClusterSpec
 from podwright.cluster.up import node_names
 from podwright.kubelet import config_file
@@ -290,7 +290,7 @@ async def _node(name: str, node: str, pipe: ReadyPipe, stop: asyncio.Event) -> N
         async with asyncio.TaskGroup() as group:
             if spec.joined_node:
                 transports = [t for t in (own.transport, network.transport) if isinstance(t, HttpsTransport)]
-                servers = Servers(spec.server, layout.data / "servers.json", transports)
+                servers = Servers(spec.server, layout.data / SERVERS_FILE, transports)
                 group.create_task(servers.follow(network), name="servers")
             local = LocalNode(spec, layout, ranges, node, own, network_client=network, address=address)
             await local.start(group)

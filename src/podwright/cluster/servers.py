@@ -15,6 +15,9 @@ from podwright.cluster.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 
+SERVERS_FILE = "servers.json"
+"""In the cluster's data directory."""
+
 
 class Servers:
     """The URLs of the cluster's API servers: the one that was `given`, and those behind the Service kubernetes, kept in
@@ -24,7 +27,7 @@ class Servers:
         self._given = given.rstrip("/")
         self._file = file
         self._transports = transports
-        self._set((read_json(file) or {}).get("servers") or ())
+        self._set(known(given, file))
 
     async def follow(self, client: Client) -> None:
         """Until cancelled."""
@@ -44,6 +47,13 @@ class Servers:
             if list(transport.servers) != servers:
                 log.info("API servers: %s", ", ".join(servers))
                 transport.servers = servers
+
+
+def known(given: str, file: Path) -> list[str]:
+    """The URL that was `given`, and those that were learned."""
+    given = given.rstrip("/")
+    learned = (read_json(file) or {}).get("servers") or ()
+    return [given, *(url for url in learned if url != given)]
 
 
 def urls(endpoint_slice: Object) -> list[str]:
