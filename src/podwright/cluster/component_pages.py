@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator
@@ -91,11 +92,14 @@ async def serving(client: Client, port: int) -> AsyncIterator[int]:
         body = await asyncio.to_thread(prometheus_client.generate_latest)
         return web.Response(body=body, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
 
+    both = socket.has_dualstack_ipv6()
+    listening = socket.create_server(
+        ("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both
+    )
     runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, None, port, ssl_context=await asyncio.to_thread(_certificate), reuse_address=True)
-        await site.start()
-        yield int(runner.addresses[0][1])
+        await web.SockSite(runner, listening, ssl_context=await asyncio.to_thread(_certificate)).start()
+        yield int(listening.getsockname()[1])
     finally:
         await runner.cleanup()
