@@ -21,8 +21,10 @@ def test_a_session_has_one_cluster_and_leaves_nothing(pytester: pytest.Pytester)
         from kubernetes import client, config
         from kubernetes.stream import stream
 
+        LEAVING = "trap 'exit 0' TERM; sleep 1000 & wait"
+
         def test_real_pods(podwright_cluster):
-            podwright_cluster.kubectl("run", "p", "--image=busybox:1.36", "--", "sleep", "1000")
+            podwright_cluster.kubectl("run", "p", "--image=busybox:1.36", "--", "sh", "-c", LEAVING)
             podwright_cluster.wait("pod/p")
             core = client.CoreV1Api(config.new_client_from_config(str(podwright_cluster.kubeconfig)))
             said = stream(core.connect_get_namespaced_pod_exec, "p", "default", command=["hostname"], stdout=True)
