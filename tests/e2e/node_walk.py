@@ -4,6 +4,7 @@ that runs beside all the others."""
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import ssl
 import subprocess
@@ -314,6 +315,24 @@ def logs(api: Api) -> None:
     assert log_of(api, "p", sinceTime=since[:19] + "Z", tailLines=9).split()[0] != "one"
     for wrong in ({"tailLines": -1}, {"limitBytes": 0}, {"sinceSeconds": 1, "sinceTime": since}):
         assert api.answer("GET", api.path("Pod", "p", "log"), params=wrong).status_code == 422
+
+
+@walk("a log followed over a WebSocket, in base64 for those who can read nothing else")
+def followed(api: Api) -> None:
+    api.create(make("p", stay(command=f"echo first; sleep 1; echo second; {STAY}")))
+    ready(api, "p")
+    path = f"{api.path('Pod', 'p', 'log')}?follow=true"
+
+    async def listen() -> None:
+        said = b""
+        async with aiohttp.ClientSession() as session, asyncio.timeout(30):
+            async with session.ws_connect(
+                api.server + path, protocols=("base64.binary.k8s.io",), ssl=connection(api)
+            ) as socket:
+                while said != b"first\nsecond\n":
+                    said += base64.b64decode(await socket.receive_str())
+
+    asyncio.run(listen())
 
 
 @walk("a hundred commands at once, each with its own input")
