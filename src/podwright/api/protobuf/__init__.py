@@ -8,6 +8,6 @@ list in its only field.
 
 ``plugin_fields.json`` has, in the same form, what a kubelet and its plugins say to each other over their sockets:
 ``csi.v1`` (csi.proto of the Container Storage Interface), ``pluginregistration`` (KEP-595), ``v1beta1`` (device
-plugins) and ``v1`` (KEP-606, the pod resources API). ``cri_fields.json`` has ``runtime.v1``, the Container Runtime Interface, as
-``scripts/cri_fields.py`` reads it. Enumerations are integers.
+plugins) and ``v1`` (KEP-606, the pod resources API). ``cri_fields.json`` has ``runtime.v1``, the Container Runtime
+Interface, as ``scripts/cri_fields.py`` reads it. Enumerations are integers.
 """
