@@ -269,3 +269,25 @@ async def test_node_registers_with_lease(cluster: Cluster) -> None:
     await cluster.until(
         lambda: (cluster.api.find(LEASES, "node-1", "kube-node-lease") or first)["spec"]["renewTime"] != renewed
     )
+
+
+async def test_an_exit_is_told_before_anything_is_done_about_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = cluster.runtime.stop_pod_sandbox
+    let_go = asyncio.Event()
+
+    async def slow(sandbox_id: str) -> None:
+        await let_go.wait()
+        await stop(sandbox_id)
+
+    monkeypatch.setattr(cluster.runtime, "stop_pod_sandbox", slow)
+    await cluster.create(make_pod(restartPolicy="Never"))
+    await cluster.until_ready()
+    (container,) = cluster.runtime.containers.values()
+    cluster.runtime.exit(container.id, 3)
+    pod = await cluster.until_pod(lambda p: p["status"]["phase"] == "Failed")
+    assert statuses(pod)["main"]["state"]["terminated"]["exitCode"] == 3
+    assert objects.condition_is_true(pod, "PodReadyToStartContainers")
+    let_go.set()
+    await cluster.until_pod(lambda p: not objects.condition_is_true(p, "PodReadyToStartContainers"))
