@@ -18,6 +18,10 @@ _STREAMING = {
     ("pods", "log"), ("pods", "exec"), ("pods", "attach"), ("pods", "portforward"), ("pods", "proxy"),
     ("nodes", "proxy"), ("services", "proxy"),
 }
+_DEPRECATED = {
+    ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
+    ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
 
 
 class Handlers:
@@ -58,6 +62,8 @@ class Handlers:
         row = self._registry.table.by_path(info.group, info.version, info.resource)
         if row is None:
             raise status.path_not_found()
+        if deprecation := _DEPRECATED.get((row.group, row.plural)):
+            request.warnings.append(deprecation)
         reply = await self._resource(request, row)
         if row.custom:
             form = self._registry.form(row)

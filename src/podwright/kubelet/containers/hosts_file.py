@@ -12,8 +12,8 @@ _HEADER = "# Kubernetes-managed hosts file.\n"
 _HEADER_HOST = "# Kubernetes-managed hosts file (host network).\n"
 _FIXED = """127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
-fe00::\tip6-localnet
-fe00::\tip6-mcastprefix
+fe00::0\tip6-localnet
+fe00::0\tip6-mcastprefix
 fe00::1\tip6-allnodes
 fe00::2\tip6-allrouters
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from podwright.api.resources import served
 
 from .conftest import Api, Pki, config_for, config_map, running
@@ -98,6 +100,25 @@ async def test_scale(api: Api) -> None:
     assert (await api.put(f"{path}/d/scale", scale)).status == 409
 
 
+@pytest.mark.parametrize(
+    ("plural", "said"),
+    [
+        ("componentstatuses", "v1 ComponentStatus is deprecated in v1.19+"),
+        ("endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+    ],
+)
+async def test_deprecated_kinds_warn(api: Api, plural: str, said: str) -> None:
+    assert (await api.get(f"/api/v1/{plural}")).headers["Warning"] == f'299 - "{said}"'
+
+
+async def test_components_print_their_state(api: Api) -> None:
+    path = "/api/v1/componentstatuses"
+    for asked in (path, f"{path}/etcd-0"):
+        table = (await api.get(asked, headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})).json
+        assert [c["name"] for c in table["columnDefinitions"]] == ["Name", "Status", "Message", "Error"]
+        assert table["rows"][0]["cells"] == ["etcd-0", "Healthy", "ok", ""]
+
+
 async def test_every_kind_lists_and_prints(api: Api) -> None:
     for row in served():
         if "list" not in row.verbs:
@@ -105,4 +126,4 @@ async def test_every_kind_lists_and_prints(api: Api) -> None:
         listed = await api.get(row.path())
         assert listed.status == 200 and listed.json["kind"] == row.list_kind
         table = await api.get(row.path(), headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})
-        assert table.json["kind"] == "Table" or row.plural == "componentstatuses", row
+        assert table.json["kind"] == "Table", row
