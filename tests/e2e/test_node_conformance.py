@@ -796,6 +796,7 @@ def pod_and_its_status(api: Api) -> None:
 
         replaced = api.update("Pod", "p", not_ready, "status")
         assert has_condition(replaced, "Ready", "False")
+        ready(api, "p")  # The kubelet knows better.
         api.delete_all("Pod", "name=p")
         following("DELETED")
     api.gone("Pod", "p")
