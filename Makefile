@@ -11,6 +11,7 @@ setup: $(STAMP)
 	@$(SUDO) $(VENV)/bin/podwright setup --development
 	@$(VENV)/bin/python scripts/test_clients.py
 	@$(SUDO) $(VENV)/bin/python -m tests.guest.machine --fetch
+	@$(SUDO) $(VENV)/bin/python -m tests.node.runtime.containerd
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

@@ -140,3 +140,7 @@ def running(mark: str, subnet: str = "10.214.7.0/24") -> Iterator[Containerd]:
             if mounted.startswith(f"{daemon.place}/"):
                 subprocess.run(["umount", "-l", mounted], check=False)
         shutil.rmtree(daemon.place)
+
+
+if __name__ == "__main__":  # Setup fetches them, so that no test needs the network.
+    binaries()
