@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,24 @@ from tests.node import leaks
 
 
 def test_purge_leaves_nothing_on_the_host(tmp_path: Path) -> None:
-    marks = ("leak-one", "leak-two")
+    marks = names = (f"leak-one-{os.getpid()}", f"leak-two-{os.getpid()}")
     before = leaks.take(marks)
-    one = Cluster("leak-one", tmp_path / "one")
-    two = Cluster("leak-two", tmp_path / "two", ("--nodes", "2", "--data-dir", str(tmp_path / "data")))
+    one = Cluster(names[0], tmp_path / "one")
+    two = Cluster(names[1], tmp_path / "two", ("--nodes", "2", "--data-dir", str(tmp_path / "data")))
+    try:
+        links = _live_and_go(one, two)
+    finally:
+        for cluster in (one, two):
+            cluster.podwright("down", "--purge", check=False)
+    assert leaks.take(marks).leaked_since(before) == {}
+    assert not links & leaks.links()
+    assert not (tmp_path / "data").exists() and not Path("/var/lib/podwright", one.name).exists()
+    config = yaml.safe_load((tmp_path / "one").read_text())
+    assert config["contexts"] == [] and config["users"] == []
+
+
+def _live_and_go(one: Cluster, two: Cluster) -> set[str]:
+    """The network interfaces that were there for the two."""
     one.up()
     two.up()
     for cluster in (one, two):
@@ -30,11 +45,7 @@ def test_purge_leaves_nothing_on_the_host(tmp_path: Path) -> None:
     two.podwright("down", "--purge")
     one.running("a")
     one.podwright("down", "--purge")
-    assert leaks.take(marks).leaked_since(before) == {}
-    assert not links & leaks.links()
-    assert not (tmp_path / "data").exists() and not Path("/var/lib/podwright/leak-one").exists()
-    config = yaml.safe_load((tmp_path / "one").read_text())
-    assert config["contexts"] == [] and config["users"] == []
+    return links
 
 
 def _belongs_to(link: str, *clusters: Cluster) -> bool:
@@ -47,7 +58,7 @@ def _belongs_to(link: str, *clusters: Cluster) -> bool:
 
 
 def test_up_is_repeatable_and_refuses_other_flags(tmp_path: Path) -> None:
-    cluster = Cluster("again", tmp_path / "config")
+    cluster = Cluster(f"again-{os.getpid()}", tmp_path / "config")
     try:
         cluster.up()
         cluster.apply(pod("kept", busybox("c", "sleep 3600")))

@@ -77,6 +77,8 @@ def _initramfs(directory: Path, home: Path, version: str, script: str) -> Path:
     shutil.copy(_HERE / "init", root / "init")
     (root / "init").chmod(0o755)
     (root / "script").write_text(script)
+    # It may lie in /tmp, over which the guest has its own.
+    (root / "repository").write_text(str(_HERE.parents[1]))
     modules = _modules(home, version)
     for module in modules:
         shutil.copy(module, root / "modules" / module.name)

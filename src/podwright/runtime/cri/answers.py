@@ -80,6 +80,7 @@ def container(answer: Object, sandbox_id: str) -> Container:
     spec = told.get("runtimeSpec") or {}
     user = ((status.get("user") or {}).get("linux")) or _user(spec)
     signal = SIGNALS[status.get("stop_signal", 0)]
+    started, finished = status.get("started_at", 0), status.get("finished_at", 0)
     return Container(
         id=status["id"],
         sandbox_id=sandbox_id,
@@ -89,8 +90,9 @@ def container(answer: Object, sandbox_id: str) -> Container:
         image_ref=status.get("image_ref", ""),
         state=STATES[status.get("state", 0)],
         created_at=status.get("created_at", 0) / _NANO,
-        started_at=status.get("started_at", 0) / _NANO,
-        finished_at=status.get("finished_at", 0) / _NANO,
+        # containerd notes the start after it: of a container that ends at once, later than the end.
+        started_at=min(started, finished or started) / _NANO,
+        finished_at=finished / _NANO,
         exit_code=status.get("exit_code", 0),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
