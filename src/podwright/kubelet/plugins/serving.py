@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +46,13 @@ async def serve(path: Path, service: str, methods: Mapping[str, tuple[str, str, 
         return made[0].protocol()
 
     _make_room(path)
-    listening = await asyncio.get_running_loop().create_unix_server(protocol, str(path))
+    # A socket's path has room for 107 bytes; by the descriptor of its directory it may lie as deep as a user likes.
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        near = f"/proc/self/fd/{directory}/{path.name}"
+        listening = await asyncio.get_running_loop().create_unix_server(protocol, near)
+    finally:
+        os.close(directory)
     try:
         await asyncio.Event().wait()
     finally:
