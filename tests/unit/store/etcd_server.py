@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -80,8 +81,13 @@ class EtcdMember:
             self.process = None
 
     def pause(self) -> None:
+        """Returns once every thread stands still: until then one may still answer."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + 5
+        while any(_state(thread) not in "TtZ" for thread in Path(f"/proc/{self.process.pid}/task").iterdir()):
+            assert time.monotonic() < deadline, "it does not stop"
+            time.sleep(0.001)
 
     def resume(self) -> None:
         assert self.process is not None
@@ -111,3 +117,11 @@ async def etcd_cluster(directory: Path, size: int, flags: Sequence[str] = ()) ->
     finally:
         for member in members:
             member.kill()
+
+
+def _state(thread: Path) -> str:
+    """A letter, as proc(5) has it; Z for a thread that is no more."""
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
