@@ -5,7 +5,7 @@ VENV := .venv
 STAMP := $(VENV)/.setup-done
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: setup demo demo-failover test test-v2 lint unit node e2e bench clean
+.PHONY: setup demo demo-failover test test-v2 test-faults lint unit node e2e bench clean
 
 setup: $(STAMP)
 	@$(SUDO) $(VENV)/bin/podwright setup --development
@@ -42,7 +42,11 @@ e2e: setup
 
 test: setup lint
 	$(SUDO) $(VENV)/bin/python -m pytest tests/unit -q -n 2 --dist worksteal
-	$(SUDO) $(VENV)/bin/python -m pytest tests/node tests/e2e -q -n 2 --dist loadfile
+	$(SUDO) $(VENV)/bin/python -m pytest tests/node tests/e2e -q -n 2 --dist loadfile --ignore tests/e2e/test_faults.py
+
+# Not part of `test` yet: about one random walk in three leaves a container's root filesystem behind.
+test-faults: setup
+	$(SUDO) env PODWRIGHT_FAULT_SECONDS=60 $(VENV)/bin/python -m pytest tests/e2e/test_faults.py -q
 
 # Under an emulated processor, so only what touches control groups, and no test that counts milliseconds or kills our
 # process at one. V2= names other tests.

@@ -20,6 +20,8 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     name = f"t-{request.module.__name__.rpartition('.')[2].removeprefix('test_').replace('_', '-')[:24]}-{os.getpid()}"
     started = Cluster(name, directory / "kubeconfig", tuple(f.format(tmp=directory) for f in flags))
     started.podwright("down", "--purge", check=False)
-    started.up()
-    yield started
-    started.podwright("down", "--purge")
+    try:
+        started.up()
+        yield started
+    finally:
+        started.podwright("down", "--purge")

@@ -160,11 +160,11 @@ def test_kills_at_random_leave_what_was_asked_and_nothing_else(cluster: Cluster)
         pods = until(lambda: settled(cluster, chaos.wanted) or not any(r for r, _ in chaos.wanted.values()),
                      f"as wanted: {chaos.wanted}", 60)  # fmt: skip
         pods = [] if pods is True else pods
-        until(lambda: as_many(cluster, pods), "everything once", 15)
+        until(lambda: as_many(cluster, pods), "everything once", 60)
         for app in APPS:
             cluster.kubectl("delete", "deployment", app)
         until(lambda: not cluster.get("pods")["items"], "all Pods gone", 30)
-        until(lambda: as_many(cluster, []), "nothing is left", 15)
+        until(lambda: as_many(cluster, []), "nothing is left", 60)
     finally:
         print(f"{len(chaos.did)} steps:", *chaos.did, sep="\n  ")  # shown if the test failed, as all of this
         print(cluster.try_kubectl("get", "pods,replicasets,nodes", "-o", "wide").stdout)

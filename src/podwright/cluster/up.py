@@ -11,7 +11,7 @@ from typing import Any
 
 from podwright.cluster import kubeconfig, node_link, processes
 from podwright.cluster.files import locked
-from podwright.cluster.layout import Layout, node_name
+from podwright.cluster.layout import STATE_ROOT, Layout, node_name
 from podwright.cluster.pki import Pki
 from podwright.cluster.registry import Ranges, Registry
 from podwright.cluster.spec import ClusterSpec
@@ -58,10 +58,12 @@ def up(name: str, asked: dict[str, Any], progress: Progress) -> tuple[ClusterSpe
         ranges = registry.ranges(name)
         spec = ClusterSpec.load(layout)
         if spec is None:
-            spec = _choose_ports(ClusterSpec(name=name, **asked))
-            if spec.fast_failover:
-                spec = replace(spec, node_grace=4.0, toleration=0)
-            spec.save(layout)
+            # Under one lock of the machine: of two that start at once each sees what the other chose.
+            with locked(STATE_ROOT / "ports.lock"):
+                spec = _choose_ports(ClusterSpec(name=name, **asked))
+                if spec.fast_failover:
+                    spec = replace(spec, node_grace=4.0, toleration=0)
+                spec.save(layout)
         elif differences := spec.differences(asked):
             raise OtherFlags(name, differences)
         start_missing(spec, layout, ranges, progress)
