@@ -1,5 +1,6 @@
 """A server for network tests, run in Pods by the host's own Python: says who it is and who asks, over HTTP (port 8080)
-and UDP (8081), and calls others when told to. `netexec` of upstream's test images is the model of its paths."""
+and UDP (8081), and calls others when told to; or keeps a guestbook: a primary, its replicas, frontends that ask them.
+`netexec` and `guestbook` of upstream's test images are the model of its paths."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 NAME = os.environ.get("NAME") or socket.gethostname()
 HTTP, UDP = int(os.environ.get("HTTP", "8080")), int(os.environ.get("UDP", "8081"))
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+BOOK: dict[str, str] = {}
+REPLICAS: list[str] = []
 
 
 def call(protocol: str, host: str, port: int, request: str) -> str:
@@ -42,6 +46,30 @@ def resolve(name: str, kind: str) -> list[str]:
     return sorted(record.to_text() for record in dns.resolver.Resolver().resolve(target, kind, search=kind != "PTR"))
 
 
+def guestbook(path: str, query: dict[str, str]) -> str:
+    """What a page of the guestbook says: a primary hands what is set on to the replicas that registered with it."""
+    key, value = query.get("key", ""), query.get("value", "")
+    if path == "/guestbook":
+        host = "agnhost-primary" if query["cmd"] == "set" else "agnhost-replica"
+        return call("http", host, 6379, f"{query['cmd']}?key={key}&value={value}")
+    if path == "/set":
+        BOOK[key] = value
+        for replica in REPLICAS:
+            call("http", replica, 6379, f"set?key={key}&value={value}")
+        return json.dumps({"message": "Updated"})
+    if path == "/register":
+        REPLICAS.append(query["host"])
+        return json.dumps({"data": BOOK})
+    return json.dumps({"data": BOOK.get(key, "")})
+
+
+def register(primary: str) -> None:
+    """Until the primary has an address and answers."""
+    while (told := call("http", primary, 6379, f"register?host={socket.gethostbyname(NAME)}")).startswith("error"):
+        time.sleep(0.2)
+    BOOK.update(json.loads(told)["data"])
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -65,6 +93,8 @@ class Handler(BaseHTTPRequestHandler):
                 return json.dumps(resolve(query["name"], query["kind"]))
             except Exception as failed:
                 return json.dumps([f"error: {failed}"])
+        if path in ("/guestbook", "/get", "/set", "/register"):
+            return guestbook(path, query)
         if path == "/shell":
             return subprocess.run(["sh", "-c", query["cmd"]], capture_output=True, text=True, check=False).stdout
         return json.dumps({"method": self.command, "path": path, "query": query, "body": body})
@@ -94,4 +124,6 @@ if __name__ == "__main__":
     # The first process of a container gets no signal that it does not ask for.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     threading.Thread(target=serve_udp, daemon=True).start()
+    if "REPLICA_OF" in os.environ:
+        register(os.environ["REPLICA_OF"])
     ThreadingHTTPServer(("", HTTP), Handler).serve_forever()

@@ -747,6 +747,40 @@ def ended(net: Api) -> list[Json]:
     return [p for p in net.list("Pod", "app=rolls") if "deletionTimestamp" in p["metadata"]]
 
 
+@row("+guestbook application (sig-cli)")
+def guestbook(api: Api) -> None:
+    with_netexec(api)
+    parts = {"frontend": (3, 80, {}), "agnhost-primary": (1, 6379, {}), "agnhost-replica": (2, 6379, {})}
+    parts["agnhost-replica"][2]["REPLICA_OF"] = "agnhost-primary"
+    objects: list[Json] = []
+    for name, (replicas, port, environment) in parts.items():
+        made = server(name, name, "", http=port)
+        template = {"metadata": {"labels": {"app": name}}, "spec": made["spec"]}
+        variables = template["spec"]["containers"][0]["env"]
+        variables[:] = [v for v in variables if v["name"] != "NAME"]  # so that each Pod has its own
+        variables += [{"name": k, "value": v} for k, v in environment.items()]
+        spec = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template}
+        objects.append({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec})
+        ports = [{"port": port}]
+        objects.append({"apiVersion": "v1", **service(name, {"app": name}, ports)})
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    api.cluster.kubectl("create", "-n", api.namespace, "-f", "-", given=manifest)
+    api.until_list("Pod", "", lambda _: len(ready(api)) == 6, "all of the guestbook")
+
+    def ask(cmd: str, value: str = "") -> Any:
+        query = {"cmd": cmd, "key": "messages", "value": value}
+        told = api.answer("GET", api.path("Service", "frontend", "proxy/guestbook"), params=query)
+        return told.json() if told.ok and told.text.startswith("{") else told.text
+
+    until(lambda: ask("get") == {"data": ""}, "an empty book")
+    until(lambda: ask("set", "TestEntry") == {"message": "Updated"}, "an entry")
+    for _ in range(6):
+        until(lambda: ask("get") == {"data": "TestEntry"}, "the entry, from any replica")
+    api.cluster.kubectl("delete", "-n", api.namespace, "--grace-period=0", "--force", "-f", "-", given=manifest)
+    for kind in ("Pod", "Deployment", "ReplicaSet", "Service"):
+        api.until_list(kind, "", lambda found: not found, "nothing is left")
+
+
 @pytest.mark.parametrize("name", row.functions)
 def test_row(outcomes: dict[str, Future[None]], name: str) -> None:
     outcomes[name].result(timeout=110)

@@ -321,8 +321,8 @@ def test_disk_limits_of_each_kind_hold_beside_a_busy_neighbour(cluster: Cluster,
         thread.join()
     for what, limit in {**{what: limit for what, (_, limit) in kinds.items()}, "level": 4.0}.items():
         assert limit * 0.85 <= found[what] <= limit * 1.15, (what, found)
-    # No limit is his: he gets many times what they do. (How near that is to what he gets alone is a figure of `make bench`:
-    # the disk is shared with whatever else this machine does.)
+    # No limit is his: he gets many times what they do. (How near that is to what he gets alone is a figure of
+    # `make bench`: the disk is shared with whatever else this machine does.)
     assert max(beside) >= min(0.5 * alone, 10 * 8.0), f"a neighbour is slowed: {alone} MiB/s alone, {beside} beside"
 
     if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
