@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.harness import Cluster, busybox, host_pids, pod, until
 from tests.e2e.test_recovery import kill
 
@@ -60,6 +62,7 @@ def _life(status: dict[str, Any]) -> list[tuple[str, int]]:
     return [(s["containerID"], s["restartCount"]) for s in status["containerStatuses"]]
 
 
+@pytest.mark.timeout(60 + 30 * DEATHS)
 def test_deaths_at_random_points(cluster: Cluster) -> None:
     rng = random.Random(SEED)
     print(f"PODWRIGHT_SEED={SEED} PODWRIGHT_DEATHS={DEATHS}")
