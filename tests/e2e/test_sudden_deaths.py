@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.e2e.harness import Cluster, busybox, host_pids, pod, until
 from tests.e2e.test_recovery import kill
 
