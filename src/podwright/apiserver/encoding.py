@@ -147,12 +147,12 @@ class Encoder:
     # Watches
 
     def watch_type(self, form: Form) -> str:
-        """The Content-Type of a watch."""
+        """The Content-Type of a watch. Raises ApiError (406) for YAML, which is no form of a stream."""
         codec = codecs.find(form.media)
         if codec is not None:
             return codec.watch_type
         if form.media == YAML:
-            return "application/yaml;stream=watch"
+            raise status.not_acceptable([f"{media};stream=watch" for media in (JSON, *codecs.media_types())])
         return JSON
 
     def frame(
@@ -187,8 +187,6 @@ class Encoder:
         codec = codecs.find(form.media)
         if codec is not None:
             return codec.frame(type, obj)
-        if form.media == YAML:
-            return b"---\n" + serialization.encode_yaml({"type": type, "object": obj})
         return orjson.dumps({"type": type, "object": obj}) + b"\n"
 
     def error_frame(self, error: status.ApiError, form: Form) -> bytes:

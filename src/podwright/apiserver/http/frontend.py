@@ -171,7 +171,7 @@ class Frontend:
         finally:
             self._metrics.watch_ended(request)
 
-    async def _watch(self, raw: web.BaseRequest, request: Request, watch: Watch, form: Form) -> Finished:
+    async def _watch(self, raw: web.BaseRequest, request: Request, watch: Watch, form: Form) -> Any:
         self._metrics.watch_began(request)
         try:
             if raw.method == "HEAD":  # Events would be read as the next response of the connection.

@@ -1,20 +1,25 @@
-"""A watch over HTTP: events go straight into the connection's buffer; a reader that is too slow loses the watch."""
+"""A watch over HTTP: events go straight into the connection's buffer; a reader that is too slow loses the watch.
+
+Over a WebSocket, which browsers need, each event is a message: text if it is JSON, else binary without the length that
+a stream has."""
 
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections import deque
 from typing import Any
 
 from aiohttp import web
 
-from podwright.api.status import ApiError
+from podwright.api.status import ApiError, bad_request
 from podwright.apiserver.cache.entries import Cached, Event
 from podwright.apiserver.encoding import Encoder
 from podwright.apiserver.http.connections import Connection
 from podwright.apiserver.http.responses import Finished, head
-from podwright.apiserver.negotiation import Form
+from podwright.apiserver.negotiation import JSON, Form
 from podwright.apiserver.registry.watches import Watch
+from podwright.apiserver.streaming.relay import subprotocols, wants_upgrade
 
 BOOKMARK_SECONDS = 60.0
 _WRITE_AHEAD = 256 * 1024
@@ -23,6 +28,7 @@ _PENDING_BYTES = 16 * 1024 * 1024
 _UNCONVERTED = 65536
 """Events that wait for a conversion webhook."""
 _STALL_SECONDS = 60.0
+_CLOSE_SECONDS = 1.0
 
 
 class HttpSink:
@@ -86,7 +92,7 @@ class HttpSink:
             if self._transport.is_closing():
                 self.end()
                 return
-            self._transport.write(chunk)
+            self._transport.write(self.framed(chunk))
             return
         self._pending.append(chunk)
         self._pending_bytes += len(chunk)
@@ -95,6 +101,10 @@ class HttpSink:
             return
         self.wake.set()
 
+    def framed(self, chunk: bytes) -> bytes:
+        """A chunk of a chunked body as it goes over this connection."""
+        return chunk
+
     def take(self, limit: int) -> bytes:
         """Up to about `limit` bytes of what is queued."""
         parts: list[bytes] = []
@@ -102,7 +112,7 @@ class HttpSink:
         while self._pending and size < limit:
             part = self._pending.popleft()
             size += len(part)
-            parts.append(part)
+            parts.append(self.framed(part))
         self._pending_bytes -= size
         return b"".join(parts)
 
@@ -111,11 +121,31 @@ class HttpSink:
         self.finished = True
         self.wake.set()
 
+    def leave(self) -> None:
+        """The reader wants no more."""
+        self.ended = True
+        self.wake.set()
+
     def end(self) -> None:
         """At once: whoever waits for the reader waits no longer."""
-        self.ended = True
         self._transport.abort()
-        self.wake.set()
+        self.leave()
+
+
+class WebSocketSink(HttpSink):
+    """The same as messages."""
+
+    def framed(self, chunk: bytes) -> bytes:
+        body = chunk[chunk.index(b"\r\n") + 2 : -2]
+        if self._form.media == JSON:
+            first = 0x81
+        else:
+            first, body = 0x82, body[4:]
+        if len(body) < 126:
+            return b"%c%c%b" % (first, len(body), body)
+        if len(body) < 65536:
+            return struct.pack("!BBH", first, 126, len(body)) + body
+        return struct.pack("!BBQ", first, 127, len(body)) + body
 
 
 async def serve_watch(
@@ -127,43 +157,23 @@ async def serve_watch(
     headers: list[tuple[str, str]],
     now: float,
     stopping: asyncio.Event,
-) -> Finished:
+) -> Finished | web.StreamResponse:
     """Writes the response until the time is up, the client leaves or falls too far behind, or the server stops."""
     connection: Any = request.protocol
     assert isinstance(connection, Connection)
     transport = request.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the client is gone")
-    sink = HttpSink(watch, encoder, form, include, transport)
+    upgraded = "websocket" in request.headers.get("Upgrade", "").lower() and wants_upgrade(request)
+    headers = [*headers, ("Content-Type", encoder.watch_type(form))]
+    sink = (WebSocketSink if upgraded else HttpSink)(watch, encoder, form, include, transport)
     subscription = watch.attach(sink)
     connection.on_lost = sink.end
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + watch.timeout
     try:
-        headers = [*headers, ("Content-Type", encoder.watch_type(form)), ("Transfer-Encoding", "chunked")]
-        transport.write(head(200, headers, now) + b"\r\n")
-        next_bookmark = loop.time() + BOOKMARK_SECONDS
-        while not sink.ended and not stopping.is_set():
-            finished = sink.finished
-            await sink.convert()
-            if not await _flush(request, sink) or finished:
-                break
-            sink.initial = False
-            at = loop.time()
-            if at >= deadline:
-                break
-            if watch.bookmarks and at >= next_bookmark:
-                next_bookmark = at + BOOKMARK_SECONDS
-                sink.send("BOOKMARK", watch.bookmark(), None)
-            until = min(deadline, next_bookmark) if watch.bookmarks else deadline
-            sink.wake.clear()
-            if sink.finished:
-                continue
-            try:
-                async with asyncio.timeout(max(until - at, 0.01)):
-                    await sink.wake.wait()
-            except TimeoutError:
-                continue
+        if upgraded:
+            return await _over_websocket(request, sink, watch, headers, stopping)
+        transport.write(head(200, [*headers, ("Transfer-Encoding", "chunked")], now) + b"\r\n")
+        await _pump(request, sink, watch, stopping)
     finally:
         subscription.stop()
         connection.on_lost = None
@@ -173,6 +183,59 @@ async def serve_watch(
     elif not transport.is_closing():
         transport.abort()
     return _Ended(clean)
+
+
+async def _over_websocket(
+    request: web.BaseRequest, sink: HttpSink, watch: Watch, headers: list[tuple[str, str]], stopping: asyncio.Event
+) -> web.StreamResponse:
+    """Raises ApiError (400) for a handshake that is none. A single subprotocol is agreed to whatever it is, as upstream
+    does."""
+    socket = web.WebSocketResponse(protocols=subprotocols(request), compress=False, timeout=_CLOSE_SECONDS)
+    socket.headers.extend(headers)
+    try:
+        await socket.prepare(request)
+    except web.HTTPBadRequest as error:
+        raise bad_request(error.text or "bad handshake") from None
+
+    async def listen() -> None:
+        async for _ in socket:
+            pass  # nothing is asked of a reader; pings are answered on the way
+        sink.leave()
+
+    async with asyncio.TaskGroup() as tasks:
+        listener = tasks.create_task(listen())
+        await _pump(request, sink, watch, stopping)
+        listener.cancel()
+    await socket.close(drain=False)
+    return socket
+
+
+async def _pump(request: web.BaseRequest, sink: HttpSink, watch: Watch, stopping: asyncio.Event) -> None:
+    """Sends what the watch gives until it is over."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + watch.timeout
+    next_bookmark = loop.time() + BOOKMARK_SECONDS
+    while not sink.ended and not stopping.is_set():
+        finished = sink.finished
+        await sink.convert()
+        if not await _flush(request, sink) or finished:
+            return
+        sink.initial = False
+        at = loop.time()
+        if at >= deadline:
+            return
+        if watch.bookmarks and at >= next_bookmark:
+            next_bookmark = at + BOOKMARK_SECONDS
+            sink.send("BOOKMARK", watch.bookmark(), None)
+        until = min(deadline, next_bookmark) if watch.bookmarks else deadline
+        sink.wake.clear()
+        if sink.finished:
+            continue
+        try:
+            async with asyncio.timeout(max(until - at, 0.01)):
+                await sink.wake.wait()
+        except TimeoutError:
+            continue
 
 
 async def _flush(request: web.BaseRequest, sink: HttpSink) -> bool:

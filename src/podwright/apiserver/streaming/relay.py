@@ -35,6 +35,12 @@ def wants_upgrade(request: web.BaseRequest) -> bool:
     return "upgrade" in (part.strip().lower() for part in connection.split(",")) and "Upgrade" in request.headers
 
 
+def subprotocols(request: web.BaseRequest) -> list[str]:
+    """The WebSocket subprotocols that a client offers, without the one that is a token."""
+    offered = (p.strip() for value in request.headers.getall("Sec-WebSocket-Protocol", ()) for p in value.split(","))
+    return [p for p in offered if p and not p.startswith(_BEARER_PROTOCOL)]
+
+
 def forwarded_headers(request: web.BaseRequest, identity: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
     """What goes on to a backend: everything but hop-by-hop headers and credentials (impersonation included). To one
     that is told who asks by `identity`, the client's own X-Remote- headers do not go either."""
