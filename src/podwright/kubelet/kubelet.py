@@ -468,6 +468,8 @@ class Kubelet:
     def _devices_changed(self, capacity: dict[str, str], allocatable: dict[str, str]) -> None:
         self.node.set_devices(capacity, allocatable)
         self._context.node.allocatable = self.node.allocatable
+        for uid in self.manager.devices.users():
+            self.workers.wake(uid)
 
     async def _measure_disk(self) -> None:
         """After the node is Ready: the probe must not delay it. What the configuration says is not measured."""

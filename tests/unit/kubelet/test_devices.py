@@ -130,6 +130,16 @@ async def test_unhealthy_devices_are_capacity_but_not_given(cluster: Cluster, pl
     await cluster.create(make_pod("web", wanting(1)))
     await cluster.until_ready()
     assert dict(config_of(cluster, "main").env)["TEST_DEVICES"] == "dev-2"
+
+    async def until_told(health: str) -> None:
+        told = [{"name": RESOURCE, "resources": [{"resourceID": "dev-2", "health": health}]}]
+        await cluster.until_pod(lambda p: p["status"]["containerStatuses"][0].get("allocatedResourcesStatus") == told)
+
+    await until_told("Healthy")
+    await plugin.set_health("dev-2", False)
+    await until_told("Unhealthy")
+    await plugin.set_health("dev-2", True)
+    await until_told("Healthy")
     await plugin.set_health("dev-0", True)
     await until_node(cluster, "3", "2")
     await plugin.stop()
@@ -168,7 +178,7 @@ async def test_a_plugin_may_prefer_and_may_refuse(cluster: Cluster) -> None:
     await cluster.create(make_pod("web", wanting(2)))
     await cluster.until_ready()
     assert dict(config_of(cluster, "main").env)["TEST_DEVICES"] == "dev-2,dev-1"
-    await cluster.until(lambda: any("vendor.test/gpu=0" in m for _, m in cluster.api.events("web")))
+    assert config_of(cluster, "main").cdi_devices == ["vendor.test/gpu=0"]
     plugin.refuse = "no current"
     await cluster.create(make_pod("dark", wanting(1)))
     pod = await cluster.until_pod(lambda p: p["status"].get("phase") == "Failed", "dark")

@@ -36,6 +36,7 @@ class ContainerInputs:
     resolv_file: Path
     target_id: str = ""
     devices: Sequence[Device] = ()
+    cdi_devices: Sequence[str] = ()
     extra_mounts: Sequence[Mount] = ()
     cpuset: str = ""
     extra_annotations: Mapping[str, str] = field(default_factory=dict)
@@ -71,6 +72,7 @@ def container_config(inputs: ContainerInputs, config: KubeletConfig) -> Containe
         env=tuple(inputs.env.items()),
         mounts=(*mounts, *inputs.extra_mounts, *own_mounts(ctr, inputs.hosts_file, inputs.resolv_file, message)),
         devices=(*inputs.devices, *volume_devices(ctr, inputs.volumes)),
+        cdi_devices=inputs.cdi_devices,
         labels=labels.of_container(pod, ctr),
         annotations={**labels.container_annotations(pod, ctr, inputs.restarts), **inputs.extra_annotations},
         log_path=f"{ctr['name']}/{inputs.restarts}.log",

@@ -56,7 +56,7 @@ class Needs:
     devices: Sequence[Device] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
     cdi: Sequence[str] = ()
-    """Names of CDI devices, which this runtime does not know."""
+    """Names of CDI devices."""
 
 
 class DeviceManager:
@@ -336,6 +336,19 @@ class DeviceManager:
         for name, allocation in self._ledger.pods.get(uid, {}).get(container, {}).items():
             resource = self._resources.get(name)
             yield name, [(resource.devices.get(i) if resource else None) or {"ID": i} for i in allocation.ids]
+
+    def health(self, uid: str, container: str) -> list[Object]:
+        """The container's allocatedResourcesStatus (KEP-4680): Unknown is what no plugin tells of any more."""
+        found = []
+        for name, allocation in self._ledger.pods.get(uid, {}).get(container, {}).items():
+            resource = self._resources.get(name) or _Resource()
+            told = {i: resource.devices.get(i, {}).get("health", "Unknown") for i in allocation.ids}
+            found.append({"name": name, "resources": [{"resourceID": i, "health": h} for i, h in told.items()]})
+        return found
+
+    def users(self) -> list[str]:
+        """The Pods that have devices, by uid."""
+        return list(self._ledger.pods)
 
     def release(self, uid: str) -> None:
         """Nothing of the Pod runs any more. Raises OSError."""

@@ -32,6 +32,8 @@ class ContainerFacts:
     is_ready: Callable[[str], bool] = lambda name: True
     is_started: Callable[[str], bool] = lambda name: True
     actual_resources: Callable[[Object, Container | None], Object] = _allocated
+    resource_health: Callable[[str], list[Object]] = lambda name: []
+    """allocatedResourcesStatus of a container."""
     image_volumes: Mapping[str, str] = field(default_factory=dict)
     """Image reference by the name of the image volume."""
     nothing_starts: bool = False
@@ -56,6 +58,8 @@ def _status(
     else:
         status = _without_runtime(pod, spec, before)
     _waiting_reason(pod, spec, status, facts)
+    if health := facts.resource_health(name):
+        status["allocatedResourcesStatus"] = health
     running = "running" in status["state"]
     started = running and facts.is_started(name)
     status["started"] = started

@@ -138,6 +138,7 @@ class ContainerStarter:
                     resolv_file=shared.resolv,
                     target_id=self._target(sandbox),
                     devices=needs.devices,
+                    cdi_devices=needs.cdi,
                     extra_mounts=needs.mounts,
                     extra_annotations=needs.annotations,
                     cpuset=cpuset,
@@ -176,10 +177,7 @@ class ContainerStarter:
             await manager.before_start(uid, name)
         except DevicesUnavailable as failed:
             raise failures.config_error(str(failed)) from failed
-        needs = manager.needs(uid, name)
-        if needs.cdi:
-            self._event(WARNING, "CDIDevicesIgnored", f"CDI devices are not supported: {', '.join(needs.cdi)}")
-        return needs
+        return manager.needs(uid, name)
 
     def _restarts(self, last: Container | None) -> int:
         if last is not None:

@@ -82,6 +82,7 @@ def container(config: ContainerConfig, labels: dict[str, str], *, unified: bool)
             {"container_path": d.container_path, "host_path": d.host_path, "permissions": d.permissions}
             for d in config.devices
         ],
+        "CDI_devices": [{"name": name} for name in config.cdi_devices],
         "labels": {**config.labels, **labels},
         "annotations": dict(config.annotations),
         "log_path": config.log_path,

@@ -72,6 +72,10 @@ def _prepare(
     document = spec.build(
         config, image_config, identity, surroundings(host, record, sandbox, sandbox_config, target_pid)
     )
+    if config.cdi_devices:
+        from podwright.runtime.oci import cdi  # Few nodes have any.
+
+        cdi.apply(document, config.cdi_devices)
     (bundle / "config.json").write_bytes(orjson.dumps(document))
     records.save(paths.container_record(record.id), record)
 
