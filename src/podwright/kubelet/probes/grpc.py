@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import hpack
 
+from podwright.kubelet.probes.deadline import deadline
 from podwright.kubelet.probes.outcomes import USER_AGENT, Outcome, Result, failure, host_port
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -185,7 +186,7 @@ async def probe(host: str, port: int, service: str, timeout: float) -> Outcome:
     address, loop = host_port(host, port), asyncio.get_running_loop()
     request, check = _request(address, service), None
     try:
-        async with asyncio.timeout(timeout):
+        async with deadline(timeout):
             delay = _RETRY
             while True:
                 done: asyncio.Future[int] = loop.create_future()

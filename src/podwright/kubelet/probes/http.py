@@ -15,6 +15,7 @@ from typing import cast
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from podwright.api.objects import Object
+from podwright.kubelet.probes.deadline import deadline
 from podwright.kubelet.probes.outcomes import (
     MAX_OUTPUT,
     USER_AGENT,
@@ -208,7 +209,7 @@ class HttpProbe:
         url, began = self.url, urlsplit(self.url)
         progress: list[_Exchange] = []
         try:
-            async with asyncio.timeout(timeout):
+            async with deadline(timeout):
                 for _ in range(_MAX_REDIRECTS):
                     answer = await self._get(urlsplit(url), progress, first=url is self.url)
                     location = answer.headers.get("location", "")

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -229,3 +231,41 @@ async def test_under_the_loop_that_nodes_run_on() -> None:
 
     outcomes = await asyncio.to_thread(uvloop.run, all_kinds())
     assert [o.result for o in outcomes] == [Result.SUCCESS] * 3
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+async def test_an_answer_that_waits_while_the_prober_is_kept_from_running_counts(kind: str) -> None:
+    """The server's thread answers while the event loop stands still beyond the timeout."""
+    answers = {
+        "http": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        # SETTINGS; HEADERS :status 200; DATA: serving; HEADERS grpc-status: 0
+        "grpc": bytes.fromhex(
+            "000000040000000000" "000001010400000001" "88" "000007000000000001" "00000000020801"
+            "00000f010500000001" "000b677270632d7374617475730130"
+        ),
+    }  # fmt: skip
+    loop, standing = asyncio.get_running_loop(), threading.Event()
+
+    def stand_still() -> None:
+        standing.set()
+        time.sleep(0.8)  # Standing still is the thing tested.
+
+    def serve(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(4096)
+            loop.call_soon_threadsafe(stand_still)
+            assert standing.wait(10)
+            connection.sendall(answers[kind])
+            connection.recv(4096)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        if kind == "http":
+            outcome = await HttpProbe.of({"port": port}, {}, "127.0.0.1").run(0.5)
+        else:
+            outcome = await grpc.probe("127.0.0.1", port, "", 0.5)
+        await asyncio.to_thread(thread.join)
+    assert outcome.result is Result.SUCCESS, outcome
