@@ -18,6 +18,8 @@ from typing import Any
 import orjson
 import pytest
 
+from podwright.runtime import linux
+from podwright.runtime.oci import preparation
 from podwright.runtime.protocol import ContainerState, EventType, SandboxState
 
 CHILD = textwrap.dedent("""
@@ -149,6 +151,24 @@ await asyncio.sleep(1000)
                 pass
         await node.runtime.stop_container(container.id, 5.0)
         assert (await node.runtime.container_status(container.id)).exit_code == 0
+
+
+async def test_killed_in_the_middle_of_an_end(crun_node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end was noted, its root filesystem not unmounted; of another only the volatile half was still there."""
+    node = crun_node
+    _, (container,) = await node.run_pod(node.container())
+    with monkeypatch.context() as dying:
+        dying.setattr(preparation, "unmount", lambda *arguments: None)
+        await node.runtime.stop_container(container, 0)
+        await node.runtime.close()
+    bundle = node.run / "n1" / "runtime" / "containers" / container
+    other = bundle.with_name("f" * 64)
+    other.mkdir()
+    assert linux.is_mount_point(bundle / "rootfs")
+    await node.runtime.open()
+    assert (await node.runtime.container_status(container)).exit_code == 137
+    assert not linux.is_mount_point(bundle / "rootfs")
+    assert not other.exists()
 
 
 async def test_after_a_reboot_everything_is_over(crun_node: Any) -> None:

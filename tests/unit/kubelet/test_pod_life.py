@@ -9,6 +9,8 @@ import pytest
 from podwright.api import objects
 from podwright.api.resources import LEASES, NODES, PODS
 from podwright.kubelet.images import INVALID_NAME
+from podwright.kubelet.pod_status import Verdict
+from podwright.runtime.protocol import RuntimeFailure
 
 from .conftest import Cluster, make_container, make_pod
 
@@ -235,6 +237,24 @@ async def test_kubelet_restart_disturbs_nothing(cluster: Cluster) -> None:
     assert cluster.runtime.named("main") == main
     before = statuses(cluster.pod() or {})["crash"]["restartCount"]
     pod = await cluster.until_pod(lambda p: statuses(p)["crash"]["restartCount"] > before)
+    assert statuses(pod)["main"]["restartCount"] == 0
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_container_whose_start_the_kubelet_did_not_live_to_see(cluster: Cluster, deleted: bool) -> None:
+    """Another takes its place, and it does not stay beside that one, nor in a Pod that has ended."""
+    cluster.runtime.fail["start_container"] = RuntimeFailure("killed at this very point")
+    created = await cluster.create(make_pod())
+    await cluster.until(lambda: cluster.runtime.containers)
+    await cluster.restart()
+    if deleted:
+        gone = await cluster.until(lambda: cluster.kubelet.evict(objects.uid(created), Verdict("Evicted", "", 0.0)))
+        await asyncio.wait_for(gone.wait(), 5)
+        assert not cluster.runtime.containers and cluster.runtime.sandboxes
+        return
+    cluster.runtime.fail.clear()
+    pod = await cluster.until_ready()
+    await cluster.until(lambda: len(cluster.runtime.containers) == 1)
     assert statuses(pod)["main"]["restartCount"] == 0
 
 

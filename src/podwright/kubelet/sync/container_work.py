@@ -74,11 +74,12 @@ class ContainerWork:
         self._context.probes.container_started(self._uid, name, container_id, pid, at)
 
     async def _prune(self, name: str) -> None:
-        """Of each container the runtime keeps the present instance and the one before (for `kubectl logs -p`)."""
-        keep = 1 + self._context.config.max_dead_containers_per_container
-        for old in self._context.cache.pod(self._uid).of_name(name)[keep:]:
-            if old.state is not ContainerState.EXITED:
-                continue
+        """Of each container the runtime keeps the present instance and the one before (for `kubectl logs -p`). One that
+        was created and never started, as the kubelet was killed between the two, has nothing that is worth keeping."""
+        older = self._context.cache.pod(self._uid).of_name(name)[1:]
+        ended = [c for c in older if c.state is ContainerState.EXITED]
+        unused = [c for c in older if c.state is ContainerState.CREATED]
+        for old in (*unused, *ended[self._context.config.max_dead_containers_per_container :]):
             try:
                 await self._context.runtime.remove_container(old.id)
             except RuntimeFailure as failed:

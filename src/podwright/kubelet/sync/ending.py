@@ -12,6 +12,7 @@ from podwright.kubelet.containers.sandbox_config import log_directory_name
 from podwright.kubelet.sync import sandboxes
 from podwright.kubelet.sync.uncancelled import uncancelled
 from podwright.kubelet.worker_context import WorkerContext
+from podwright.runtime.protocol import ContainerState
 
 
 async def end_containers(
@@ -48,6 +49,8 @@ async def end_containers(
     for sandbox in context.cache.pod(uid).sandboxes:
         await sandboxes.stop(context, uid, sandbox)
     for container in context.cache.pod(uid).alive():
+        if container.state is ContainerState.CREATED:  # it never ran, and never will
+            await uncancelled(context.runtime.remove_container(container.id))
         await context.cache.refresh_container(uid, container.id)
 
 

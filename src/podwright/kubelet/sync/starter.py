@@ -25,7 +25,15 @@ from podwright.kubelet.sync import sandboxes
 from podwright.kubelet.sync.backoff import go_duration
 from podwright.kubelet.sync.uncancelled import uncancelled
 from podwright.kubelet.worker_context import WorkerContext
-from podwright.runtime.protocol import Container, ContainerState, Image, RuntimeFailure, Sandbox
+from podwright.runtime.protocol import (
+    Container,
+    ContainerConfig,
+    ContainerState,
+    Image,
+    RuntimeFailure,
+    Sandbox,
+    SandboxConfig,
+)
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +146,7 @@ class ContainerStarter:
                     resolv_file=shared.resolv,
                     target_id=self._target(sandbox),
                     devices=needs.devices,
-                    cdi_devices=needs.cdi,
+                    cdi_devices=(*needs.cdi, *context.manager.claims.cdi(self._pod, self._ctr)),
                     extra_mounts=needs.mounts,
                     extra_annotations=needs.annotations,
                     cpuset=cpuset,
@@ -151,9 +159,7 @@ class ContainerStarter:
         if last is not None and last.state is ContainerState.EXITED:
             context.restarts.tried(restart_key(self._pod, self._ctr), last.finished_at)
         try:
-            self.container_id = await uncancelled(
-                context.runtime.create_container(sandbox.id, config, sandbox_config)
-            )
+            self.container_id = await uncancelled(self._create(sandbox, config, sandbox_config))
         except RuntimeFailure as failed:
             raise ContainerFailure(failed.reason or failures.CREATE_ERROR, str(failed)) from failed
         self._event(NORMAL, "Created", "Container created")
@@ -169,6 +175,12 @@ class ContainerStarter:
             raise ContainerFailure(failures.RUN_ERROR, f"container {self.container_id} is gone")
         await self._post_start(container, ips)
         return context.cache.pod(uid).latest(self._ctr["name"]) or container
+
+    async def _create(self, sandbox: Sandbox, config: ContainerConfig, sandbox_config: SandboxConfig) -> str:
+        """Its id. Who ends the Pod while this goes on finds the container in the cache."""
+        container_id = await self._context.runtime.create_container(sandbox.id, config, sandbox_config)
+        await self._context.cache.refresh_container(objects.uid(self._pod), container_id)
+        return container_id
 
     async def _devices(self) -> Needs:
         """What the container's devices bring along, once they are ready for this start."""

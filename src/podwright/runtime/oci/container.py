@@ -347,7 +347,9 @@ class Containers:
 
     def recover(self) -> None:
         """Finds all containers on disk. Blocks for a moment; call it before anything else."""
-        found = {d.name: self._load(d.name) for d in self._host.paths.containers.iterdir()}
+        paths = self._host.paths
+        names = {d.name for directory in (paths.containers, paths.bundles) for d in directory.iterdir()}
+        found = {name: self._load(name) for name in names}
         self._end_leftovers({i: record for i, record in found.items() if record and record.boot == self._host.boot})
         for container_id, record in found.items():
             if record is None or record.sandbox_id not in self._sandboxes:
@@ -360,6 +362,7 @@ class Containers:
                 self._recover_running(record)
             if record.state == ContainerState.EXITED:
                 self._exited[record.id].set()
+                preparation.unmount(self._host, record.id)  # we may have died between the note of its end and this
 
     def _load(self, container_id: str) -> ContainerRecord | None:
         paths = self._host.paths

@@ -35,6 +35,10 @@ class Paths:
         return self.state / "containers"
 
     @property
+    def bundles(self) -> Path:
+        return self.run / "containers"
+
+    @property
     def exits(self) -> Path:
         return self.run / "exits"
 
@@ -56,7 +60,7 @@ class Paths:
         return self.sandbox_run(sandbox_id) / kind
 
     def bundle(self, container_id: str) -> Path:
-        return self.run / "containers" / container_id
+        return self.bundles / container_id
 
     def rootfs(self, container_id: str) -> Path:
         return self.bundle(container_id) / "rootfs"
