@@ -272,6 +272,29 @@ async def single_writes(url: str, pid: int, count: int = 600) -> tuple[float, fl
         return statistics.median(times) * 1000, (cpu_seconds(pid) - before) / count * 1000
 
 
+async def definitions(url: str, count: int = 20) -> float:
+    """Seconds from the request that defines a kind to the answer that its first object is there: the median."""
+    times: list[float] = []
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": schema}
+    async with _session() as session:
+        for kind in (f"Kind{chr(97 + i)}" for i in range(count)):
+            plural = f"{kind.lower()}s"
+            names = {"plural": plural, "singular": kind.lower(), "kind": kind}
+            spec = {"group": "bench.example.com", "scope": "Namespaced", "names": names, "versions": [version]}
+            first = {"apiVersion": "bench.example.com/v1", "kind": kind, "metadata": {"name": "a"}}
+            began = time.perf_counter()
+            for path, body in (
+                ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+                 {"metadata": {"name": f"{plural}.bench.example.com"}, "spec": spec}),
+                (f"/apis/bench.example.com/v1/namespaces/default/{plural}", first),
+            ):
+                async with session.post(url + path, json=body) as answer:
+                    assert answer.status == 201, await answer.text()
+            times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
 def reads_beside_creates(load: Load, maximum: float) -> dict[str, Any]:
     """Reads of single objects, while creates come at half of the rate that the server can do."""
     pause = 32 / (maximum / 2) * 1000
@@ -330,6 +353,8 @@ def measure(directory: Path, port: int, pid: int, seconds: float) -> list[Row]:
         (f"{WATCHERS} watchers, {UPDATES} updates/s", f"p50 {result['p50_ms']:.0f} ms, p99 {result['p99_ms']:.0f} ms",
          "p99 250 ms")
     )
+    served = asyncio.run(definitions(load.url))
+    rows.append(("first object of a new kind", f"p50 {served * 1000:.0f} ms", "100 ms"))
     return rows
 
 

@@ -130,7 +130,7 @@ def machines(directory: Path, count: int) -> Iterator[list[Machine]]:
         yield made
 
 
-def wait_for_port(machine: Machine, port: int, timeout: float = 20.0) -> None:
+def wait_for_port(machine: Machine, port: int, timeout: float = 60) -> None:
     import socket
 
     deadline = time.monotonic() + timeout

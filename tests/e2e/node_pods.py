@@ -191,7 +191,7 @@ def connection(api: Api) -> ssl.SSLContext:
 async def spoken(api: Api, path: str, protocol: str) -> bytes:
     """What a WebSocket says until it is closed."""
     tls = connection(api)
-    async with aiohttp.ClientSession() as session, asyncio.timeout(30):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
         async with session.ws_connect(api.server + path, protocols=(protocol,), ssl=tls) as socket:
             assert socket.protocol == protocol
             said = b""

@@ -325,7 +325,7 @@ def followed(api: Api) -> None:
 
     async def listen() -> None:
         said = b""
-        async with aiohttp.ClientSession() as session, asyncio.timeout(30):
+        async with aiohttp.ClientSession() as session, asyncio.timeout(60):
             async with session.ws_connect(
                 api.server + path, protocols=("base64.binary.k8s.io",), ssl=connection(api)
             ) as socket:
@@ -369,7 +369,7 @@ def terminal(api: Api) -> None:
 
     async def talk() -> bytes:
         tls, said = connection(api), b""
-        async with aiohttp.ClientSession() as session, asyncio.timeout(30):
+        async with aiohttp.ClientSession() as session, asyncio.timeout(60):
             async with session.ws_connect(api.server + path, protocols=("v5.channel.k8s.io",), ssl=tls) as socket:
                 await socket.send_bytes(b"\x04" + json.dumps({"Width": 91, "Height": 33}).encode())
                 await socket.send_bytes(b"\x00hello\n")

@@ -392,7 +392,7 @@ def proportional_scaling(api: Api) -> None:
               content_type="application/strategic-merge-patch+json")  # fmt: skip
 
     def sizes(*wanted: int) -> None:
-        until(lambda: [s["spec"]["replicas"] for s in sets_of(api, "web")] == list(wanted), f"sizes {wanted}", 60)
+        until(lambda: [s["spec"]["replicas"] for s in sets_of(api, "web")] == list(wanted), f"sizes {wanted}")
 
     sizes(8, 5)
     all_ready(api, "Deployment", "web", 8)
@@ -801,7 +801,7 @@ def stateful_partition(api: Api) -> None:
 
     def partition(number: int, *wanted: str) -> None:
         api.patch("StatefulSet", "ss", {"spec": {"updateStrategy": {"rollingUpdate": {"partition": number}}}})
-        until(lambda: list(dict(sorted(hashes(api).items())).values()) == list(wanted), f"partition {number}", 60)
+        until(lambda: list(dict(sorted(hashes(api).items())).values()) == list(wanted), f"partition {number}")
         all_ready(api, "StatefulSet", "ss", 3)
 
     partition(2, old, old, new)
@@ -815,7 +815,7 @@ def stateful_partition(api: Api) -> None:
 
 @pytest.mark.parametrize("name", row.functions)
 def test_row(outcomes: dict[str, Future[None]], name: str) -> None:
-    outcomes[name].result(timeout=110)
+    outcomes[name].result(timeout=280)
 
 
 def test_all_rows_are_here() -> None:

@@ -95,7 +95,7 @@ def test_drain_keeps_to_the_budget_and_uncordon_ends_it(cluster: Cluster) -> Non
     assert refused.returncode == 1 and "violate the pod's disruption budget" in refused.stderr
     assert cluster.get("node", "node-1")["spec"]["unschedulable"] is True
     cluster.kubectl("scale", "deployment/steady", "--replicas=3")
-    cluster.kubectl("drain", "node-1", "--ignore-daemonsets", "--force", "--pod-selector=app=steady", "--timeout=30s")
+    cluster.kubectl("drain", "node-1", "--ignore-daemonsets", "--force", "--pod-selector=app=steady", "--timeout=60s")
     until(lambda: len([p for p in pods_of(cluster, "steady") if has_condition(p, "Ready")]) == 3, "three, elsewhere")
     assert {p["spec"]["nodeName"] for p in pods_of(cluster, "steady")} == {"node-2"}
     cluster.kubectl("uncordon", "node-1")

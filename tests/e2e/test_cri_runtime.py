@@ -44,7 +44,7 @@ def test_pods_run_in_containerd(cluster: Cluster) -> None:
     assert cluster.kubectl("exec", "-i", "both", "-c", "beside", "--", "cat", given="through") == "through"
     failed = cluster.phase("done", "Failed")
     assert container_status(failed, "c")["state"]["terminated"]["exitCode"] == 3
-    cluster.kubectl("delete", "pod", "both", "done", "--timeout=20s")
+    cluster.kubectl("delete", "pod", "both", "done", "--timeout=60s")
 
 
 def test_one_socket_is_one_node(cluster: Cluster) -> None:

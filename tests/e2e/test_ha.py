@@ -101,7 +101,7 @@ class ControlPlanes:
                         return machine
             return None
 
-        found = until(look, "somebody leads", 20)
+        found = until(look, "somebody leads")
         assert isinstance(found, Machine)
         return found
 
@@ -172,7 +172,7 @@ def ha(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlanes]:
                 shutil.copy(here / "pki" / file, pki / file)
             found.start_server(machine)
         for machine in planes:
-            until(lambda: found.serves(machine), f"{machine.name} serves", 30)  # noqa: B023
+            until(lambda: found.serves(machine), f"{machine.name} serves")  # noqa: B023
         token, line = first.podwright("token", "create", "--name", name).splitlines()
         words = line.split()
         node = ("--name", f"{name}-w", "--node", "worker")
@@ -230,7 +230,7 @@ def all_there(ha: ControlPlanes, writer: Writer) -> None:
 def scaled(ha: ControlPlanes, at: Machine, app: str, replicas: int) -> None:
     done = ha.kubectl_at(at, "scale", "deployment", app, f"--replicas={replicas}")
     assert done.returncode == 0, done.stderr
-    until(lambda: len(pods(ha, at, app)) == replicas, f"{replicas} Pods", 30)
+    until(lambda: len(pods(ha, at, app)) == replicas, f"{replicas} Pods")
 
 
 def test_every_server_is_behind_the_kubernetes_service(ha: ControlPlanes) -> None:
@@ -240,7 +240,7 @@ def test_every_server_is_behind_the_kubernetes_service(ha: ControlPlanes) -> Non
         slices = [ha.get_at(m, "endpointslice", "kubernetes") for m in ha.planes]
         return all([e["addresses"][0] for e in s["endpoints"]] == expected for s in slices)
 
-    until(known, "three endpoints", 20)
+    until(known, "three endpoints")
     servers = ha.worker.directory / "lib" / f"{ha.cluster.name}-w" / "servers.json"
     until(lambda: len(json.loads(servers.read_text())["servers"]) == 3, "the node knows all servers")
 
@@ -267,7 +267,7 @@ def test_a_control_plane_dies_and_nothing_is_lost(ha: ControlPlanes, how: str) -
         ha.start_server(victim)
     else:
         victim.mend()
-    until(lambda: ha.serves(victim), f"{victim.name} serves again", 30)
+    until(lambda: ha.serves(victim), f"{victim.name} serves again")
     longest = writer.end()
     all_there(ha, writer)
     assert longest <= TOLERATED, writer.errors
@@ -300,7 +300,7 @@ def test_a_rolling_upgrade_leaves_pods_alone(ha: ControlPlanes) -> None:
     for machine in ha.planes:
         machine.end("server", signal.SIGTERM)
         ha.start_server(machine)
-        until(lambda: ha.serves(machine), f"{machine.name} serves again", 30)  # noqa: B023
+        until(lambda: ha.serves(machine), f"{machine.name} serves again")  # noqa: B023
     longest = writer.end()
     all_there(ha, writer)
     assert longest <= TOLERATED, writer.errors

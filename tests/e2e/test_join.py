@@ -118,7 +118,7 @@ def test_a_machine_joins_and_leaves(cluster: Cluster, machine: Machine) -> None:
     links = machine.run("ip", "-o", "link").stdout.splitlines()
     assert len(links) == 2, "lo and eth0 are left"
     assert "proto 112" not in machine.run("ip", "route").stdout
-    until(lambda: not has_condition(cluster.get("node", "second"), "Ready"), "the node is missed", 60)
+    until(lambda: not has_condition(cluster.get("node", "second"), "Ready"), "the node is missed")
     cluster.kubectl("delete", "node", "second")
 
 

@@ -86,7 +86,7 @@ def test_get_w_shows_changes_as_they_come(cluster: Cluster) -> None:
         reader = threading.Thread(target=lambda: seen.extend(watch.stdout or ()), daemon=True)
         reader.start()
         for state in ("Pending", "Running", "Terminating"):
-            until(lambda s=state: s in " ".join(seen), f"the watch shows {state}", 10)
+            until(lambda s=state: s in " ".join(seen), f"the watch shows {state}")
     finally:
         watch.terminate()
         watch.wait(10)
@@ -172,16 +172,16 @@ def test_wait_and_rollout(cluster: Cluster) -> None:
     cluster.kubectl("create", "deployment", "d", "--image=busybox:1.36", "--replicas=2", "--", "sleep", "3600")
     cluster.kubectl("rollout", "status", "deployment/d", "--timeout=60s")
     cluster.kubectl("scale", "deployment/d", "--replicas=1")
-    cluster.kubectl("wait", "--for=jsonpath={.status.readyReplicas}=1", "deployment/d", "--timeout=30s")
+    cluster.kubectl("wait", "--for=jsonpath={.status.readyReplicas}=1", "deployment/d", "--timeout=60s")
     cluster.kubectl("rollout", "restart", "deployment/d")
     cluster.kubectl("rollout", "status", "deployment/d", "--timeout=60s")
     cluster.kubectl("rollout", "undo", "deployment/d")
     cluster.kubectl("rollout", "status", "deployment/d", "--timeout=60s")
     cluster.kubectl("delete", "deployment", "d")
     cluster.kubectl("run", "r", "--image=busybox:1.36", "--restart=Never", "--", "sleep", "3600")
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/r", "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/r", "--timeout=60s")
     cluster.kubectl("delete", "pod", "r", "--now")
-    cluster.kubectl("wait", "--for=delete", "pod/r", "--timeout=30s")
+    cluster.kubectl("wait", "--for=delete", "pod/r", "--timeout=60s")
 
 
 def test_a_replication_controller_and_its_services(cluster: Cluster) -> None:
@@ -198,11 +198,11 @@ def test_a_replication_controller_and_its_services(cluster: Cluster) -> None:
     def names() -> list[str]:
         return cluster.kubectl("get", "pods", "-l", "app=agnhost", "-o", "name").split()
 
-    until(lambda: cluster.get("rc", "primary")["status"].get("readyReplicas") == 2, "two Pods", 30)
+    until(lambda: cluster.get("rc", "primary")["status"].get("readyReplicas") == 2, "two Pods")
     cluster.kubectl("scale", "rc", "primary", "--replicas=1")
-    until(lambda: len(names()) == 1, "one Pod", 20)
+    until(lambda: len(names()) == 1, "one Pod")
     cluster.kubectl("scale", "rc", "primary", "--replicas=2")
-    until(lambda: cluster.get("rc", "primary")["status"].get("readyReplicas") == 2, "two Pods again", 20)
+    until(lambda: cluster.get("rc", "primary")["status"].get("readyReplicas") == 2, "two Pods again")
     cluster.kubectl("expose", "rc", "primary", "--name=rm2", "--port=1234", "--target-port=6379")
     cluster.kubectl("expose", "service", "rm2", "--name=rm3", "--port=2345", "--target-port=6379")
     for name, port in (("rm2", 1234), ("rm3", 2345)):

@@ -93,7 +93,7 @@ def ready(node: str = "", qos: str = "") -> Check:
     return check
 
 
-def says(*parts: str, command: tuple[str, ...] = (), container: str | None = None, timeout: float = 20) -> Check:
+def says(*parts: str, command: tuple[str, ...] = (), container: str | None = None, timeout: float = 60) -> Check:
     """Ready, and a command in it (or else its log) says these things."""
 
     def check(seen: Seen) -> None:
@@ -154,7 +154,7 @@ def out_of_memory(seen: Seen) -> None:
 
 def liveness(seen: Seen) -> None:
     seen.ready()
-    seen.until(lambda p: p["status"]["containerStatuses"][0]["restartCount"] >= 1, "restarted by its probe", 45)
+    seen.until(lambda p: p["status"]["containerStatuses"][0]["restartCount"] >= 1, "restarted by its probe")
     assert seen.ready()["status"]["containerStatuses"][0]["lastState"]["terminated"]
 
 
@@ -206,7 +206,7 @@ def resized(seen: Seen) -> None:
     seen.until(lambda p: actual(p, "cpu", 0) == "800m", "CPU resized without a restart")
     assert seen.run(*CPU_MAX).split()[0] == "80000"
     resize(memory="300Mi")
-    seen.until(lambda p: actual(p, "memory", 1) == "300Mi", "memory resized with a restart", 45)
+    seen.until(lambda p: actual(p, "memory", 1) == "300Mi", "memory resized with a restart")
 
 
 def projected_token(seen: Seen) -> None:

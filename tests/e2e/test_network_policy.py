@@ -237,7 +237,7 @@ def test_services_are_translated_first_and_what_is_established_goes_on(net: Net)
     assert code == 201, made
     address = made["spec"]["clusterIP"]
     until(lambda: net.connects(("friend", address, 1080)), "the Service is served")
-    talking = net.inside("friend", lambda: socket.create_connection((address, 1080), timeout=2))
+    talking = net.inside("friend", lambda: socket.create_connection((address, 1080), timeout=30))
     with net.policies(policy("one-port", {"app": "web"}, ingress=[{"ports": [{"port": 80}]}])):
         net.becomes(edges(lambda e: e[1] == "web" and e[2] != 80))
         assert net.connects(("friend", address, 1080)), "the policy is about the Pod's port, not the Service's"
@@ -247,7 +247,7 @@ def test_services_are_translated_first_and_what_is_established_goes_on(net: Net)
         assert net.connects(("web", address, 1080)), "a Pod reaches itself, through its Service too"
         talking.sendall(b"still here")
         talking.shutdown(socket.SHUT_WR)
-        until(lambda: _state(talking) == _FIN_WAIT2, "the other side has acknowledged all of it", timeout=5)
+        until(lambda: _state(talking) == _FIN_WAIT2, "the other side has acknowledged all of it")
     talking.close()
 
 

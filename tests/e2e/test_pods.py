@@ -210,7 +210,7 @@ def test_a_restricted_namespace_refuses_what_is_forbidden_and_runs_the_rest_conf
         assert message in answer["message"], (name, answer["message"])
     stays = busybox("main", "trap 'exit 0' TERM; sleep 1000 & wait", securityContext=RESTRICTED)
     assert cluster.request("POST", path, pod("fine", stays))[0] == 201
-    cluster.kubectl("wait", "-n", "strict", "--for=condition=Ready", "pod/fine", "--timeout=20s")
+    cluster.kubectl("wait", "-n", "strict", "--for=condition=Ready", "pod/fine", "--timeout=60s")
     status = cluster.kubectl("exec", "-n", "strict", "fine", "--", "cat", "/proc/self/status")
     for line in ("CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):
         assert line in status

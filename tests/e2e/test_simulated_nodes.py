@@ -34,7 +34,7 @@ def test_a_deployment_that_tolerates_them_runs_on_them(cluster: Cluster) -> None
             "spec": {"replicas": 150, "selector": {"matchLabels": {"app": "many"}}, "template": template},
         }
     )  # fmt: skip
-    cluster.kubectl("rollout", "status", "deployment/many", "--timeout=30s")
+    cluster.kubectl("rollout", "status", "deployment/many", "--timeout=60s")
     pods = cluster.get("pods", "-l", "app=many")["items"]
     per_node: dict[str, int] = {}
     for each in pods:
@@ -58,7 +58,7 @@ def test_a_job_of_annotated_pods_completes(cluster: Cluster) -> None:
     }  # fmt: skip
     job = {"completions": 5, "parallelism": 5, "template": template}
     cluster.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}, "spec": job})
-    cluster.kubectl("wait", "--for=condition=complete", "job/job", "--timeout=20s")
+    cluster.kubectl("wait", "--for=condition=complete", "job/job", "--timeout=60s")
 
 
 def test_other_pods_stay_on_the_real_node(cluster: Cluster) -> None:

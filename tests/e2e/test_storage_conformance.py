@@ -320,9 +320,9 @@ def test_changes_reach_running_containers(cluster: Cluster) -> None:
     cluster.kubectl("label", "pod", "follow", "b=2")
     cluster.kubectl("annotate", "pod", "follow", "note=seen")
     after = {f"{k}-{n}{'' if n == 'del' else ' 2'}" for k in ("c", "s", "pc", "ps") for n in ("upd", "del", "new")}
-    until(lambda: {line.strip() for line in sees(before).splitlines()} == after, "all sources", 10)
-    until(lambda: sees("cat /d/labels /pd/labels").count('b="2"') == 2, "labels", 5)
-    until(lambda: sees("cat /d/annotations /pd/annotations").count('note="seen"') == 2, "annotations", 5)
+    until(lambda: {line.strip() for line in sees(before).splitlines()} == after, "all sources")
+    until(lambda: sees("cat /d/labels /pd/labels").count('b="2"') == 2, "labels")
+    until(lambda: sees("cat /d/annotations /pd/annotations").count('note="seen"') == 2, "annotations")
 
 
 @pytest.mark.parametrize("kind", ["configmap", "secret"])
@@ -362,7 +362,7 @@ def test_many_config_maps_mount_without_a_race(cluster: Cluster) -> None:
         found = cluster.get("pods", "-l", "app=race")["items"]
         return len(found) == 5 and all(has_condition(p, "Ready") for p in found)
 
-    until(all_ready, "five Pods of fifty volumes", 40)
+    until(all_ready, "five Pods of fifty volumes")
     cluster.kubectl("delete", "rc", "race", "--wait=false")
 
 
@@ -430,16 +430,16 @@ def test_lifecycle(cluster: Cluster, key: str) -> None:
         fresh["metadata"]["labels"]["updated"] = "yes"
         return cluster.request("PUT", path + "/life-one", fresh)[0] == 200
 
-    until(updated, "updated", 5)
+    until(updated, "updated")
     listed = ask("GET", selector)
     assert len(listed["items"]) == 2
     one = next(i for i in listed["items"] if i["metadata"]["name"] == "life-one")
     assert one["metadata"]["labels"] == {**mark, "patched": "yes", "updated": "yes"}
     grace = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}
     ask("DELETE", "/life-one", grace)
-    until(lambda: cluster.request("GET", path + "/life-one")[0] == 404, "deleted", 10)
+    until(lambda: cluster.request("GET", path + "/life-one")[0] == 404, "deleted")
     ask("DELETE", selector, grace)
-    until(lambda: ask("GET", selector)["items"] == [], "deleted as a collection", 10)
+    until(lambda: ask("GET", selector)["items"] == [], "deleted as a collection")
     if key != "csistoragecapacity":
         return
     since = listed["metadata"]["resourceVersion"]
@@ -481,5 +481,5 @@ def test_status_is_applied(cluster: Cluster, key: str, change: dict[str, Any], s
             found["status"] = {**found["status"], **change["status"]}
         return cluster.request("PUT", f"{path}/status/status", found)[0] == 200
 
-    until(updated, "status updated", 5)
+    until(updated, "status updated")
     assert cluster.request("DELETE", f"{path}/status")[0] == 200

@@ -36,7 +36,7 @@ def user_of(name: str, claim_name: str, script: str = "", **spec: Any) -> dict[s
     return pod(name, main, volumes=volumes, **spec)
 
 
-def event(cluster: Cluster, name: str, part: str, timeout: float = 15) -> None:
+def event(cluster: Cluster, name: str, part: str, timeout: float = 60) -> None:
     until(lambda: any(part in message for _, message in cluster.events(name)), f"{name}: {part}", timeout)
 
 
@@ -251,7 +251,7 @@ def test_trust_bundles_by_name_and_by_signer(cluster: Cluster) -> None:
     assert cluster.kubectl("exec", "trusting", "--", "cat", "/v/signed.pem") == ""
     cluster.apply(*(bundle(f"example.com:ca:{n}", pem, "example.com/ca") for n, pem in (("one", one), ("two", two))))
     both = "".join(sorted((one, two)))
-    until(lambda: cluster.kubectl("exec", "trusting", "--", "cat", "/v/signed.pem") == both, "both anchors", 10)
+    until(lambda: cluster.kubectl("exec", "trusting", "--", "cat", "/v/signed.pem") == both, "both anchors")
     cluster.kubectl("delete", "pod", "trusting")
 
 

@@ -114,7 +114,7 @@ def test_pods_with_limits_from_manifest_to_nothing(cluster: Cluster) -> None:
     until(lambda: text(group / "cpu.max") == "70000 100000" and text(group / "memory.max") == str(48 * MIB))
     until(lambda: text(group.parent / "memory.max") == str(48 * MIB))
     shown = "jsonpath={.status.containerStatuses[0].resources.limits.memory}=48Mi"
-    cluster.kubectl("wait", f"--for={shown}", "--timeout=30s", "pod/burstable")
+    cluster.kubectl("wait", f"--for={shown}", "--timeout=60s", "pod/burstable")
     now = cluster.pod("burstable")
     assert host_pids(now)["c"] == pid and container_status(now, "c")["restartCount"] == 0
 

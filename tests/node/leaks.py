@@ -88,7 +88,7 @@ def _run(*command: str) -> str:
 
 @contextlib.contextmanager
 def none_left(
-    marks: Iterable[str], *, link_prefixes: Iterable[str] = (), directories: Iterable[Path] = (), patience: float = 3.0
+    marks: Iterable[str], *, link_prefixes: Iterable[str] = (), directories: Iterable[Path] = (), patience: float = 30.0
 ) -> Iterator[None]:
     """Fails if anything more is there after the block than before. The kernel takes some things down a moment after
     their last user is gone: they get `patience` seconds."""

@@ -72,6 +72,6 @@ def test_a_kopf_operator(cluster: Cluster, operator: None) -> None:
     cluster.kubectl("scale", "widget/w", "--replicas=2", "-n", "operated")
     until(lambda: child() == "2" and status()["replicas"] == 2, "the change")
     until(lambda: status()["ticks"] == 3, "the timer")
-    cluster.kubectl("delete", "widget", "w", "-n", "operated", "--timeout=20s")
+    cluster.kubectl("delete", "widget", "w", "-n", "operated", "--timeout=60s")
     assert cluster.get("configmap", "w-was-here", "-n", "operated")
     until(lambda: cluster.try_kubectl("get", "configmap", "w", "-n", "operated").returncode, "the child collected")

@@ -108,13 +108,13 @@ def test_a_deployment_through_set_scale_and_rollout(kubectl: Kubectl) -> None:
     kubectl("set", "env", "deployment/d", "A=B")
     kubectl("set", "resources", "deployment/d", "--limits=cpu=100m")
     kubectl("set", "serviceaccount", "deployment", "d", "default")
-    kubectl("rollout", "status", "deployment/d", "--timeout=30s")
+    kubectl("rollout", "status", "deployment/d", "--timeout=60s")
     history = kubectl("rollout", "history", "deployment/d").split()
     assert history[:3] == ["deployment.apps/d", "REVISION", "CHANGE-CAUSE"]
     assert "A:\tB" in kubectl("rollout", "history", "deployment/d", "--revision=4")
     kubectl("rollout", "undo", "deployment/d", "--to-revision=1")
     kubectl("rollout", "restart", "deployment/d")
-    kubectl("rollout", "status", "deployment/d", "--timeout=30s")
+    kubectl("rollout", "status", "deployment/d", "--timeout=60s")
     header, row = kubectl("get", "deployment", "d", "--subresource=scale").splitlines()
     assert (header.split(), row.split()[:2]) == (["NAME", "DESIRED", "AVAILABLE", "AGE"], ["d", "1"])
     kubectl("delete", "hpa", "d")
@@ -122,12 +122,12 @@ def test_a_deployment_through_set_scale_and_rollout(kubectl: Kubectl) -> None:
     assert scaled.strip() == "scale.autoscaling/d patched"
     kubectl("delete", "deployment", "d", "--cascade=orphan")
     assert kubectl("get", "rs", "-l", "app=d", "-o", "name")
-    kubectl("delete", "rs", "-l", "app=d", "--cascade=foreground", "--timeout=20s")
+    kubectl("delete", "rs", "-l", "app=d", "--cascade=foreground", "--timeout=60s")
 
 
 def test_a_pod_is_labelled_copied_debugged_and_described(kubectl: Kubectl, tmp_path: Path) -> None:
     kubectl("apply", "-f", "-", given=yaml.safe_dump(pod("p", busybox("main", "sleep 1000"))))
-    kubectl("wait", "--for=jsonpath={.status.phase}=Running", "pod/p", "--timeout=20s")
+    kubectl("wait", "--for=jsonpath={.status.phase}=Running", "pod/p", "--timeout=60s")
     kubectl("label", "pods", "--all", "x=y")
     kubectl("annotate", "pods", "--all", "note=1")
     assert "already has a value (y)" in kubectl.refused("label", "pod", "p", "x=z")

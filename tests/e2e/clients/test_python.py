@@ -229,7 +229,7 @@ async def test_kubernetes_asyncio(cluster: Cluster, web: str) -> None:
                 if event["type"] == "DELETED":
                     following.stop()
 
-        async with asyncio.timeout(15), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             group.create_task(follow())
             await core.create_namespaced_config_map("default", config_map("async", a="1"))
             await core.patch_namespaced_config_map("async", "default", {"data": {"a": "2"}})

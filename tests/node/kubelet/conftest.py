@@ -117,7 +117,7 @@ class KubeletNode:
     async def kill(self) -> None:
         assert self._task is not None
         # A runtime that is cut off while it opens leaves its threads in this process, as a dead one would not.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.kubelet.started.wait()
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -142,7 +142,7 @@ class KubeletNode:
                 )
         if self._task is not None:
             with contextlib.suppress(AssertionError):
-                await self.until(lambda: not any(self.config.pods_dir.iterdir()), 15)
+                await self.until(lambda: not any(self.config.pods_dir.iterdir()))
             await self.kill()
         self.runtime = self._runtime()
         await self.runtime.open()
@@ -159,7 +159,7 @@ class KubeletNode:
     def pod(self, name: str = "web") -> Object | None:
         return self.api.find(PODS, name)
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    async def until(self, condition: Callable[[], Any], seconds: float = 60) -> Any:
         try:
             async with asyncio.timeout(seconds):
                 while not (found := condition()):
@@ -172,7 +172,7 @@ class KubeletNode:
             events = [(o["reason"], o["message"]) for o in await self.user.items(EVENTS)]
             raise AssertionError(f"not in time; Pods: {known}; events: {events}") from None
 
-    async def until_pod(self, condition: Callable[[Object], Any], name: str = "web", seconds: float = 10.0) -> Object:
+    async def until_pod(self, condition: Callable[[Object], Any], name: str = "web", seconds: float = 60) -> Object:
         await self.until(lambda: (p := self.pod(name)) is not None and condition(p), seconds)
         found = self.pod(name)
         assert found is not None
@@ -190,7 +190,7 @@ class KubeletNode:
         return found
 
     async def sh(self, script: str, pod: str = "web", name: str = "main") -> str:
-        result = await self.runtime.exec_sync(self.container(pod, name).id, ["sh", "-c", script], 10.0)
+        result = await self.runtime.exec_sync(self.container(pod, name).id, ["sh", "-c", script], 60)
         return (result.stdout + result.stderr).decode()
 
     def log(self, pod: str = "web", name: str = "main") -> str:
@@ -206,7 +206,7 @@ def mark() -> Iterator[str]:
     yield name
     for place in places:
         shutil.rmtree(place, ignore_errors=True)
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 30
     # Other clusters come and go on this host meanwhile: only this one's range counts.
     while leaked := take([name]).leaked_since(before):
         leaked["routes"] = [r for r in leaked.get("routes", ()) if "10.213.8." in r]

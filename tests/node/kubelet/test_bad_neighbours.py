@@ -35,7 +35,7 @@ async def answers(node: KubeletNode) -> float:
 async def ends(node: KubeletNode, name: str) -> float:
     began = time.monotonic()
     await node.user.delete(PODS, name, namespace="default", grace_period_seconds=1)
-    await node.until(lambda: node.pod(name) is None, 15)
+    await node.until(lambda: node.pod(name) is None)
     return time.monotonic() - began
 
 
@@ -101,7 +101,7 @@ async def test_disk_filler_is_evicted(node: KubeletNode) -> None:
         filler["resources"] = {"limits": {"ephemeral-storage": "16Mi"}}
         await node.create(make_pod("filler", filler))
         await node.until_ready("beside")
-        pod = await node.until_pod(lambda p: p["status"].get("phase") == "Failed", "filler", 20)
+        pod = await node.until_pod(lambda p: p["status"].get("phase") == "Failed", "filler")
         watch.cancel()
     assert pod["status"]["reason"] == "Evicted"
     assert "ephemeral" in pod["status"]["message"]

@@ -42,7 +42,7 @@ async def driver(node: KubeletNode, mark: str) -> AsyncIterator[CsiDriver]:
         for pod in await node.user.items(PODS):
             await node.user.delete(PODS, objects.name(pod), namespace="default", grace_period_seconds=1)
         made.fail.clear()
-        await node.until(lambda: not any(node.config.pods_dir.iterdir()), 20)
+        await node.until(lambda: not any(node.config.pods_dir.iterdir()))
         await made.stop()
 
 
@@ -77,7 +77,7 @@ def _pod(name: str = "web", claim: str = "pv", **spec: Any) -> Object:
 
 async def _gone(node: KubeletNode, name: str = "web") -> None:
     await node.user.delete(PODS, name, namespace="default", grace_period_seconds=1)
-    await node.until(lambda: node.pod(name) is None, 20)
+    await node.until(lambda: node.pod(name) is None)
 
 
 def _mounts(node: KubeletNode) -> list[str]:
@@ -174,7 +174,7 @@ async def test_a_driver_that_is_away_is_waited_for(node: KubeletNode, driver: Cs
                                  node.api.events("web")))  # fmt: skip
     assert node.pod() is not None or list(node.config.pods_dir.iterdir())
     await driver.start()
-    await node.until(lambda: not any(node.config.pods_dir.iterdir()), 20)
+    await node.until(lambda: not any(node.config.pods_dir.iterdir()))
     assert _mounts(node) == []
 
 

@@ -41,7 +41,7 @@ async def test_full_node(node: KubeletNode) -> None:
     for number in range(_PODS):
         await node.create(make_pod(f"p{number}", terminationGracePeriodSeconds=1))
     for number in range(_PODS):
-        await node.until_pod(lambda p: objects.condition_is_true(p, "Ready"), f"p{number}", 60)
+        await node.until_pod(lambda p: objects.condition_is_true(p, "Ready"), f"p{number}")
     took = time.monotonic() - began
     each = (_memory() - memory) / _PODS
     await asyncio.sleep(1)
@@ -51,5 +51,5 @@ async def test_full_node(node: KubeletNode) -> None:
     print(f"{_PODS / took:.0f} Pods/s, {each / 1e6:.2f} MB a Pod, {idle * 100:.2f} % of a core idle")
     for pod in await node.user.items(PODS):
         await node.user.delete(PODS, objects.name(pod), namespace="default")
-    await node.until(lambda: not any(k[0] == "pods" for k in node.api.objects), 60)
+    await node.until(lambda: not any(k[0] == "pods" for k in node.api.objects))
     assert idle < 0.05 and each < 1e6

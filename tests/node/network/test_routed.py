@@ -62,7 +62,7 @@ class Pods:
     def connect(self, netns: str, address: str, port: int) -> socket.socket:
         def work() -> socket.socket:
             namespaces.enter(netns, "net")
-            return socket.create_connection((address, port), timeout=2)
+            return socket.create_connection((address, port), timeout=30)
 
         return namespaces.in_thread(work)
 
@@ -114,7 +114,7 @@ async def test_pods_and_host_reach_each_other(network: RoutedPodNetwork, pods: P
     with pods.listen(first, 80) as server:
         with pods.connect(second, address, 80):
             assert server.accept()[1][0] == other  # Pods see each other's own address
-        with socket.create_connection((address, 80), timeout=2):
+        with socket.create_connection((address, 80), timeout=30):
             assert server.accept()[1][0] == host_address()
     with socket.create_server(("0.0.0.0", 0)) as server:
         with pods.connect(second, host_address(), server.getsockname()[1]):
@@ -129,9 +129,9 @@ async def test_host_ports(network: RoutedPodNetwork, pods: Pods) -> None:
     with pods.listen(first, 8080) as server:
         server.settimeout(5)
         for connect in (
-            lambda: socket.create_connection(("127.0.0.1", 18080), timeout=2),
-            lambda: socket.create_connection(("127.0.0.1", 18081), timeout=2),
-            lambda: socket.create_connection((host_address(), 18080), timeout=2),
+            lambda: socket.create_connection(("127.0.0.1", 18080), timeout=30),
+            lambda: socket.create_connection(("127.0.0.1", 18081), timeout=30),
+            lambda: socket.create_connection((host_address(), 18080), timeout=30),
             lambda: pods.connect(second, host_address(), 18080),
             lambda: pods.connect(first, host_address(), 18080),
         ):
@@ -171,7 +171,7 @@ async def test_after_a_crash(mark: str, network: RoutedPodNetwork, pods: Pods, t
     await again.retain([kept])
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=False).stdout
     assert address in routes and gone not in routes
-    with pods.listen(kept_ns, 8080), socket.create_connection(("127.0.0.1", 18082), timeout=2):
+    with pods.listen(kept_ns, 8080), socket.create_connection(("127.0.0.1", 18082), timeout=30):
         pass
     await again.teardown(kept, kept_ns)
 

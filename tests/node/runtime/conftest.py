@@ -106,7 +106,7 @@ class Node:
         sandbox = await self.runtime.run_pod_sandbox(config)
         return sandbox.id, [await self.start(sandbox.id, c, config) for c in configs]
 
-    async def exited(self, container_id: str, timeout: float = 10.0) -> Container:
+    async def exited(self, container_id: str, timeout: float = 60) -> Container:
         """Waits for the event of the container's end."""
         async with asyncio.timeout(timeout):
             status = await self.runtime.container_status(container_id)
@@ -118,7 +118,7 @@ class Node:
         raise AssertionError("no event")
 
     async def sh(self, container_id: str, script: str) -> str:
-        result = await self.runtime.exec_sync(container_id, ["sh", "-c", script], 10.0)
+        result = await self.runtime.exec_sync(container_id, ["sh", "-c", script], 60)
         return (result.stdout + result.stderr).decode()
 
     def log(self, sandbox: SandboxConfig, name: str = "main") -> list[str]:

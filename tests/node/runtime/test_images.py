@@ -251,7 +251,7 @@ async def test_the_built_images(crun_node: Any, tmp_path: Path) -> None:
         assert await node.images.load_archive(archive) == [image.reference]
     sandbox, (container,) = await node.run_pod(node.container(image="nginx:1.22", command=None, name="web"))
     address = (await node.runtime.pod_sandbox_status(sandbox)).ips[0]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 reader, writer = await asyncio.open_connection(address, 80)
@@ -295,7 +295,7 @@ async def registry(tmp_path: Path) -> AsyncIterator[str]:
         binary, "serve", str(configuration), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -375,7 +375,7 @@ async def test_a_pull_that_is_killed_leaves_nothing_corrupt(store: ImageStore, t
         image = await killed.image_status(name)
         if image is not None:
             assert (layer_of(killed, image.id) / "big").read_bytes() == big
-        async with asyncio.timeout(5):  # skopeo does not outlive the process that started it
+        async with asyncio.timeout(60):  # skopeo does not outlive the process that started it
             while any(str(root).encode() in _command_line(p) for p in Path("/proc").glob("[0-9]*")):
                 await asyncio.sleep(0.01)
     image_id = await killed.pull_image(name)

@@ -287,10 +287,10 @@ async def test_limits_are_in_the_control_group(node: Any) -> None:
 
 async def test_exec_sync(node: Any) -> None:
     _, (container,) = await node.run_pod(node.container())
-    result = await node.runtime.exec_sync(container, ["sh", "-c", "echo out; echo err >&2; exit 4"], 10)
+    result = await node.runtime.exec_sync(container, ["sh", "-c", "echo out; echo err >&2; exit 4"], 60)
     assert (result.exit_code, result.stdout, result.stderr) == (4, b"out\n", b"err\n")
     with pytest.raises(RuntimeFailure, match="nonsuch"):
-        await node.runtime.exec_sync(container, ["nonsuch"], 10)
+        await node.runtime.exec_sync(container, ["nonsuch"], 60)
     with pytest.raises(TimeoutError):
         await node.runtime.exec_sync(container, ["sh", "-c", "sleep 777 & sleep 777 & (sleep 777 &); wait"], 0.3)
     script = "(setsid sh -c 'setsid sleep 777 & sleep 777' &) ; sleep 777"

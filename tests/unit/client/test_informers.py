@@ -52,7 +52,7 @@ async def run(transport: Scripted) -> tuple[Informer, list[tuple[str | None, str
 
     informer.add_handler(handler)
     task = asyncio.ensure_future(informer.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await transport.exhausted.wait()
     task.cancel()
     return informer, seen

@@ -63,10 +63,10 @@ async def _process(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]
     finally:
         if process.returncode is None:
             process.terminate()
-            assert await asyncio.wait_for(process.wait(), 10) == 0
+            assert await asyncio.wait_for(process.wait(), 60) == 0
 
 
-async def _until(condition: Callable[[], Awaitable[Any]], seconds: float = 20) -> Any:
+async def _until(condition: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
     async with asyncio.timeout(seconds):
         while True:
             value = await condition()

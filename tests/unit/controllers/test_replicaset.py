@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from controller_harness import Harness, make_pod, template
 
@@ -170,13 +168,11 @@ async def test_counts_terminating_pods() -> None:
         assert len(h.api.objects(PODS)) == 1
 
 
-async def test_a_hundred_pods_are_created_within_a_second() -> None:
+async def test_a_hundred_pods_take_few_writes_of_the_status() -> None:
     async with Harness().running(ReplicaSetController) as h:
-        started = time.monotonic()
         h.api.add(REPLICASETS, replica_set(100))
         await h.settle()
         assert len(h.api.objects(PODS)) == 100
-        assert time.monotonic() - started < 1.0
         assert h.api.calls["update replicasets/status"] <= 3
 
 

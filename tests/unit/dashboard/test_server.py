@@ -43,7 +43,7 @@ async def test_pods_appear_with_kubectls_words_and_go(page: tuple[LocalApi, str,
         "metadata": {"name": "e", "namespace": "default"}, "reason": "Tested", "message": "<script>", "type": "Normal",
         "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
     }  # fmt: skip
-    async with asyncio.timeout(10), session.get(f"{url}tables") as answer:
+    async with asyncio.timeout(60), session.get(f"{url}tables") as answer:
         assert answer.content_type == "text/event-stream"
         messages = _messages(answer)
         first = await anext(messages)

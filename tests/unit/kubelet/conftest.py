@@ -92,7 +92,7 @@ class Cluster:
     def pod(self, name: str = "web") -> Object | None:
         return self.api.find(PODS, name)
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 5.0) -> Any:
+    async def until(self, condition: Callable[[], Any], seconds: float = 60) -> Any:
         """Waits until the condition holds; looks after each round of the loop."""
         try:
             async with asyncio.timeout(seconds):
@@ -105,7 +105,7 @@ class Cluster:
             known = [o for k, o in self.api.objects.items() if k[0] == "pods"]
             raise AssertionError(f"not in time; Pods: {known}") from None
 
-    async def until_pod(self, condition: Callable[[Object], Any], name: str = "web", seconds: float = 5.0) -> Object:
+    async def until_pod(self, condition: Callable[[Object], Any], name: str = "web", seconds: float = 60) -> Object:
         await self.until(lambda: (p := self.pod(name)) is not None and condition(p), seconds)
         found = self.pod(name)
         assert found is not None
@@ -114,7 +114,7 @@ class Cluster:
     async def until_ready(self, name: str = "web") -> Object:
         return await self.until_pod(lambda p: objects.condition_is_true(p, "Ready"), name)
 
-    async def until_gone(self, name: str = "web", seconds: float = 5.0) -> None:
+    async def until_gone(self, name: str = "web", seconds: float = 60) -> None:
         await self.until(lambda: self.pod(name) is None, seconds)
 
 

@@ -178,7 +178,7 @@ async def test_a_plugin_may_prefer_and_may_refuse(cluster: Cluster) -> None:
     await cluster.create(make_pod("web", wanting(2)))
     await cluster.until_ready()
     assert dict(config_of(cluster, "main").env)["TEST_DEVICES"] == "dev-2,dev-1"
-    assert config_of(cluster, "main").cdi_devices == ["vendor.test/gpu=0"]
+    assert config_of(cluster, "main").cdi_devices == ("vendor.test/gpu=0",)
     plugin.refuse = "no current"
     await cluster.create(make_pod("dark", wanting(1)))
     pod = await cluster.until_pod(lambda p: p["status"].get("phase") == "Failed", "dark")
@@ -226,7 +226,7 @@ async def test_a_plugin_in_the_plugin_registry_counts_too(cluster: Cluster) -> N
         await devices.register(Plugin(RESOURCE, plugin.socket, ["v1"]))
     await devices.register(Plugin(RESOURCE, plugin.socket, ["v1beta1"]))
     await until_node(cluster, "2", "2")
-    await devices.deregister(RESOURCE)
+    await devices.deregister(Plugin(RESOURCE, plugin.socket, ["v1beta1"]))
     await until_node(cluster, "2", "0")
     await plugin.stop()
 

@@ -227,7 +227,7 @@ async def test_static_pods_from_a_url(tmp_path: Path) -> None:
     )
     task = asyncio.create_task(source.run())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not seen:
                 await asyncio.sleep(0.005)
             assert [objects.name(p) for p in seen[-1]] == ["a-n1"]

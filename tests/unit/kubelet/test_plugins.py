@@ -34,7 +34,7 @@ async def drivers(tmp_path: Path) -> AsyncIterator[tuple[CsiDrivers, FakeApi]]:
 
 
 async def _told(driver: CsiDriver) -> dict[str, Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not driver.registered:
             await asyncio.sleep(0.005)
     return driver.registered
@@ -85,7 +85,7 @@ async def test_two_drivers_and_a_socket_that_speaks_nonsense(
     server.close()
     for driver in made:
         await driver.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (api.find(CSINODES, "n") or {})["spec"]["drivers"]:
             await asyncio.sleep(0.005)
 

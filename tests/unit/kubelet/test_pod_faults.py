@@ -317,12 +317,13 @@ async def test_unknown_runtime_class(cluster: Cluster) -> None:
 
 
 async def test_finished_pod_survives_a_restart_with_its_words(cluster: Cluster) -> None:
-    await cluster.create(make_pod("web", make_container("main", "sleep", "0.3"), restartPolicy="Never"))
+    await cluster.create(make_pod(restartPolicy="Never"))
     await cluster.until_ready()
     container = cluster.runtime.named("main")[0]
     mount = next(m for m in container.mounts if m.container_path == "/dev/termination-log")
     with open(mount.host_path, "w", encoding="utf-8") as words:
         words.write("farewell")
+    cluster.runtime.exit(container.id, 0)
     pod = await cluster.until_pod(lambda p: p["status"]["phase"] == "Succeeded")
     assert statuses(pod)["main"]["state"]["terminated"]["message"] == "farewell"
     await cluster.until(lambda: not any(cluster.config.pods_dir.iterdir()))
@@ -384,7 +385,7 @@ async def test_a_pod_deleted_while_its_sandbox_is_made_leaves_none(cluster: Clus
 
     cluster.runtime.run_pod_sandbox = slow  # type: ignore[method-assign]
     uid = objects.uid(await cluster.create(make_pod()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await made.wait()
     await cluster.api.client.delete(PODS, "web", namespace="default")
     await cluster.until(lambda: cluster.kubelet.workers.is_ending(uid))

@@ -111,7 +111,7 @@ async def fake(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 async def test_an_exit_is_an_event_with_and_without_the_runtimes_stream(fake: tuple[FakeCri, CriRuntime]) -> None:
     served, runtime = fake
     assert (await runtime.container_status("c1")).pid == 12
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         waiting = asyncio.ensure_future(anext(runtime.events()))
         await asyncio.sleep(0.05)
         served.end("c1")

@@ -76,7 +76,7 @@ class Gatekeeper(OnlyQuiet):
         Gatekeeper.handle = handle
 
     def permit(self, pod: Any, node: str) -> Any:
-        return Wait(5.0) if pod.key.endswith("/held") else None
+        return Wait(60.0) if pod.key.endswith("/held") else None
 
     def filter_node(self, pod: Object, node: Object, pods: Sequence[Object]) -> str | None:
         return None
@@ -119,7 +119,7 @@ async def test_a_score_decides_by_its_weight(server: ApiServer) -> None:
 @pytest.mark.parametrize(("plugin", "said"), [(Broken, "out of order"), (Hanging, "no answer within 0.2s")])
 async def test_a_bad_plugin_fails_its_pod_alone(server: ApiServer, plugin: type, said: str) -> None:
     Hanging.release.clear()
-    async with scheduling(server, config(plugin, plugin_timeout=0.2)) as admin:
+    async with scheduling(server, config(plugin, plugin_timeout=0.2 if plugin is Hanging else 30.0)) as admin:
         await add_node(admin, node("a"))
         await admin.create(PODS, pod("bad"))
         await admin.create(PODS, pod("good"))

@@ -89,7 +89,7 @@ def pod(name: str, *, cpu: str = "", ports: int = 0, **spec: Any) -> Object:
 
 
 async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             value = await condition()
             if value:

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
 
 
 def free_ports(count: int) -> list[int]:
@@ -42,7 +42,7 @@ class EtcdMember:
             *("--listen-client-urls", client_url, "--advertise-client-urls", client_url),
             *("--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url),
             *("--initial-cluster", cluster, "--initial-cluster-token", str(peers)),
-            *("--heartbeat-interval", "20", "--election-timeout", "200"),
+            *("--heartbeat-interval", "50", "--election-timeout", "500"),
             *flags,
         ]
         self.process: subprocess.Popen[bytes] | None = None
@@ -84,7 +84,7 @@ class EtcdMember:
         """Returns once every thread stands still: until then one may still answer."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while any(_state(thread) not in "TtZ" for thread in Path(f"/proc/{self.process.pid}/task").iterdir()):
             assert time.monotonic() < deadline, "it does not stop"
             time.sleep(0.001)

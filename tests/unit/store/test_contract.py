@@ -20,7 +20,7 @@ from podwright.store.protocol import (
     Watch,
 )
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 async def read(watch: Watch, count: int) -> list[Change]:

@@ -81,7 +81,7 @@ async def run(store: Store, model: Model, steps: list[tuple[object, ...]]) -> No
         await STEP[str(verb)](store, model, *arguments)
         assert await store.revision() == model.revision
     seen = list(first)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(seen) < len(model.log):
             seen += await anext(aiter(live))
     await live.aclose()
@@ -166,7 +166,7 @@ async def watch(store: Store, model: Model, share: float, prefix: str) -> None:
         return
     seen: list[Change] = []
     opened = await store.watch(model.root + prefix, after=after)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(seen) < len(expected):
             seen += await anext(aiter(opened))
     await opened.aclose()

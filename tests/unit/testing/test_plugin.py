@@ -69,7 +69,7 @@ def test_controllers_scheduler_and_simulated_nodes_by_the_marker(pytester: pytes
         @pytest.mark.podwright(controllers=True, scheduler=True, simulated_nodes=3)
         def test_deployment(podwright_api):
             podwright_api.kubectl("create", "deployment", "web", "--image=nginx", "--replicas=3")
-            podwright_api.kubectl("rollout", "status", "deployment/web", "--timeout=20s")
+            podwright_api.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
             pods = podwright_api.get("pods", "-l", "app=web")["items"]
             assert {p["status"]["phase"] for p in pods} == {"Running"}
             assert {p["spec"]["nodeName"] for p in pods} == {"simulated-1", "simulated-2", "simulated-3"}
@@ -79,7 +79,7 @@ def test_controllers_scheduler_and_simulated_nodes_by_the_marker(pytester: pytes
             pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
                    "spec": {"nodeName": "simulated-1", "containers": [{"name": "c", "image": "x"}]}}
             podwright_api.apply(pod)
-            podwright_api.kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=10s")
+            podwright_api.kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=60s")
 
         @pytest.mark.podwright(controler=True)
         def test_misspelt(podwright_api):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -96,12 +95,3 @@ def test_an_expression_that_does_too_much_is_stopped() -> None:
 
 def test_variables_of_macros_do_not_leak() -> None:
     assert evaluate("[1, 2].all(x, x > 0) && x == 7", x=7) is True
-
-
-def test_a_small_expression_takes_a_few_microseconds() -> None:
-    program = compile_expression("object.spec.replicas <= 5", {"object"})
-    variables = {"object": {"spec": {"replicas": 3}}}
-    start = time.perf_counter()
-    for _ in range(1000):
-        program.evaluate(variables)
-    assert (time.perf_counter() - start) / 1000 < 50e-6

@@ -146,7 +146,7 @@ class Api:
 async def take(events: AsyncIterator[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     """The next `count` events."""
     found: list[dict[str, Any]] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(found) < count:
             found.append(await anext(events))
     return found

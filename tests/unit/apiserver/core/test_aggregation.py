@@ -100,7 +100,7 @@ def api_service(**spec: Any) -> dict[str, Any]:
 
 async def condition(api: Api, **wanted: str) -> dict[str, Any]:
     """The Available condition, once it says what is wanted."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with api.watch(f"{SERVICES}?watch=1&fieldSelector=metadata.name=v1alpha1.wardle.example.com") as events:
             async for event in events:
                 for found in event["object"].get("status", {}).get("conditions", ()):
@@ -209,7 +209,7 @@ async def test_local_ones_are_kept(api: Api) -> None:
     async def names() -> dict[str, Any]:
         return {i["metadata"]["name"]: i for i in (await api.get(SERVICES)).json["items"]}
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while "v1.apps" not in (found := await names()):
             await asyncio.sleep(0.02)
     assert found["v1."]["spec"] == {"version": "v1", "groupPriorityMinimum": 18000, "versionPriority": 1}
@@ -223,13 +223,13 @@ async def test_local_ones_are_kept(api: Api) -> None:
         "spec": {"group": "own.example.com", "scope": "Cluster", "names": {"plural": "as", "kind": "A"},
                  "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}]},
     })
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while "v1.own.example.com" not in (found := await names()):
             await asyncio.sleep(0.02)
     spec = found["v1.own.example.com"]["spec"]
     assert (spec["groupPriorityMinimum"], spec["versionPriority"]) == (1000, 100)
     await api.delete(f"{crds}/as.own.example.com")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while "v1.own.example.com" in await names():
             await asyncio.sleep(0.02)
 

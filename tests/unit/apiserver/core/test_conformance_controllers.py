@@ -60,7 +60,7 @@ async def api(cluster: Api, request: pytest.FixtureRequest) -> Space:
 
 
 async def eventually(what: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not await what():
             await asyncio.sleep(0.01)
 

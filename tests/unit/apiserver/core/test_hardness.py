@@ -73,7 +73,7 @@ async def test_too_large(api: Api) -> None:
     assert (answer.status, answer.json["reason"]) == (413, "RequestEntityTooLarge")
 
 
-async def raw(api: Api, text: bytes, pki: Pki, seconds: float = 5.0) -> bytes:
+async def raw(api: Api, text: bytes, pki: Pki, seconds: float = 60) -> bytes:
     """What the server sends back until it closes the connection."""
     context = ssl.create_default_context(cafile=str(pki.path("ca.crt")))
     reader, writer = await asyncio.open_connection(

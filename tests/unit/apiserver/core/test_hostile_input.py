@@ -84,8 +84,8 @@ HEADS = [
 ]
 
 
-async def exchange(api: Api, pki: Pki, text: bytes) -> bytes:
-    """All that comes back until the server closes the connection, or a second has passed."""
+async def exchange(api: Api, pki: Pki, text: bytes, seconds: float = 0.5) -> bytes:
+    """All that comes back until the server closes the connection, or so many seconds have passed."""
     context = ssl.create_default_context(cafile=str(pki.path("ca.crt")))
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", api.server.port, ssl=context, server_hostname="localhost"
@@ -93,7 +93,7 @@ async def exchange(api: Api, pki: Pki, text: bytes) -> bytes:
     answer = b""
     try:
         writer.write(text)
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(seconds):
             while part := await reader.read(65536):
                 answer += part
     except (TimeoutError, ConnectionError):
@@ -117,8 +117,8 @@ async def test_heads_that_two_servers_would_read_differently(
 
 async def test_the_head_of_a_watch_has_no_body(api: Api, pki: Pki) -> None:
     path = f"{CONFIG_MAPS}?watch=true&timeoutSeconds=1"
-    asked = f"HEAD {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN}\r\n\r\n".encode()
-    answer = await exchange(api, pki, asked)
+    asked = f"HEAD {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN}\r\nConnection: close\r\n\r\n".encode()
+    answer = await exchange(api, pki, asked, 60)
     assert answer.startswith(b"HTTP/1.1 200 ") and b"Content-Type: application/json" in answer
     assert answer.endswith(b"\r\n\r\n") and answer.count(b"\r\n\r\n") == 1
 

@@ -70,7 +70,7 @@ async def site() -> AsyncIterator[Site]:
     await runner.cleanup()
 
 
-async def get(site: Site, path: str, timeout: float = 1.0, **action: Any) -> Outcome:
+async def get(site: Site, path: str, timeout: float = 30.0, **action: Any) -> Outcome:
     return await HttpProbe.of({"path": path, "port": site.port, **action}, {}, "127.0.0.1").run(timeout)
 
 
@@ -106,7 +106,7 @@ async def test_http_redirects_without_end_have_failed(site: Site) -> None:
 
 
 async def test_http_time_out(site: Site) -> None:
-    outcome = await get(site, "/slow", 0.05)
+    outcome = await get(site, "/slow", 0.5)
     url = f"http://127.0.0.1:{site.port}/slow"
     why = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
     assert outcome == Outcome(Result.FAILURE, f'Get "{url}": {why}')
@@ -114,7 +114,7 @@ async def test_http_time_out(site: Site) -> None:
 
 async def test_http_body_that_does_not_come_says_nothing(site: Site) -> None:
     with pytest.raises(ProbeErrored):
-        await get(site, "/stuck", 0.1)
+        await get(site, "/stuck", 0.5)
 
 
 async def test_refused_connections() -> None:

@@ -111,7 +111,7 @@ async def test_a_client_that_goes_away_ends_the_session(serve: Any) -> None:
     async with aiohttp.ClientSession() as client:
         ws = await client.ws_connect(f"http://127.0.0.1:{port}/", protocols=("v5.channel.k8s.io",))
         await ws.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not session.closed:
             await asyncio.sleep(0.005)
 
@@ -125,7 +125,7 @@ class SpdyClient:
         self.reset: set[int] = set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():
                 chunk = await self._read()
                 assert chunk, "the server closed the connection"
