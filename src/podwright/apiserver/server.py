@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from podwright.api.objects import Object
 from podwright.api.resources import (
     CLUSTERROLEBINDINGS,
     CLUSTERROLES,
@@ -23,7 +22,7 @@ from podwright.api.resources import (
 from podwright.apiserver import admission, authentication, authorization, bootstrap, collector, encryption
 from podwright.apiserver.admission import priority
 from podwright.apiserver.admission.webhook_client import WebhookClient
-from podwright.apiserver.aggregation.availability import Availability
+from podwright.apiserver.aggregation.availability import Availability, Published
 from podwright.apiserver.aggregation.backends import Backends, Remote
 from podwright.apiserver.aggregation.proxying import Aggregator
 from podwright.apiserver.aggregation.registrations import Registrations
@@ -169,6 +168,7 @@ class ApiServer:
         self.discovery.remote = lambda: self.aggregator.remotes
         self.aggregator.listeners.append(self.discovery.changed)
         self.handlers.aggregated = self.aggregator
+        self.aggregator.unpublished = self.openapi.gives
         self.openapi.install(self.handlers)
         self.health.install(self.handlers)
         self.health.ready["etcd"] = lambda: self._ready and not self.feed.lost
@@ -215,17 +215,17 @@ class ApiServer:
         self.discovery.changed()
         self.openapi.changed(group, version)
 
-    def _learned(self, remote: Remote, listed: Object | None, tag: str) -> None:
+    def _learned(self, remote: Remote, said: Published | None) -> None:
         """What another API server has, as it said itself."""
         key, path = (remote.group, remote.version), remote.path.lstrip("/")
-        if listed is None:
+        if said is None:
             self.discovery.learned.pop(key, None)
             self.openapi.remote.pop(path, None)
-        elif self.discovery.learned.get(key) == listed and self.openapi.remote.get(path) == tag:
+        elif self.openapi.remote.get(path) == said:
             return
         else:
-            self.discovery.learned[key] = listed
-            self.openapi.remote[path] = tag
+            self.discovery.learned[key] = said.resources
+            self.openapi.remote[path] = said
         self._rows_changed(*key)
 
     def _rbac_changed(self, event: Event) -> None:

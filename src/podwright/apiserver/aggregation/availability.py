@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -17,6 +18,7 @@ from podwright.api.status import ApiError
 from podwright.apiserver.admission.webhook_client import SERVICE_NAME, CallFailed
 from podwright.apiserver.aggregation.backends import AGGREGATOR, Backends, Remote, identity_headers
 from podwright.apiserver.aggregation.proxying import Aggregator
+from podwright.apiserver.openapi.merging import narrowed
 from podwright.apiserver.requests import Objects, Writer
 
 _log = logging.getLogger(__name__)
@@ -25,8 +27,22 @@ RECHECK = 30.0
 """Seconds after which an APIService is looked at again though nothing changed."""
 _ATTEMPTS = 5
 _TIMEOUT = aiohttp.ClientTimeout(total=5.0)
-Learned = Callable[[Remote, Object | None, str], None]
-"""Told the APIResourceList of a remote (None: it is gone) and the hash of its OpenAPI v3 document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a remote says of itself."""
+
+    resources: Object
+    """Its APIResourceList."""
+    third: str | None
+    """The hash of its OpenAPI v3 document ("" if it does not say); None if it has no such document."""
+    second: Object | None
+    """Its part of OpenAPI v2."""
+
+
+Learned = Callable[[Remote, Published | None], None]
+"""Told what a remote says; None: it is gone."""
 
 
 class Availability:
@@ -44,6 +60,8 @@ class Availability:
         self._now = now
         self._learned = learned
         self._known: dict[str, Remote] = {}
+        self._said: dict[str, tuple[Published, str]] = {}
+        """With the ETag of its OpenAPI v2 document."""
         self._wake = asyncio.Event()
         aggregator.listeners.append(self._wake.set)
         found.subscribe(SERVICES, self._related)
@@ -70,7 +88,8 @@ class Availability:
             self._wake.clear()
             remotes = [remote for remote, _ in self._aggregator.remotes.values()]
             for name in self._known.keys() - {remote.name for remote in remotes}:
-                self._learned(self._known.pop(name), None, "")
+                self._said.pop(name, None)
+                self._learned(self._known.pop(name), None)
             async with asyncio.TaskGroup() as tasks:
                 for remote in remotes:
                     tasks.create_task(self._check(remote))
@@ -142,31 +161,53 @@ class Availability:
             except ValueError as error:
                 problem = f"failing or missing response from {url}: {error}"
                 continue
-            tag = await self._openapi(remote, f"https://{address.netloc}/openapi/v3", tls)
             self._known[remote.name] = remote
-            self._learned(remote, listed, tag)
+            self._learned(remote, await self._published(remote, listed, f"https://{address.netloc}/openapi", tls))
             return "True", "Passed", "all checks passed"
         return "False", "FailedDiscoveryCheck", problem
 
     async def _get(self, remote: Remote, url: str, tls: Any) -> Object:
         """Raises ValueError for an answer that is no JSON object or no success."""
+        async with self._asked(remote, url, tls) as answer:
+            return await _object(answer, url)
+
+    def _asked(self, remote: Remote, url: str, tls: Any, tag: str = "") -> Any:
         headers = [*identity_headers(AGGREGATOR), ("Accept", "application/json")]
-        async with self._http().get(
+        if tag:
+            headers.append(("If-None-Match", tag))
+        return self._http().get(
             url, headers=headers, ssl=tls, server_hostname=remote.server_name, timeout=_TIMEOUT,
             allow_redirects=False,
-        ) as answer:
-            if not 200 <= answer.status < 300:
-                raise ValueError(f"bad status from {url}: {answer.status}")
-            value = orjson.loads(await answer.read())
-            if not isinstance(value, dict):
-                raise ValueError("the answer is no object")
-            return value
+        )
 
-    async def _openapi(self, remote: Remote, url: str, tls: Any) -> str:
-        """The hash of the remote's document of this group version; "" if it has none."""
+    async def _published(self, remote: Remote, listed: Object, url: str, tls: Any) -> Published:
+        """A document that cannot be had right now is still as it was."""
+        before, tag = self._said.get(remote.name, (Published(listed, None, None), ""))
+        third, second = before.third, before.second
         try:
-            root = await self._get(remote, url, tls)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            return ""
-        entry = (root.get("paths") or {}).get(remote.path.lstrip("/")) or {}
-        return str(entry.get("serverRelativeURL") or "").partition("hash=")[2]
+            async with self._asked(remote, f"{url}/v3", tls) as answer:
+                if answer.status == 404:
+                    third = None
+                else:
+                    entry = ((await _object(answer, url)).get("paths") or {}).get(remote.path.lstrip("/")) or {}
+                    third = str(entry.get("serverRelativeURL") or "").partition("hash=")[2]
+            async with self._asked(remote, f"{url}/v2", tls, tag) as answer:
+                if answer.status == 404:
+                    second, tag = None, ""
+                elif answer.status != 304:
+                    second = narrowed(await _object(answer, url), remote.path)
+                    tag = answer.headers.get("ETag", "")
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, AttributeError) as error:
+            _log.info("OpenAPI of %s: %s", remote.name, error)
+        said = Published(listed, third, second)
+        self._said[remote.name] = (said, tag)
+        return said
+
+
+async def _object(answer: aiohttp.ClientResponse, url: str) -> Object:
+    if not 200 <= answer.status < 300:
+        raise ValueError(f"bad status from {url}: {answer.status}")
+    value = orjson.loads(await answer.read())
+    if not isinstance(value, dict):
+        raise ValueError("the answer is no object")
+    return value

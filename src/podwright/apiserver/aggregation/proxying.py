@@ -31,6 +31,8 @@ class Aggregator:
         self.remotes: dict[tuple[str, str], tuple[Remote, bool]] = {}
         """By group and version; whether it is available."""
         self.listeners: list[Callable[[], None]] = []
+        self.unpublished: Callable[[str], bool] = lambda path: False
+        """Whether a group version's OpenAPI document is ours to give, as its server has none."""
         self._names: dict[str, tuple[str, str]] = {}
         found.subscribe(APISERVICES, self._changed)
 
@@ -57,7 +59,7 @@ class Aggregator:
         if len(parts) < 4 or parts[1] != "apis":
             return None
         found = self.remotes.get((parts[2], parts[3]))
-        if found is None:
+        if found is None or (path.startswith(_OPENAPI) and self.unpublished(found[0].path.lstrip("/"))):
             return None
         remote, available = found
         if not available:

@@ -7,7 +7,7 @@ import logging
 
 from podwright.api import objects, status
 from podwright.api.objects import Object
-from podwright.api.resources import APISERVICES, CUSTOMRESOURCEDEFINITIONS
+from podwright.api.resources import APISERVICES, CUSTOMRESOURCEDEFINITIONS, POD_METRICS
 from podwright.apiserver.cache.entries import Event
 from podwright.apiserver.registry.registry import Conflict, Missing, Registry
 from podwright.apiserver.requests import Writer
@@ -74,21 +74,22 @@ class Registrations:
         self._started = True
         for name, entry in present.items():
             obj = entry.object
-            if (obj["metadata"].get("labels") or {}).get(AUTOMANAGED) == CONTINUOUSLY:
-                if name not in wanted:
+            managed = (obj["metadata"].get("labels") or {}).get(AUTOMANAGED)
+            if managed and name not in wanted:
+                if managed == CONTINUOUSLY or obj["spec"].get("service") is None:
                     await registry.commit_delete(APISERVICES, entry)
-                    continue
-                if obj["spec"] != wanted[name]:
-                    await self._writer.update(APISERVICES, {**obj, "spec": wanted[name]})
-                    continue
+                continue
+            if managed == CONTINUOUSLY and obj["spec"] != wanted[name]:
+                await self._writer.update(APISERVICES, {**obj, "spec": wanted[name]})
+                continue
             if obj["spec"].get("service") is None and not objects.condition_is_true(obj, "Available"):
                 await self._writer.update(APISERVICES, {**obj, "status": {"conditions": [self._local()]}})
 
     def _wanted(self) -> dict[str, Object]:
         found: dict[str, Object] = {}
         for row in self._registry.table:
-            if row.group == APISERVICES.group:
-                continue
+            if row.group in (APISERVICES.group, POD_METRICS.group):
+                continue  # whoever installs a metrics-server finds the name free
             name = f"{row.version}.{row.group}"
             if row.custom:
                 group, version = _CUSTOM_PRIORITIES

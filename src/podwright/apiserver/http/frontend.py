@@ -161,7 +161,7 @@ class Frontend:
             headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
         if answer.content_type:
             headers.append(("Content-Type", answer.content_type))
-        headers += answer.headers.items()
+        headers = [*(h for h in headers if h[0] not in answer.headers), *answer.headers.items()]
         return Finished(answer.status, head(answer.status, headers, self._now()), body, bool(raw.keep_alive))
 
     async def _stream(self, raw: web.BaseRequest, request: Request, reply: Stream) -> Any:

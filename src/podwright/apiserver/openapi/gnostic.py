@@ -1,6 +1,7 @@
-"""The OpenAPI v2 document in protobuf, the form in which client-go asks for it: gnostic's ``openapi.v2.Document``.
+"""OpenAPI documents in protobuf, as client-go asks for the second form: gnostic's ``openapi.v2.Document`` and
+``openapi.v3.Document``.
 
-Field numbers are those of gnostic's OpenAPIv2.proto. Only what our documents hold has a row.
+Field numbers are those of gnostic's OpenAPIv2.proto and OpenAPIv3.proto. Only what our documents hold has a row.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ Encode = Callable[[Any], bytes]
 
 
 def encode(document: Object) -> bytes:
-    """The v2 document as a message."""
-    return _message("Document", document)
+    """A document of either form as a message."""
+    return _message("Document" if "swagger" in document else "3 Document", document)
 
 
 def _block(number: int, body: bytes) -> bytes:
@@ -110,6 +111,43 @@ def _parameter_rows(number_of_name: int, first: int) -> dict[str, Encode]:
     }  # fmt: skip
 
 
+def _default(number: int) -> Encode:
+    """In the third form only what is no object and no list has a place."""
+
+    def encoded(value: Any) -> bytes:
+        if isinstance(value, bool):
+            return _block(number, _integer(2)(value))
+        if isinstance(value, int | float):
+            return _block(number, _double(1)(value))
+        return _block(number, _text(3)(value)) if isinstance(value, str) else b""
+
+    return encoded
+
+
+def _schema_or_reference(value: Object) -> bytes:
+    return _block(2, _text(1)(value["$ref"])) if "$ref" in value else _block(1, _message("3 Schema", value))
+
+
+def _schema_3(number: int) -> Encode:
+    return lambda value: _block(number, _schema_or_reference(value))
+
+
+def _schemas_3(number: int) -> Encode:
+    return lambda values: b"".join(_block(number, _schema_or_reference(v)) for v in values)
+
+
+def _additional_3(number: int) -> Encode:
+    return lambda value: _block(number, _integer(2)(value) if isinstance(value, bool) else _schema_3(1)(value))
+
+
+def _content(number: int) -> Encode:
+    return _named(number, 1, lambda v: _message("3 MediaType", v))
+
+
+def _parameters_3(number: int) -> Encode:
+    return lambda values: b"".join(_block(number, _block(1, _message("3 Parameter", v))) for v in values)
+
+
 _ROWS: dict[str, dict[str, Encode]] = {
     "Document": {
         "swagger": _text(1), "info": _one(2, "Info"), "paths": _named(8, 2, lambda v: _message("PathItem", v)),
@@ -146,11 +184,51 @@ _ROWS: dict[str, dict[str, Encode]] = {
         "items": lambda v: _block(23, _block(1, _schema(v))), "allOf": _many(24, "Schema"),
         "properties": _named(25, 1, _schema), "example": _any(30),
     },
+    "3 Document": {
+        "openapi": _text(1), "info": _one(2, "3 Info"), "paths": _named(4, 1, lambda v: _message("3 PathItem", v)),
+        "components": _one(5, "3 Components"), "security": _security(6),
+    },
+    "3 Info": {"title": _text(1), "description": _text(2), "version": _text(6)},
+    "3 Components": {
+        "schemas": _named(1, 1, _schema_or_reference),
+        "securitySchemes": _named(7, 1, lambda v: _block(1, _message("3 SecurityScheme", v))),
+    },
+    "3 SecurityScheme": {"type": _text(1), "description": _text(2), "name": _text(3), "in": _text(4)},
+    "3 PathItem": {
+        "get": _one(4, "3 Operation"), "put": _one(5, "3 Operation"), "post": _one(6, "3 Operation"),
+        "delete": _one(7, "3 Operation"), "options": _one(8, "3 Operation"), "head": _one(9, "3 Operation"),
+        "patch": _one(10, "3 Operation"), "parameters": _parameters_3(13),
+    },
+    "3 Operation": {
+        "tags": _texts(1), "summary": _text(2), "description": _text(3), "operationId": _text(5),
+        "parameters": _parameters_3(6),
+        "requestBody": lambda v: _block(7, _block(1, _message("3 RequestBody", v))),
+        "responses": _named(8, 2, lambda v: _block(1, _message("3 Response", v))), "deprecated": _integer(10),
+    },
+    "3 Parameter": {
+        "name": _text(1), "in": _text(2), "description": _text(3), "required": _integer(4), "schema": _schema_3(10),
+    },
+    "3 RequestBody": {"description": _text(1), "content": _content(2), "required": _integer(3)},
+    "3 Response": {"description": _text(1), "content": _content(3)},
+    "3 MediaType": {"schema": _schema_3(1)},
+    "3 Schema": {
+        "nullable": _integer(1), "example": _any(7), "title": _text(9), "multipleOf": _double(10),
+        "maximum": _double(11), "exclusiveMaximum": _integer(12), "minimum": _double(13),
+        "exclusiveMinimum": _integer(14), "maxLength": _integer(15), "minLength": _integer(16), "pattern": _text(17),
+        "maxItems": _integer(18), "minItems": _integer(19), "uniqueItems": _integer(20),
+        "maxProperties": _integer(21), "minProperties": _integer(22), "required": _texts(23), "enum": _anys(24),
+        "type": _text(25), "allOf": _schemas_3(26), "oneOf": _schemas_3(27), "anyOf": _schemas_3(28),
+        "not": _one(29, "3 Schema"), "items": lambda v: _block(30, _schema_3(1)(v)),
+        "properties": _named(31, 1, _schema_or_reference), "additionalProperties": _additional_3(32),
+        "default": _default(33), "description": _text(34), "format": _text(35),
+    },
 }  # fmt: skip
 
 _EXTENSIONS = {
     "Info": 7, "ApiKeySecurity": 5, "PathItem": 10, "Operation": 13, "Response": 5, "BodyParameter": 6, "Schema": 31,
-    "query parameter": 23, "path parameter": 22, "header parameter": 22, "Document": 16,
+    "query parameter": 23, "path parameter": 22, "header parameter": 22, "Document": 16, "3 Document": 9, "3 Info": 7,
+    "3 Components": 10, "3 SecurityScheme": 9, "3 PathItem": 14, "3 Operation": 13, "3 Parameter": 14,
+    "3 RequestBody": 4, "3 Response": 5, "3 MediaType": 5, "3 Schema": 36,
 }  # fmt: skip
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable
+from email.utils import formatdate
+from typing import Protocol
 
 import orjson
 
@@ -13,14 +16,24 @@ from podwright.api.objects import Object
 from podwright.api.resources import Resource
 from podwright.apiserver.exchange import Bytes, Request
 from podwright.apiserver.handlers import Handlers
-from podwright.apiserver.openapi import documents, gnostic
+from podwright.apiserver.openapi import documents, gnostic, merging
 from podwright.apiserver.registry.registry import Registry
 
 _V3_ROOT = "/openapi/v3"
 _JSON = "application/json"
-_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-_PROTOBUF_NAMES = (_PROTOBUF, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
-"""The second is what clients ask for; it is no valid media type, so the answer bears the first."""
+_PROTOBUF = "application/com.github.proto-openapi.spec.{}.v1.0+protobuf"
+_ASKED = "application/com.github.proto-openapi.spec.{}@v1.0+protobuf"
+"""What clients ask for; it is no valid media type, so the answer bears the other."""
+
+
+class Said(Protocol):
+    """What another API server publishes (aggregation.availability.Published)."""
+
+    @property
+    def third(self) -> str | None: ...
+
+    @property
+    def second(self) -> Object | None: ...
 
 
 class OpenAPI:
@@ -31,11 +44,12 @@ class OpenAPI:
         self._registry = registry
         self._custom = custom
         self._v3: dict[str, tuple[bytes, str]] = {}
+        self._v3_protobuf: dict[str, bytes] = {}
         self._v2: dict[str, tuple[bytes, str]] = {}
         """By media type."""
         self._root: tuple[bytes, str] | None = None
-        self.remote: dict[str, str] = {}
-        """Documents that other API servers have: path to hash, "" if they do not say."""
+        self.remote: dict[str, Said] = {}
+        """Other API servers' group versions, by path."""
         self._gate = asyncio.Lock()
         self._changes = 0
         """A document that was begun before a change is answered with, but not kept."""
@@ -45,9 +59,15 @@ class OpenAPI:
         handlers.pages[_V3_ROOT] = self._page_root
         handlers.page_trees.append((_V3_ROOT + "/", self._page_v3))
 
+    def gives(self, path: str) -> bool:
+        """Whether a remote group version's document is made here, of the second form that its server has."""
+        said = self.remote.get(path)
+        return said is not None and said.third is None and said.second is not None
+
     def changed(self, group: str, version: str) -> None:
         self._changes += 1
         self._v3.pop(_path(group, version), None)
+        self._v3_protobuf.pop(_path(group, version), None)
         self._v2.clear()
         self._root = None
 
@@ -61,9 +81,20 @@ class OpenAPI:
         kept = self._v3.get(path)
         if kept is None:
             begun, all_rows = self._changes, list(self._registry.table)
-            kept = await _made(lambda: documents.v3(rows, self._custom, all_rows))
+            second = self.remote[path].second if self.gives(path) else None
+            kept = await _made(
+                lambda: documents.v3(rows, self._custom, all_rows) if second is None else merging.third_form(second)
+            )
             if begun == self._changes:
                 self._v3[path] = kept
+        return kept
+
+    async def _protobuf(self, path: str, body: bytes) -> bytes:
+        kept = self._v3_protobuf.get(path)
+        if kept is None:
+            kept = await asyncio.to_thread(lambda: gnostic.encode(orjson.loads(body)))
+            if self._v3.get(path, (b"",))[0] is body:
+                self._v3_protobuf[path] = kept
         return kept
 
     async def _page_root(self, request: Request) -> Bytes:
@@ -74,7 +105,14 @@ class OpenAPI:
                 for path, rows in sorted(self._versions().items()):
                     _, tag = await self._document(path, rows)
                     paths[path] = {"serverRelativeURL": f"{_V3_ROOT}/{path}?hash={tag}"}
-                for path, tag in self.remote.items():
+                for path, said in self.remote.items():
+                    if self.gives(path):
+                        _, tag = await self._document(path, [])
+                    elif said.third is None:
+                        paths.pop(path, None)
+                        continue
+                    else:
+                        tag = said.third
                     paths[path] = {"serverRelativeURL": f"{_V3_ROOT}/{path}" + (f"?hash={tag}" if tag else "")}
                 body = orjson.dumps({"paths": paths})
                 kept = (body, _tag(body))
@@ -84,38 +122,47 @@ class OpenAPI:
 
     async def _page_v3(self, request: Request) -> Bytes:
         path = request.info.path.removeprefix(_V3_ROOT + "/").rstrip("/")
-        rows = self._versions().get(path)
+        rows = self._versions().get(path) or ([] if self.gives(path) else None)
         if rows is None:
             raise status.path_not_found()
+        media = _media(request.headers.get("Accept") or "", "v3")
         body, tag = await self._document(path, rows)
-        answer = _answer(request, body, tag)
         asked = request.query.get("hash")
-        if asked == tag:
-            answer.headers["Cache-Control"] = "public, immutable"
+        if asked and asked != tag:
+            return Bytes(b"", "", 301, {"Location": f"{_V3_ROOT}/{path}?hash={tag}"})
+        if media != _JSON:
+            body = await self._protobuf(path, body)
+        answer = _answer(request, body, tag, media)
+        if asked:
+            expires = formatdate(time.time() + 365 * 86400, usegmt=True)
+            answer.headers |= {"Cache-Control": "public, immutable", "Expires": expires}
         return answer
 
     async def _page_v2(self, request: Request) -> Bytes:
-        media = _media(request.headers.get("Accept") or "")
+        media = _media(request.headers.get("Accept") or "", "v2")
         async with self._gate:
             kept = self._v2.get(media)
             if kept is None:
-                begun, rows = self._changes, list(self._registry.table)
+                begun = self._changes
+                rows = [row for row in self._registry.table if _path(row.group, row.version) not in self.remote]
+                others = [said.second for said in self.remote.values() if said.second is not None]
                 form = orjson.dumps if media == _JSON else gnostic.encode
-                kept = await _made(lambda: documents.v2(rows, self._custom), form)
+                kept = await _made(lambda: merging.merge(documents.v2(rows, self._custom), others), form)
                 if begun == self._changes:
                     self._v2[media] = kept
         return _answer(request, *kept, media)
 
 
-def _media(accept: str) -> str:
+def _media(accept: str, form: str) -> str:
     """Raises ApiError (406)."""
+    protobuf = _PROTOBUF.format(form)
     clauses = [clause.partition(";")[0].strip().lower() for clause in accept.split(",")] if accept else ["*/*"]
     for clause in clauses:
         if clause in (_JSON, "application/*", "*/*"):
             return _JSON
-        if clause in _PROTOBUF_NAMES:
-            return _PROTOBUF
-    raise status.not_acceptable([_JSON, _PROTOBUF])
+        if clause in (protobuf, _ASKED.format(form)):
+            return protobuf
+    raise status.not_acceptable([_JSON, protobuf])
 
 
 def _path(group: str, version: str) -> str:

@@ -35,6 +35,10 @@ class Extension:
     port: int = 0
     seen: list[tuple[str, dict[str, list[str]], str]] = field(default_factory=list)
     broken: bool = False
+    path: str = PATH
+    resources: dict[str, Any] = field(default_factory=lambda: LIST)
+    second: dict[str, Any] | None = None
+    third: bool = True
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         remote: dict[str, list[str]] = {}
@@ -46,8 +50,14 @@ class Extension:
         self.seen.append((f"{request.method} {request.path_qs}", remote, subject))
         if self.broken:
             return web.Response(status=500)
-        if request.path == PATH:
-            return web.json_response(LIST)
+        if request.path == self.path:
+            return web.json_response(self.resources)
+        if request.path == "/openapi/v2" and self.second is not None:
+            if request.headers.get("If-None-Match") == '"2"':
+                return web.Response(status=304)
+            return web.json_response(self.second, headers={"ETag": '"2"'})
+        if request.path in ("/openapi/v2", "/openapi/v3") and not self.third:
+            return web.Response(status=404)
         if request.path == "/openapi/v3":
             return web.json_response({"paths": {PATH[1:]: {"serverRelativeURL": f"/openapi/v3{PATH}?hash=ABC"}}})
         if request.path == f"/openapi/v3{PATH}":
@@ -98,10 +108,10 @@ def api_service(**spec: Any) -> dict[str, Any]:
     }
 
 
-async def condition(api: Api, **wanted: str) -> dict[str, Any]:
+async def condition(api: Api, name: str = "v1alpha1.wardle.example.com", **wanted: str) -> dict[str, Any]:
     """The Available condition, once it says what is wanted."""
     async with asyncio.timeout(60):
-        async with api.watch(f"{SERVICES}?watch=1&fieldSelector=metadata.name=v1alpha1.wardle.example.com") as events:
+        async with api.watch(f"{SERVICES}?watch=1&fieldSelector=metadata.name={name}") as events:
             async for event in events:
                 for found in event["object"].get("status", {}).get("conditions", ()):
                     if all(found.get(k) == v for k, v in wanted.items()):
@@ -192,6 +202,111 @@ async def test_discovery_and_openapi_are_merged(api: Api, extension: Extension) 
     await api.delete(f"{SERVICES}/v1alpha1.wardle.example.com")
     assert "wardle.example.com" not in {g["name"] for g in (await api.get("/apis")).json["groups"]}
     assert (await api.get(FLUNDERS)).status == 404
+
+
+def second_form(path: str, kind: str) -> dict[str, Any]:
+    """What an extension server publishes: its own kind, one that everybody has, and one that says something else."""
+    meta = "io.k8s.apimachinery.pkg.apis.meta.v1."
+    kinds = [{"group": "wardle.example.com", "kind": "Status", "version": "v1alpha1"}]
+    return {
+        "swagger": "2.0", "info": {"title": "wardle", "version": "v1"},
+        "paths": {
+            "/version/": {"get": {"responses": {"200": {"description": "OK"}}}},
+            f"{path}/things": {
+                "parameters": [{"name": "pretty", "in": "query", "type": "string", "uniqueItems": True}],
+                "post": {
+                    "consumes": ["application/json"], "produces": ["application/json"], "operationId": "makeThing",
+                    "parameters": [
+                        {"name": "body", "in": "body", "required": True, "schema": {"$ref": f"#/definitions/{kind}"}},
+                        {"name": "fieldValidation", "in": "query", "type": "string"},
+                    ],
+                    "responses": {"200": {"description": "OK", "schema": {"$ref": f"#/definitions/{kind}"}}},
+                },
+            },
+        },
+        "definitions": {
+            kind: {
+                "type": "object",
+                "properties": {
+                    "status": {"$ref": f"#/definitions/{meta}Status"}, "spec": {"$ref": "#/definitions/wardle.Spec"},
+                    "micro": {"$ref": f"#/definitions/{meta}MicroTime"},
+                },
+            },
+            "wardle.Spec": {"type": "object", "properties": {"spec": {"$ref": "#/definitions/wardle.Spec"}}},
+            "wardle.Unused": {"type": "object"},
+            f"{meta}Status": {"type": "object", "x-kubernetes-group-version-kind": kinds},
+            f"{meta}MicroTime": {"type": "string", "format": "date-time"},
+        },
+    }  # fmt: skip
+
+
+async def test_a_second_form_document_is_merged_and_stands_in_for_a_third(api: Api, extension: Extension) -> None:
+    extension.third, extension.second = False, second_form(PATH, "wardle.Flunder")
+    await backed(api, extension.port)
+    await api.post(SERVICES, api_service())
+    await condition(api, status="True")
+    document = (await api.get("/openapi/v2")).json
+    assert "/version/" not in document["paths"] and f"{PATH}/things" in document["paths"]
+    definitions = document["definitions"]
+    assert "wardle.Unused" not in definitions and "wardle.Spec" in definitions
+    meta = "io.k8s.apimachinery.pkg.apis.meta.v1."
+    properties = definitions["wardle.Flunder"]["properties"]
+    assert properties["status"] == {"$ref": f"#/definitions/{meta}Status_v2"}
+    assert properties["micro"]["$ref"].removeprefix("#/definitions/") in definitions
+    assert definitions[f"{meta}Status_v2"]["type"] == "object" and "properties" in definitions[f"{meta}Status"]
+
+    url = (await api.get("/openapi/v3")).json["paths"][PATH[1:]]["serverRelativeURL"]
+    third = await api.get(url)
+    assert third.headers.getall("Cache-Control") == ["public, immutable"]
+    operation = third.json["paths"][f"{PATH}/things"]["post"]
+    ref = {"schema": {"$ref": "#/components/schemas/wardle.Flunder"}}
+    assert operation["requestBody"] == {"content": {"application/json": ref}, "required": True}
+    assert operation["parameters"] == [{"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}]
+    assert operation["responses"]["200"]["content"] == {"application/json": ref}
+    assert "wardle.Spec" in third.json["components"]["schemas"]
+
+    before = len(extension.seen)
+    await api.patch(f"{SERVICES}/v1alpha1.wardle.example.com", {"spec": {"versionPriority": 16}})
+    async with asyncio.timeout(10):
+        while not any("/openapi/v2" in line for line, _, _ in extension.seen[before:]):
+            await asyncio.sleep(0.01)
+    assert f"{PATH}/things" in (await api.get("/openapi/v2")).json["paths"]
+    await api.delete(f"{SERVICES}/v1alpha1.wardle.example.com")
+    async with asyncio.timeout(10):
+        while f"{PATH}/things" in (await api.get("/openapi/v2")).json["paths"]:
+            await asyncio.sleep(0.01)
+
+
+async def test_an_installed_metrics_server_comes_before_our_own(api: Api, extension: Extension) -> None:
+    path, name = "/apis/metrics.k8s.io/v1beta1", "v1beta1.metrics.k8s.io"
+    accept = {"Accept": "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"}
+
+    async def resources() -> list[str]:
+        items = {i["metadata"]["name"]: i for i in (await api.get("/apis", headers=accept)).json["items"]}
+        return [r["resource"] for r in items["metrics.k8s.io"]["versions"][0]["resources"]]
+
+    assert (await api.get(f"{path}/nodes")).json["kind"] == "NodeMetricsList"
+    assert (await api.get(f"{SERVICES}/{name}")).status == 404  # the name is free for whoever installs one
+    assert await resources() == ["nodes", "pods"]
+    extension.path, extension.third = path, False
+    extension.second = second_form(path, "wardle.Metrics")
+    extension.resources = {**LIST, "groupVersion": "metrics.k8s.io/v1beta1"}
+    await backed(api, extension.port)
+    made = api_service(group="metrics.k8s.io", version="v1beta1")
+    made["metadata"]["name"] = name
+    assert (await api.post(SERVICES, made)).status == 201
+    await condition(api, name, status="True")
+    assert (await api.get(f"{path}/nodes")).json["kind"] == "Flunder"
+    assert (await api.get(path)).json == extension.resources and await resources() == ["flunders"]
+    paths = (await api.get("/openapi/v2")).json["paths"]
+    assert [p for p in paths if p.startswith(path)] == [f"{path}/things"]
+    await api.delete(f"{SERVICES}/{name}")
+    assert (await api.get(f"{path}/nodes")).json["kind"] == "NodeMetricsList"
+    async with asyncio.timeout(10):
+        while await resources() != ["nodes", "pods"]:
+            await asyncio.sleep(0.01)
+    paths = (await api.get("/openapi/v2")).json["paths"]
+    assert f"{path}/nodes" in paths and f"{path}/things" not in paths
 
 
 async def test_a_bundle_that_does_not_fit_is_no_connection(api: Api, extension: Extension) -> None:

@@ -48,6 +48,37 @@ async def test_openapi_v3(api: Api) -> None:
     assert "fieldValidation" in {p["name"] for p in patch["parameters"]}
     cached = await api.get(url, headers={"If-None-Match": document.headers["ETag"]})
     assert cached.status == 304
+    assert document.headers.getall("Cache-Control") == ["public, immutable"] and "Expires" in document.headers
+    plain = await api.get("/openapi/v3/apis/apps/v1")
+    assert plain.headers["Cache-Control"] == "no-cache, private"
+    async with api.session.get(
+        f"{api.url}/openapi/v3/apis/apps/v1?hash=OLD", headers={"Authorization": f"Bearer {api.token}"},
+        allow_redirects=False,
+    ) as moved:
+        assert (moved.status, moved.headers["Location"]) == (301, url)
+
+
+async def test_openapi_v3_in_protobuf(api: Api) -> None:
+    url = "/openapi/v3/apis/apps/v1"
+    answer = await api.get(url, headers={"Accept": "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"})
+    assert answer.headers["Content-Type"] == "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"
+    plain = await api.get(url)
+    document = plain.json
+    assert answer.headers["ETag"] == plain.headers["ETag"]
+    top = _wire(answer.body)
+    assert top[1] == [b"3.0.0"]
+    components = _wire(top[5][0])
+    named = {pair[1][0].decode(): _wire(pair[2][0]) for pair in map(_wire, _wire(components[1][0])[1])}
+    assert named.keys() == document["components"]["schemas"].keys()
+    spec = _wire(named["io.k8s.api.apps.v1.DeploymentSpec"][1][0])
+    assert spec[23] == [b"selector", b"template"] and spec[25] == [b"object"]
+    fields = {pair[1][0].decode(): _wire(pair[2][0]) for pair in map(_wire, _wire(spec[31][0])[1])}
+    assert _wire(fields["replicas"][1][0])[35] == [b"int32"]
+    paths = {pair[1][0].decode(): _wire(pair[2][0]) for pair in map(_wire, _wire(top[4][0])[1])}
+    assert paths.keys() == document["paths"].keys()
+    patch = _wire(paths["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"][10][0])
+    assert b"fieldValidation" in {_wire(_wire(p)[1][0])[1][0] for p in patch[6]}
+    assert (await api.get(url, headers={"Accept": "text/plain"})).status == 406
 
 
 async def test_openapi_v2(api: Api) -> None:
