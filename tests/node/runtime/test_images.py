@@ -323,7 +323,16 @@ async def test_pull(store: ImageStore, tmp_path: Path, registry: str) -> None:
     (digest,) = image.repo_digests
     assert digest.startswith(f"{registry}/team/app@sha256:")
     assert (await store.image_status(digest)) is not None
-    await store.remove_image(image_id)
+    again = await store.pull_image(f"{registry}/team/app:v1")
+    assert again == image_id
+    oci_archive(archive, [tar([entry("f", b"newer")])])
+    push = await asyncio.create_subprocess_exec(
+        "skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci-archive:{archive}", f"docker://{registry}/team/app:v1"
+    )
+    assert await push.wait() == 0
+    newer = await store.pull_image(f"{registry}/team/app:v1")
+    assert (layer_of(store, newer) / "f").read_bytes() == b"newer"
+    await store.remove_image(image_id), await store.remove_image(newer)
     ids = await asyncio.gather(store.pull_image(digest), store.pull_image(digest), store.pull_image(digest))
     assert set(ids) == {image_id}
     with pytest.raises(ImagePullFailure, match=r"unknown|not found") as failure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import ipaddress
 import os
 import shutil
@@ -18,35 +19,51 @@ from podwright.runtime.protocol import ImagePullFailure, RegistryAuth
 _UNREACHABLE = ("connection refused", "no such host", "i/o timeout", "network is unreachable", "no route to host")
 
 
+async def resolve(reference: Reference, auth: RegistryAuth | None, timeout: float) -> str:
+    """The digest of what the registry has under the name now: a manifest, or an index of them. Raises
+    ImagePullFailure."""
+    raw = await _skopeo(reference, auth, timeout, ["inspect", "--raw"])
+    return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+
+
 async def fetch(reference: Reference, directory: Path, auth: RegistryAuth | None, timeout: float) -> None:
     """Copies the image to the OCI layout `directory`, digests checked by skopeo. Raises ImagePullFailure."""
+    arguments = ["copy", "--quiet", "--multi-arch", "system"]
+    await _skopeo(reference, auth, timeout, arguments, f"oci:{directory}:pulled")
+
+
+async def _skopeo(
+    reference: Reference, auth: RegistryAuth | None, timeout: float, command: list[str], target: str = ""
+) -> bytes:
+    """What skopeo says of the reference, or copies to `target`."""
     skopeo = shutil.which("skopeo")
     if skopeo is None:
         raise ImagePullFailure(f'failed to pull image "{reference}": skopeo is not installed', "ErrImagePull")
     # It must not outlive us: what it writes then is cleared away by the next process.
     setpriv = shutil.which("setpriv")
     guard = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
-    arguments = [*guard, skopeo, "copy", "--quiet", "--multi-arch", "system", "--retry-times", "1"]
+    source = "src-" if target else ""
+    arguments = [*guard, skopeo, *command, "--retry-times", "1"]
     if _is_loopback(reference.domain):
-        arguments.append("--src-tls-verify=false")
+        arguments.append(f"--{source}tls-verify=false")
     with tempfile.TemporaryDirectory(prefix="podwright-auth-") as private:
         authfile = Path(private) / "auth.json"
         authfile.write_bytes(orjson.dumps(_auth_document(reference.domain, auth)))
-        arguments += ["--src-authfile", str(authfile)]
+        arguments += [f"--{source}authfile", str(authfile)]
         if auth is not None and auth.registry_token:
-            arguments += ["--src-registry-token", auth.registry_token]
+            arguments += [f"--{source}registry-token", auth.registry_token]
         process = await asyncio.create_subprocess_exec(
             *arguments,
             f"docker://{reference}",
-            f"oci:{directory}:pulled",
+            *([target] if target else []),
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "TMPDIR": str(directory.parent)},
+            env={**os.environ, "TMPDIR": str(Path(target.split(":")[1]).parent) if target else private},
         )
         try:
             async with asyncio.timeout(timeout):
-                _, stderr = await process.communicate()
+                stdout, stderr = await process.communicate()
         except TimeoutError:
             raise ImagePullFailure(
                 f'failed to pull image "{reference}": no answer within {timeout:g} s', "ErrImagePull"
@@ -59,6 +76,7 @@ async def fetch(reference: Reference, directory: Path, auth: RegistryAuth | None
         message = _last_message(stderr.decode(errors="replace"))
         reason = "RegistryUnavailable" if any(word in message for word in _UNREACHABLE) else "ErrImagePull"
         raise ImagePullFailure(f'failed to pull and unpack image "{reference}": {message}', reason)
+    return stdout
 
 
 def _is_loopback(domain: str) -> bool:

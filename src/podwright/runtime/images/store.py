@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from podwright.runtime.images import reference as references_grammar
@@ -20,7 +21,7 @@ from podwright.runtime.images.layouts import (
     oci_candidates,
     open_archive,
 )
-from podwright.runtime.images.pull import fetch
+from podwright.runtime.images.pull import fetch, resolve
 from podwright.runtime.images.reference import InvalidReference, Reference
 from podwright.runtime.images.references import Entry, References
 from podwright.runtime.images.unpack import BadLayer
@@ -177,14 +178,18 @@ class ImageStore:
         self._prepare()
         lock = self._pulls.setdefault(str(wanted), asyncio.Lock())
         async with lock:
-            if wanted.digest and (present := self.status(str(wanted))) is not None:
-                return present.id
+            # The registry is asked in any case: it may have something newer, or nothing for these credentials.
+            digest = await resolve(wanted, auth, self._pull_timeout)
+            known = self._references.read().get(str(wanted))
+            if known is not None and known.digest == digest and self.content.image(known.image) is not None:
+                return known.image
             with (self.content.root / "lock").open("w") as held:
                 await asyncio.to_thread(fcntl.flock, held.fileno(), fcntl.LOCK_SH)
                 work = Path(tempfile.mkdtemp(dir=self.content.root / "tmp", prefix="pull."))
                 try:
-                    await fetch(wanted, work / "layout", auth, self._pull_timeout)
-                    return await asyncio.to_thread(self._import, wanted, work / "layout")
+                    exact = replace(wanted, tag="", digest=digest)
+                    await fetch(exact, work / "layout", auth, self._pull_timeout)
+                    return await asyncio.to_thread(self._import, wanted, digest, work / "layout")
                 except (BadArchive, BadLayer, KeyError, TypeError) as error:
                     raise ImagePullFailure(
                         f'failed to pull and unpack image "{wanted}": {error}', "ErrImagePull"
@@ -192,13 +197,12 @@ class ImageStore:
                 finally:
                     await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
 
-    def _import(self, wanted: Reference, layout: Path) -> str:
+    def _import(self, wanted: Reference, digest: str, layout: Path) -> str:
         source = DirectorySource(layout)
         candidates = oci_candidates(source)
         if len(candidates) != 1:
             raise BadArchive(f"expected one image, found {len(candidates)}")
         image_id = self.content.add(source, candidates[0])
-        digest = wanted.digest or candidates[0].manifest_digest
         self._name(image_id, digest, [wanted])
         return image_id
 
