@@ -207,6 +207,7 @@ class ApiServer:
         if isinstance(services, ServiceStrategy):
             services.watch(cache.objects.values(), cache.listeners)
             self.cluster_ips.follow(services.ranges)
+            self.cluster_ips.repairs.append(services.marks.repair)
         self.custom.follow()
         for row in _RBAC:
             self.registry.cache(row).listeners.append(self._rbac_changed)

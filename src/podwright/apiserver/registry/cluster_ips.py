@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from podwright.api import objects
 from podwright.api.objects import Object
@@ -168,7 +168,7 @@ def _is_of(address: Object, parent: Object) -> bool:
 
 class Keeper:
     """Keeps what the rest relies on: the ServiceCIDR of the configuration, and an IPAddress for each cluster IP; takes
-    away addresses whose Services are gone."""
+    away addresses whose Services are gone. What is appended to `repairs` is done with its own."""
 
     def __init__(self, registry: Registry, objects_: Objects, writer: Writer, cidr: str) -> None:
         self._registry = registry
@@ -176,6 +176,7 @@ class Keeper:
         self._writer = writer
         self._cidr = str(ipaddress.ip_network(cidr))
         self._wake = asyncio.Event()
+        self.repairs: list[Callable[[Registry], Awaitable[None]]] = []
 
     def follow(self, ranges: Ranges) -> None:
         def waking(handler: ChangeHandler) -> ChangeHandler:
@@ -212,6 +213,8 @@ class Keeper:
             try:
                 await self.ensure_default()
                 await self.repair()
+                for repair in self.repairs:
+                    await repair(self._registry)
             except ApiError as failed:
                 _log.warning("repairing cluster IPs: %s", failed)
             try:

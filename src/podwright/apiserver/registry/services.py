@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from podwright.api import status
+from podwright.api import objects, status
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.apiserver.cache.entries import Cached, Event
-from podwright.apiserver.registry import cluster_ips, service_families
+from podwright.apiserver.registry import cluster_ips, node_ports, service_families
 from podwright.apiserver.registry.number_pools import Pool, Uses, static_share
 from podwright.apiserver.registry.registry import Registry
 from podwright.apiserver.registry.strategies import Release, Strategy, Undo
+
+_log = logging.getLogger(__name__)
 
 HEADLESS = "None"
 _EXTERNAL = "ExternalName"
 _WITH_PORTS = ("NodePort", "LoadBalancer")
 _TAKEN = "provided IP is already allocated"
+_FULL = "failed to allocate a nodePort: range is full"
+_TRIES = 128
 
 
 class ServiceStrategy(Strategy):
@@ -29,6 +35,8 @@ class ServiceStrategy(Strategy):
         self.ports = Pool(low, high, low + static_share(high - low + 1), Uses())
         self._picked: set[int] = set()
         """Addresses that nobody asked for: if another server was faster, another will do."""
+        self._picked_ports: set[int] = set()
+        self.marks = node_ports.Marks(low, high)
 
     def watch(self, cached: Iterable[Cached], listeners: list[Callable[[Event], None]]) -> None:
         """Learns what stored Services use, and follows it."""
@@ -39,13 +47,13 @@ class ServiceStrategy(Strategy):
     def _event(self, event: Event) -> None:
         if event.previous is not None:
             self.ranges.uses.release(self._ips(event.previous.object))
-            self.ports.uses.release(_ports(event.previous.object))
+            self.ports.uses.release(node_ports.in_use(event.previous.object))
         if event.type != "DELETED":
             self._use(event.current.object)
 
     def _use(self, service: Object) -> None:
         self.ranges.uses.use(self._ips(service))
-        self.ports.uses.use(_ports(service))
+        self.ports.uses.use(node_ports.in_use(service))
 
     def _ips(self, service: Object) -> list[int]:
         return self.ranges.numbers(cluster_ips.in_use(service))
@@ -128,10 +136,26 @@ class ServiceStrategy(Strategy):
         return number
 
     async def reserve(self, registry: Registry, obj: Object, old: Object | None) -> Release | None:
-        """An IPAddress for each new address. Another server may have given it out meanwhile: then it is another one,
-        unless it was asked for."""
-        before = cluster_ips.in_use(old) if old is not None else []
+        """An IPAddress for each new address, and a mark for each new port. Another server may have given one out
+        meanwhile: then it is another one, unless it was asked for."""
         claimed: list[str] = []
+        marked: set[int] = set()
+
+        async def release() -> None:
+            await cluster_ips.give_back(registry, claimed, obj)
+            await self.marks.release(registry, marked)
+
+        try:
+            await self._claim_addresses(registry, obj, cluster_ips.in_use(old) if old is not None else [], claimed)
+            marked |= await self._mark_ports(registry, obj, node_ports.in_use(old) if old is not None else set())
+        except BaseException:
+            await asyncio.shield(release())
+            raise
+        return release if claimed or marked else None
+
+    async def _claim_addresses(
+        self, registry: Registry, obj: Object, before: Sequence[str], claimed: list[str]
+    ) -> None:
         for text in cluster_ips.in_use(obj):
             if text in before:
                 continue
@@ -150,13 +174,31 @@ class ServiceStrategy(Strategy):
             self._picked.discard(number)
             if made:
                 claimed.append(text)
-        if not claimed:
-            return None
-        return lambda: cluster_ips.give_back(registry, claimed, obj)
+
+    async def _mark_ports(self, registry: Registry, obj: Object, before: set[int]) -> set[int]:
+        for _ in range(_TRIES):
+            wanted = node_ports.in_use(obj) - before
+            try:
+                await self.marks.claim(registry, wanted)
+            except node_ports.Marked as taken:
+                for number in taken.ports:
+                    if number not in self._picked_ports:
+                        raise _taken_port(obj, _path_of(obj["spec"], number), number) from None
+                    self._picked_ports.discard(number)
+                    _set_port(obj["spec"], number, self._pick_port())
+            else:
+                self._picked_ports -= wanted
+                return wanted
+        raise status.internal(_FULL)
 
     async def settled(self, registry: Registry, old: Object, new: Object | None) -> None:
         kept = cluster_ips.in_use(new) if new is not None else []
         await cluster_ips.give_back(registry, [ip for ip in cluster_ips.in_use(old) if ip not in kept], old)
+        try:
+            gone = node_ports.in_use(old) - (node_ports.in_use(new) if new is not None else set())
+            await self.marks.release(registry, gone)
+        except status.ApiError as failed:
+            _log.warning("node ports of %s stay marked until a repair: %s", objects.key(old), failed)
 
     def _allocate_ports(self, obj: Object, spec: Object, before: Object, undo: list[Undo]) -> None:
         kept = {port.get("nodePort") for port in before.get("ports") or [] if port.get("nodePort")}
@@ -179,10 +221,8 @@ class ServiceStrategy(Strategy):
 
     def _port(self, obj: Object, path: str, number: int, undo: list[Undo]) -> int:
         if not number:
-            picked = self.ports.pick()
-            if picked is None:
-                raise status.internal("failed to allocate a nodePort: range is full")
-            number = picked
+            number = self._pick_port()
+            undo.append(lambda: self._picked_ports.discard(number))
         elif not isinstance(number, int) or not self.ports.contains(number):
             raise _invalid(
                 obj, path,
@@ -190,8 +230,15 @@ class ServiceStrategy(Strategy):
                 f"{self.ports.first}-{self.ports.last}",
             )
         elif not self.ports.uses.is_free(number):
-            raise _invalid(obj, path, f"Invalid value: {number}: provided port is already allocated")
+            raise _taken_port(obj, path, number)
         undo.append(self.ports.uses.promise(number))
+        return number
+
+    def _pick_port(self) -> int:
+        number = self.ports.pick()
+        if number is None:
+            raise status.internal(_FULL)
+        self._picked_ports.add(number)
         return number
 
 
@@ -215,12 +262,22 @@ def _set_address(spec: Object, text: str) -> None:
     spec["clusterIP"], spec["clusterIPs"] = text, [text]
 
 
-def _ports(service: Object) -> set[int]:
-    spec = service.get("spec") or {}
-    found = {port["nodePort"] for port in spec.get("ports") or [] if port.get("nodePort")}
-    if spec.get("healthCheckNodePort"):
-        found.add(spec["healthCheckNodePort"])
-    return found
+def _taken_port(obj: Object, path: str, number: int) -> status.ApiError:
+    return _invalid(obj, path, f"Invalid value: {number}: provided port is already allocated")
+
+
+def _path_of(spec: Object, number: int) -> str:
+    """Where the Service has the node port."""
+    found = (f"spec.ports[{i}].nodePort" for i, p in enumerate(spec.get("ports") or ()) if p.get("nodePort") == number)
+    return next(found, "spec.healthCheckNodePort")
+
+
+def _set_port(spec: Object, old: int, new: int) -> None:
+    for port in spec.get("ports") or ():
+        if port.get("nodePort") == old:
+            port["nodePort"] = new
+    if spec.get("healthCheckNodePort") == old:
+        spec["healthCheckNodePort"] = new
 
 
 def _keep_allocated(spec: Object, before: Object) -> None:

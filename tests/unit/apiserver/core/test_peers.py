@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
+import orjson
 import pytest
 from tests.unit.apiserver.core.conftest import Api, Pki, config_for, config_map, running, service_account
 
+from podwright.api.resources import SERVICES
 from podwright.apiserver.peers import PREFIX, Peers
+from podwright.apiserver.registry import node_ports
+from podwright.apiserver.registry.node_ports import Marks
+from podwright.apiserver.registry.services import ServiceStrategy
 from podwright.store.protocol import Change, StoreUnavailable
 from podwright.store.sqlite import MemoryStore
 
@@ -133,6 +140,65 @@ async def test_tokens_definitions_and_rights_hold_on_every_server(pair: list[Api
             await two.get("/api/v1/namespaces")
     assert made.status == 201
     assert (await one.get("/apis/x.io/v1/things/t")).status == 200
+
+
+SERVICES_PATH = "/api/v1/namespaces/default/services"
+
+
+def service(name: str, **port: int) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": [{"port": 80, **port}]}}
+
+
+def blind(api: Api, *picks: int) -> None:
+    """Its cache has not seen what others gave out."""
+    strategy = api.server.registry.strategy(SERVICES)
+    assert isinstance(strategy, ServiceStrategy)
+    strategy.ports.uses.taken.clear()
+    numbers = iter(picks)
+    strategy.ports.pick = lambda: next(numbers)  # type: ignore[method-assign]
+
+
+async def marks(api: Api) -> dict[str, Any]:
+    entry = await api.server.store.get(node_ports.KEY)
+    assert entry is not None
+    found: dict[str, Any] = orjson.loads(entry.value)
+    return found
+
+
+async def test_no_node_port_is_given_out_twice(pair: list[Api]) -> None:
+    one, two = pair
+    assert (await one.post(SERVICES_PATH, service("a", nodePort=30009))).status == 201
+    assert (await one.post(SERVICES_PATH, service("b", nodePort=30001))).status == 201
+    assert await marks(one) == {
+        "kind": "RangeAllocation", "apiVersion": "v1", "metadata": {}, "range": "30000-32767",
+        "data": base64.b64encode(b"\x02\x02").decode(),
+    }
+    blind(two, 30001, 30009, 30003)
+    refused = await two.post(SERVICES_PATH, service("c", nodePort=30001))
+    assert refused.json["details"]["causes"] == [{
+        "reason": "FieldValueInvalid", "field": "spec.ports[0].nodePort",
+        "message": "Invalid value: 30001: provided port is already allocated",
+    }]  # fmt: skip
+    assert (await two.post(SERVICES_PATH, service("c"))).json["spec"]["ports"][0]["nodePort"] == 30003
+    await one.patch(f"{SERVICES_PATH}/a", {"spec": {"type": "ClusterIP"}})
+    assert (await two.post(SERVICES_PATH, service("A_b", nodePort=30005))).status == 422
+    assert (await two.delete(f"{SERVICES_PATH}/b")).status == 200
+    assert (await marks(one))["data"] == base64.b64encode(b"\x08").decode(), "what nobody has is free"
+
+
+async def test_marks_of_node_ports_are_repaired(pair: list[Api]) -> None:
+    """A server that knew of no marks wrote Services, or one died between the mark and the Service."""
+    one, _ = pair
+    await one.post(SERVICES_PATH, service("a", nodePort=30009))
+    registry, now = one.server.registry, 1_800_000_000.0
+    registry.now = lambda: now
+    found = Marks(30000, 32767)
+    await found.claim(registry, {30001})
+    await found.release(registry, {30009})
+    for later, expected in ((0.0, b"\x02\x02"), (59.0, b"\x02\x02"), (60.0, b"\x02\x00")):
+        now = 1_800_000_000.0 + later
+        await found.repair(registry)
+        assert base64.b64decode((await marks(one))["data"]) == expected
 
 
 async def test_the_kubernetes_service_has_every_server_that_lives(pair: list[Api]) -> None:
