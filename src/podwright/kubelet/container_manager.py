@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from podwright.api import objects, quantity
 from podwright.api.objects import Object
 from podwright.api.pods import BURSTABLE, qos_class
+from podwright.client.client import Client
 from podwright.client.clock import Clock
 from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.containers.resources import MIN_SHARES, pod_requests_limits, shares
 from podwright.kubelet.cpu_manager import CpuManager
+from podwright.kubelet.devices.claims import ClaimFailure, ClaimManager
 from podwright.kubelet.devices.manager import DeviceManager, DevicesUnavailable
 from podwright.kubelet.runtime_cache import RuntimeCache
 from podwright.runtime.protocol import ContainerRuntime, Resources, RuntimeFailure
@@ -34,6 +36,7 @@ class ContainerManager:
     def __init__(
         self,
         config: KubeletConfig,
+        client: Client,
         clock: Clock,
         runtime: ContainerRuntime,
         cache: RuntimeCache,
@@ -42,6 +45,7 @@ class ContainerManager:
         allocatable: Mapping[str, str],
     ) -> None:
         self.devices = DeviceManager(config.data_dir / "device-plugins", clock, devices_changed)
+        self.claims = ClaimManager(config.data_dir, config.node_name, client, clock)
         self.cpus = CpuManager(config)
         self._config = config
         self._runtime = runtime
@@ -54,7 +58,9 @@ class ContainerManager:
     async def run(self) -> None:
         """Until cancelled."""
         await self.open()
-        await self.devices.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.devices.run(), name="devices")
+            group.create_task(self.claims.run(), name="claims")
 
     async def open(self) -> None:
         """The groups that Pods lie in, with what the node gives them; and every container on its CPUs."""
@@ -95,8 +101,12 @@ class ContainerManager:
         """Before anything of the Pod is made: its devices are handed over, its CPUs are cleared of others.
 
         Raises:
-            NotAdmitted
+            NotAdmitted, ClaimFailure
         """
+        try:
+            await self.claims.prepare(pod)
+        except OSError as failed:
+            raise ClaimFailure(str(failed)) from failed
         try:
             await self.devices.allocate(pod)
         except (DevicesUnavailable, OSError) as failed:
@@ -106,15 +116,17 @@ class ContainerManager:
         await self.weigh()
 
     async def release(self, uid: str) -> None:
-        """Nothing of the Pod runs any more. Raises OSError."""
+        """Nothing of the Pod runs any more. Raises ClaimFailure, OSError."""
         self.devices.release(uid)
         if self.cpus.release(uid):
             await self._move()
         await self.weigh()
+        await self.claims.release(uid)
 
     async def retain(self, uids: set[str]) -> None:
         """All Pods that are here are known: what others had is free. Raises OSError."""
         self.devices.retain(uids)
+        await self.claims.retain(uids)
         if self.cpus.retain(uids):
             await self._move()
 

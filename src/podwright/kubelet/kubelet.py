@@ -119,6 +119,7 @@ class Kubelet:
         self._static_known: set[str] = set()
         self.manager = ContainerManager(
             config,
+            client,
             self.clock,
             runtime,
             self.cache,
@@ -277,10 +278,11 @@ class Kubelet:
         return tasks
 
     def _plugins(self) -> PluginWatcher:
-        devices = self.manager.devices
+        devices, claims = self.manager.devices, self.manager.claims
         kinds = {
             "CSIPlugin": PluginKind(self.csi.drivers.register, self.csi.drivers.deregister),
             "DevicePlugin": PluginKind(devices.register, devices.deregister),
+            "DRAPlugin": PluginKind(claims.register, claims.deregister),
         }
         return PluginWatcher(self.config.data_dir / "plugins_registry", kinds, self.clock)
 

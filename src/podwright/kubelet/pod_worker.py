@@ -19,6 +19,7 @@ from podwright.client.events import NORMAL, WARNING
 from podwright.client.transport import ServerUnreachable
 from podwright.kubelet import pods
 from podwright.kubelet.container_manager import UNEXPECTED, NotAdmitted
+from podwright.kubelet.devices.claims import ClaimFailure
 from podwright.kubelet.pod_status import StatusMaker, Verdict
 from podwright.kubelet.probing import ProbeKind
 from podwright.kubelet.resize import Resizer
@@ -201,7 +202,7 @@ class PodWorker:
             failure: Exception | None = None
             try:
                 await step()
-            except* (RuntimeFailure, VolumeFailure, OSError) as failed:
+            except* (ClaimFailure, RuntimeFailure, VolumeFailure, OSError) as failed:
                 failure = first_of(failed)
             if failure is None:
                 return
@@ -234,7 +235,7 @@ class PodWorker:
                 self._context.recorder.event(self.pod, WARNING, UNEXPECTED, str(refused))
                 self.terminate(Verdict(UNEXPECTED, str(refused), refused=True))
                 return 0.0
-            except (SandboxFailure, VolumeFailure, RuntimeFailure) as error:
+            except (ClaimFailure, SandboxFailure, VolumeFailure, RuntimeFailure) as error:
                 failed = True
                 self._complain(error)
                 break
@@ -285,6 +286,8 @@ class PodWorker:
         reason, message = "FailedSync", f"error syncing pod: {error}"
         if isinstance(error, VolumeFailure):
             reason, message = "FailedMount", str(error)
+        elif isinstance(error, ClaimFailure):
+            reason, message = "FailedPrepareDynamicResources", f"Failed to prepare dynamic resources: {error}"
         elif isinstance(error, SandboxFailure):
             reason, message = "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}"
         self._context.recorder.event(self.pod, WARNING, reason, message)

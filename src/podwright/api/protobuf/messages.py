@@ -29,7 +29,10 @@ from podwright.api.protobuf.wire import (
 
 Encode = Callable[[Any], bytes]
 _DEPTH = 200
-_TABLES = {"k8s.io.": "fields.json", "runtime.v1.": "cri_fields.json", "containerd.": "cri_fields.json"}
+_TABLES = {
+    "k8s.io.kubelet.": "plugin_fields.json", "k8s.io.": "fields.json",
+    "runtime.v1.": "cri_fields.json", "containerd.": "cri_fields.json",
+}  # fmt: skip
 _SCHEMA = "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
 
 

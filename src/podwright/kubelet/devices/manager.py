@@ -121,7 +121,8 @@ class DeviceManager:
             options = await socket.call(_SERVICE, "GetDevicePluginOptions", {}, timeout=_TIMEOUT)
         self._begin(plugin.name, plugin.endpoint, options)
 
-    async def deregister(self, name: str) -> None:
+    async def deregister(self, plugin: Plugin) -> None:
+        name = plugin.name
         resource = self._resources.get(name)
         if resource is not None and resource.task is not None and self._group is not None:
             resource.task.cancel()

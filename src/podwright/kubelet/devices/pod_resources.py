@@ -62,10 +62,21 @@ class PodResources:
                         for d in _devices(name, found)
                     ],
                     "cpu_ids": sorted(self._manager.cpus.exclusive(uid, ctr["name"])),
+                    "dynamic_resources": self._claimed(pod, ctr),
                 }
                 for ctr in (*sidecars, *pods.containers(pod))
             ],
         }  # fmt: skip
+
+    def _claimed(self, pod: Object, ctr: Object) -> list[Object]:
+        found: dict[str, Object] = {}
+        for claim, driver, device in self._manager.claims.of_container(pod, ctr):
+            entry = {"claim_name": claim.name, "claim_namespace": claim.namespace, "claim_resources": []}
+            found.setdefault(claim.uid, entry)["claim_resources"].append({
+                "cdi_devices": [{"name": i} for i in device.get("cdi_device_ids") or ()], "driver_name": driver,
+                "pool_name": device.get("pool_name", ""), "device_name": device.get("device_name", ""),
+            })  # fmt: skip
+        return list(found.values())
 
 
 def _devices(resource: str, found: Sequence[Object]) -> list[Object]:

@@ -42,7 +42,7 @@ class PluginKind:
     """What is done with plugins of one type. `register` raises BadPlugin or PluginFailure."""
 
     register: Callable[[Plugin], Awaitable[None]]
-    deregister: Callable[[str], Awaitable[None]]
+    deregister: Callable[[Plugin], Awaitable[None]]
 
 
 class PluginWatcher:
@@ -101,7 +101,7 @@ class PluginWatcher:
         finally:
             # The node itself may be ending: then its plugins stay what they are in the API.
             if path not in self._plugins:
-                await kind.deregister(plugin.name)
+                await kind.deregister(plugin)
 
     async def _register(self, path: Path) -> tuple[PluginKind, Plugin]:
         async with PluginSocket(path) as socket:

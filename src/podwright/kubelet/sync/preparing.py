@@ -29,7 +29,7 @@ async def prepare(context: WorkerContext, pod: Object, actions: PodActions) -> S
     """The sandbox, once the volumes are there too.
 
     Raises:
-        NotAdmitted, SandboxFailure, VolumeFailure, RuntimeFailure
+        NotAdmitted, ClaimFailure, SandboxFailure, VolumeFailure, RuntimeFailure
     """
     await context.manager.prepare(pod)
     try:

@@ -69,8 +69,9 @@ class CsiDrivers:
         except (ApiError, ServerUnreachable) as refused:
             raise BadPlugin(f"error updating CSINode object with CSI driver node info: {refused}") from refused
 
-    async def deregister(self, name: str) -> None:
+    async def deregister(self, plugin: Plugin) -> None:
         """The driver is gone from the node."""
+        name = plugin.name
         self._drivers.pop(name, None)
         try:
             await self._tell_csi_node(name, None)
