@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 
+def located(source: str, at: int, why: str) -> str:
+    """A problem and its place, as cel-go shows it."""
+    line_start = source.rfind("\n", 0, at) + 1
+    line_number = source.count("\n", 0, at) + 1
+    line_end = source.find("\n", at)
+    line = source[line_start : line_end if line_end >= 0 else len(source)]
+    column = at - line_start
+    return f"ERROR: <input>:{line_number}:{column + 1}: {why}\n | {line}\n | {'.' * column}^"
+
+
 class CompileError(ValueError):
-    """An expression that cannot be. The message shows the place, as cel-go's does."""
+    """An expression that cannot be. The message shows the place."""
 
     def __init__(self, source: str, at: int, why: str) -> None:
-        line_start = source.rfind("\n", 0, at) + 1
-        line_number = source.count("\n", 0, at) + 1
-        line_end = source.find("\n", at)
-        line = source[line_start : line_end if line_end >= 0 else len(source)]
-        column = at - line_start
-        super().__init__(
-            f"ERROR: <input>:{line_number}:{column + 1}: {why}\n | {line}\n | {'.' * column}^"
-        )
+        super().__init__(located(source, at, why))
         self.why = why
 
 

@@ -250,7 +250,7 @@ class _Parser:
                     raise self.fail(name, "IDENTIFIER")
                 self.position += 1
                 if name.kind == "ident" and not optional and self.token.text == "(":
-                    node = Call(name.at, name.text, node, self.arguments())
+                    node = Call(self.token.at, name.text, node, self.arguments())
                 else:
                     node = Select(token.at, node, name.text.strip("`"), optional)
             elif self.token.text == "[" and self.token.kind == "op":
@@ -260,7 +260,7 @@ class _Parser:
                 self.expect("]")
                 node = Index(token.at, node, key, optional)
             elif self.token.text == "{" and self.token.kind == "op" and (type_name := _type_name(node)):
-                node = self.object(type_name, node.at)
+                node = self.object(type_name, token.at)
             else:
                 return node
 
@@ -336,7 +336,7 @@ class _Parser:
         if token.text == "in":
             raise self.fail(token)
         if self.token.text == "(" and self.token.kind == "op":
-            return Call(token.at, token.text, None, self.arguments())
+            return Call(self.token.at, token.text, None, self.arguments())
         return Ident(token.at, token.text)
 
     def list(self, token: _Token) -> Node:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from podwright.api import objects, status
 from podwright.api.objects import Object
 from podwright.api.resources import CUSTOMRESOURCEDEFINITIONS
 from podwright.api.status import FieldError
 from podwright.api.validation import field_errors
-from podwright.apiserver.crd import expressions
+from podwright.apiserver.crd import rule_checks
 from podwright.apiserver.crd.definitions import FINALIZER, storage_version
 from podwright.apiserver.registry.registry import Registry
 from podwright.apiserver.registry.strategies import Strategy, Undo
@@ -22,13 +23,13 @@ class DefinitionStrategy(Strategy):
         finalizers = obj["metadata"].setdefault("finalizers", [])
         if FINALIZER not in finalizers:
             finalizers.append(FINALIZER)
-        _check(obj)
+        _check(obj, {})
         _fill_names(obj["spec"])
         obj["status"] = accepted_status(registry, obj, {})
         return []
 
     async def begin_update(self, registry: Registry, obj: Object, old: Object, dry_run: bool) -> list[Undo]:
-        _check(obj)
+        _check(obj, old)
         _fill_names(obj["spec"])
         if not obj["metadata"].get("deletionTimestamp"):
             obj["status"] = accepted_status(registry, obj, old.get("status") or {})
@@ -67,19 +68,25 @@ def _check_shape(crd: Object) -> list[FieldError]:
     return found
 
 
-def _check(crd: Object) -> None:
-    """Raises ApiError (422) for a definition that cannot be read, or whose validation rules do not compile."""
+def _check(crd: Object, before: Object) -> None:
+    """Raises ApiError (422) for a definition that cannot be read, or whose validation rules cannot stand."""
     found = _check_shape(crd)
     if found:
         row = CUSTOMRESOURCEDEFINITIONS
         raise status.invalid(row.group, row.kind, objects.name(crd), found)
+    standing = {v.get("name"): _schema(v) for v in (before.get("spec") or {}).get("versions") or []}
     for i, version in enumerate(crd["spec"].get("versions") or []):
-        raw = (version.get("schema") or {}).get("openAPIV3Schema")
+        raw = _schema(version)
         if isinstance(raw, dict):
-            found += expressions.errors_of(raw, f"spec.versions[{i}].schema.openAPIV3Schema")
+            path = f"spec.versions[{i}].schema.openAPIV3Schema"
+            found += rule_checks.errors_of(raw, path, standing.get(version["name"]))
     if found:
         row = CUSTOMRESOURCEDEFINITIONS
         raise status.invalid(row.group, row.kind, objects.name(crd), found)
+
+
+def _schema(version: Object) -> Any:
+    return (version.get("schema") or {}).get("openAPIV3Schema")
 
 
 def _fill_names(spec: Object) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from podwright.api import status
-from podwright.api.cel import BudgetExceeded, CompileError, EvaluationError, Program, compile_expression
+from podwright.api.cel import BudgetExceeded, EvaluationError, Program, compile_expression
 from podwright.api.cel.values import NONE, Optional
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
@@ -75,24 +75,6 @@ def compile_schema(schema: Object) -> Expressions | None:
         return found
 
     return run
-
-
-def errors_of(schema: Object, path: str) -> list[FieldError]:
-    """The rules that do not compile, for the validation of a definition."""
-    found: list[FieldError] = []
-    for i, raw in enumerate(schema.get("x-kubernetes-validations") or []):
-        try:
-            _rule(raw)
-        except CompileError as exc:
-            where = f"{path}.x-kubernetes-validations[{i}].rule"
-            found.append(field_errors.invalid(where, raw.get("rule"), f"compilation failed: {exc}"))
-    for name, sub in (schema.get("properties") or {}).items():
-        found += errors_of(sub, f"{path}.properties[{name}]")
-    for key in ("items", "additionalProperties"):
-        below = schema.get(key)
-        if isinstance(below, dict):
-            found += errors_of(below, f"{path}.{key}")
-    return found
 
 
 def _rule(raw: Object) -> _Rule:

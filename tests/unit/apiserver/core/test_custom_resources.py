@@ -168,12 +168,39 @@ async def test_a_rule_that_does_not_compile_is_refused(api: Api) -> None:
     schema["x-kubernetes-validations"] = [{"rule": "self.spec +"}]
     refused = await api.post(CRDS, body)
     assert refused.status == 422 and "compilation failed" in refused.json["message"]
+    schema["x-kubernetes-validations"] = [{"rule": "self.spec.crom != '' && self.spec.cron > 5"}, {"rule": "1"}]
+    refused = await api.post(CRDS, body)
+    rules = "spec.versions[0].schema.openAPIV3Schema.x-kubernetes-validations"
+    assert [c["field"] for c in refused.json["details"]["causes"]] == [f"{rules}[0].rule", f"{rules}[1].rule"]
+    typed, valued = (c["message"] for c in refused.json["details"]["causes"])
+    assert "ERROR: <input>:1:10: undefined field 'crom'\n | self.spec.crom" in typed
+    assert "ERROR: <input>:1:40: found no matching overload for '_>_' applied to '(string, int)'" in typed
+    assert valued.endswith("cel expression must evaluate to a bool")
+
+
+async def test_a_definition_whose_rules_may_cost_too_much_is_refused(api: Api) -> None:
+    body = definition()
+    schema = body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    texts = schema["properties"]["texts"] = {"type": "array", "items": {"type": "string"}}
+    texts["x-kubernetes-validations"] = [{"rule": "self.all(a, self.exists_one(b, a == b))"}]
+    refused = await api.post(CRDS, body)
+    place = "spec.versions[0].schema.openAPIV3Schema"
+    rule = f"{place}.properties[texts].x-kubernetes-validations[0].rule"
+    causes = [(c["field"], c["message"].partition(" (try ")[0]) for c in refused.json["details"]["causes"]]
+    factor = "exceeds budget by factor of more than 100x"
+    assert causes == [
+        (rule, f"Forbidden: estimated rule cost {factor}"),
+        (rule, "Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"),
+        (place, f"Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema {factor}"),
+    ]
+    texts |= {"maxItems": 100, "items": {"type": "string", "maxLength": 20}}
+    assert (await api.post(CRDS, body)).status == 201
 
 
 async def test_a_rule_that_does_too_much_ends_the_rules(api: Api) -> None:
     body = definition()
     schema = body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    schema["properties"]["many"] = {"type": "array", "items": {"type": "integer"}}
+    schema["properties"]["many"] = {"type": "array", "maxItems": 1000, "items": {"type": "integer"}}
     greedy = "self.many.all(a, self.many.all(b, a + b >= 0))"
     schema["x-kubernetes-validations"] = [{"rule": greedy}, {"rule": "false"}]
     assert (await api.post(CRDS, body)).status == 201
