@@ -29,6 +29,9 @@ def _request(request: Object) -> None:
         request["allocationMode"] = "ExactCount"
     if request["allocationMode"] == "ExactCount" and not request.get("count"):
         request["count"] = 1
+    for toleration in request.get("tolerations") or ():
+        if not toleration.get("operator"):
+            toleration["operator"] = "Equal"
     capacity = request.get("capacity")
     if capacity:
         quantities.resource_list(capacity, "requests")

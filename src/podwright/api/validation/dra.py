@@ -1,129 +1,165 @@
-"""The resource.k8s.io group (dynamic resource allocation). Selectors in CEL are compiled by the API server."""
+"""The resource.k8s.io group (dynamic resource allocation): claims, templates, classes and taint rules."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from typing import Any
 
-from podwright.api import quantity
+import orjson
+
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import expressions, metadata, names, scheduling
+from podwright.api.validation import conditions, dra_slices, expressions, metadata, names, pod_resources, scheduling
+from podwright.api.validation.dra_names import (
+    EFFECTS,
+    binding_conditions,
+    device_name,
+    fully_qualified,
+    pool_name,
+    taint,
+)
 from podwright.api.validation.field_errors import (
-    duplicate,
     forbidden,
+    formed,
     immutable,
     invalid,
-    not_supported,
+    items,
+    named,
+    one_of,
     required,
     too_long,
     too_many,
 )
 from podwright.api.validation.rules import Kinds, Rules, spec_of
+from podwright.api.validation.volume_systems import csi_driver_name as driver_name
 
 GROUP = "resource.k8s.io"
-_MODES = ("All", "ExactCount")
-_EFFECTS = ("NoExecute", "NoSchedule", "None")
-_TOLERATION_EFFECTS = ("NoExecute", "NoSchedule")
 _DEVICE_VARIABLE = frozenset({"device"})
-_MAX_REQUESTS = _MAX_CONSTRAINTS = _MAX_CONFIG = _MAX_SELECTORS = 32
-_MAX_FIRST = 8
-_MAX_DEVICES = 128
-_MAX_ATTRIBUTES = 32
-_MAX_RESERVED = 256
-_MAX_TEXT = 64
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}").fullmatch
-_VERSION = re.compile(
-    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?"
-).fullmatch
+_MOST = 32
+"""Requests, constraints, configurations, selectors and results."""
+_MOST_FIRST = 8
+_MOST_RESERVED = 256
+_MOST_CONDITIONS = 8
+_MOST_ADDRESSES = 16
+_MAX_EXPRESSION = _MAX_RAW = 10 * 1024
+_uid = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
+_UID_SAID = (
+    "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal "
+    "characters"
+)
+_NO_REQUEST = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
 
 
-def _label(errs: list[FieldError], value: str, field: str) -> None:
-    if not value:
-        errs.append(required(field))
-    else:
-        errs += [invalid(field, value, said) for said in names.dns_label(value)]
+def _name(item: Object) -> str:
+    return item.get("name") or ""
 
 
-def _driver(errs: list[FieldError], value: str, field: str) -> None:
-    if not value:
-        errs.append(required(field))
-        return
-    if len(value) > 63:
-        errs.append(too_long(field, 63))
-    errs += [invalid(field, value, said) for said in names.dns_subdomain(value.lower())]
+class _Claim:
+    """The rules within one claim: parts of it name its requests."""
 
+    def __init__(self, devices: Object) -> None:
+        self._known = {
+            _name(r): {_name(sub) for sub in r.get("firstAvailable") or ()} for r in devices.get("requests") or ()
+        }
 
-def _pool(errs: list[FieldError], value: str, field: str) -> None:
-    if not value:
-        errs.append(required(field))
-        return
-    if len(value) > 253:
-        errs.append(too_long(field, 253))
-    for part in value.split("/"):
-        errs += [invalid(field, part, said) for said in names.dns_subdomain(part)]
+    def reference(self, errs: list[FieldError], name: str, field: str) -> None:
+        parent, slash, sub = name.partition("/")
+        if "/" in sub:
+            errs.append(invalid(field, name, _NO_REQUEST))
+            return
+        for part in name.split("/"):
+            formed(errs, part, field, names.dns_label)
+        if parent not in self._known or (slash and sub not in self._known[parent]):
+            errs.append(invalid(field, name, _NO_REQUEST))
 
+    def _references(self, errs: list[FieldError], holder: Object, path: str) -> None:
+        items(errs, holder.get("requests") or [], f"{path}.requests", self.reference, most=_MOST, key=str)
 
-def _qualified(errs: list[FieldError], value: str, field: str, *, full: bool = False) -> None:
-    domain, slash, identifier = value.rpartition("/")
-    if full and not slash:
-        errs.append(invalid(field, value, "must include a domain"))
-        return
-    if slash and not domain:
-        errs.append(required(field, "the domain must not be empty"))
-    elif domain:
-        errs += [invalid(field, domain, said) for said in names.dns_subdomain(domain)]
-    if not identifier:
-        errs.append(required(field, "the name must not be empty"))
-    elif not _IDENTIFIER(identifier):
-        if len(identifier) > 32:
-            errs.append(too_long(field, 32))
-        errs += [invalid(field, identifier, said) for said in names.c_identifier(identifier)]
+    def constraint(self, errs: list[FieldError], constraint: Object, path: str) -> None:
+        self._references(errs, constraint, path)
+        for field in ("matchAttribute", "distinctAttribute"):
+            if (value := constraint.get(field)) is not None:
+                fully_qualified(errs, value, f"{path}.{field}")
+                return
+        said = 'exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set'
+        errs.append(required(path, said))
+
+    def config(self, errs: list[FieldError], config: Object, path: str) -> None:
+        self._references(errs, config, path)
+        _opaque(errs, config, path)
+
+    def allocated_config(self, errs: list[FieldError], config: Object, path: str) -> None:
+        one_of(errs, config.get("source"), f"{path}.source", ("FromClaim", "FromClass"), needed=True)
+        self.config(errs, config, path)
+
+    def result(self, errs: list[FieldError], result: Object, path: str) -> None:
+        self.reference(errs, result.get("request") or "", f"{path}.request")
+        _device_id(errs, result, path)
+        binding_conditions(errs, result, path)
+        items(errs, result.get("tolerations") or [], f"{path}.tolerations", _toleration)
 
 
 def claim_spec(errs: list[FieldError], spec: Object, path: str) -> None:
-    devices = spec.get("devices") or {}
-    where = f"{path}.devices"
-    requests = devices.get("requests") or []
-    known: set[str] = set()
-    if len(requests) > _MAX_REQUESTS:
-        errs.append(too_many(f"{where}.requests", len(requests), _MAX_REQUESTS))
-    for i, request in enumerate(requests):
-        field, name = f"{where}.requests[{i}]", request.get("name") or ""
-        _label(errs, name, f"{field}.name")
-        if name in known:
-            errs.append(duplicate(field, name))
-        known.add(name)
-        known |= {f"{name}/{sub.get('name')}" for sub in request.get("firstAvailable") or ()}
-        _request(errs, request, field)
-    for kind, most in (("constraints", _MAX_CONSTRAINTS), ("config", _MAX_CONFIG)):
-        listed = devices.get(kind) or []
-        if len(listed) > most:
-            errs.append(too_many(f"{where}.{kind}", len(listed), most))
-        for i, entry in enumerate(listed):
-            _refers(errs, entry.get("requests") or [], known, f"{where}.{kind}[{i}].requests")
-            if kind == "config":
-                _opaque(errs, entry, f"{where}.config[{i}]")
-            else:
-                _constraint(errs, entry, f"{where}.constraints[{i}]")
+    devices, where = spec.get("devices") or {}, f"{path}.devices"
+    claim = _Claim(devices)
+    items(errs, devices.get("requests") or [], f"{where}.requests", _request, most=_MOST, key=_name)
+    items(errs, devices.get("constraints") or [], f"{where}.constraints", claim.constraint, most=_MOST)
+    items(errs, devices.get("config") or [], f"{where}.config", claim.config, most=_MOST)
 
 
-def _refers(errs: list[FieldError], requests: list[str], known: set[str], field: str) -> None:
-    for i, name in enumerate(requests):
-        if name not in known:
-            said = (
-                "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
-            )
-            errs.append(invalid(f"{field}[{i}]", name, said))
-        if name in requests[:i]:
-            errs.append(duplicate(f"{field}[{i}]", name))
+def _request(errs: list[FieldError], request: Object, path: str) -> None:
+    formed(errs, _name(request), f"{path}.name", names.dns_label)
+    exactly, first = request.get("exactly"), request.get("firstAvailable") or []
+    one_of_both = "exactly one of `exactly` or `firstAvailable` is required"
+    if exactly is None and not first:
+        errs.append(required(path, one_of_both))
+    elif exactly is not None and first:
+        errs.append(invalid(path, None, f"{one_of_both}, but multiple fields are set"))
+    elif exactly is not None:
+        _choice(errs, exactly, f"{path}.exactly")
+    else:
+        items(errs, first, f"{path}.firstAvailable", _alternative, most=_MOST_FIRST, key=_name)
 
 
-def _constraint(errs: list[FieldError], constraint: Object, path: str) -> None:
-    given = [f for f in ("matchAttribute", "distinctAttribute") if constraint.get(f) is not None]
-    if not given:
-        errs.append(required(f"{path}.matchAttribute"))
-    for field in given:
-        _qualified(errs, constraint[field], f"{path}.{field}", full=True)
+def _alternative(errs: list[FieldError], choice: Object, path: str) -> None:
+    formed(errs, _name(choice), f"{path}.name", names.dns_label)
+    _choice(errs, choice, path)
+
+
+def _choice(errs: list[FieldError], choice: Object, path: str) -> None:
+    named(errs, choice.get("deviceClassName"), f"{path}.deviceClassName", names.dns_subdomain)
+    items(errs, choice.get("selectors") or [], f"{path}.selectors", _selector, most=_MOST)
+    mode, count = choice.get("allocationMode") or "", choice.get("count") or 0
+    if mode == "All" and count:
+        errs.append(invalid(f"{path}.count", count, "must not be specified when allocationMode is 'All'"))
+    elif mode == "ExactCount" and count <= 0:
+        errs.append(invalid(f"{path}.count", count, "must be greater than zero"))
+    one_of(errs, mode, f"{path}.allocationMode", ("All", "ExactCount"))
+    items(errs, choice.get("tolerations") or [], f"{path}.tolerations", _toleration)
+
+
+def _selector(errs: list[FieldError], selector: Object, path: str) -> None:
+    cel = selector.get("cel")
+    if cel is None:
+        errs.append(required(f"{path}.cel"))
+    elif len(expression := cel.get("expression") or "") > _MAX_EXPRESSION:
+        errs.append(too_long(f"{path}.cel.expression", _MAX_EXPRESSION))
+    else:
+        expressions.compiles(errs, expression, f"{path}.cel.expression", _DEVICE_VARIABLE)
+
+
+def _toleration(errs: list[FieldError], toleration: Object, path: str) -> None:
+    operator, value = toleration.get("operator") or "", toleration.get("value") or ""
+    if key := toleration.get("key"):
+        formed(errs, key, f"{path}.key", names.qualified_name)
+    if operator == "Exists" and value:
+        errs.append(invalid(f"{path}.value", value, "must be empty for operator `Exists`"))
+    elif operator == "Equal":
+        formed(errs, value, f"{path}.value", names.label_value)
+    one_of(errs, operator, f"{path}.operator", ("Equal", "Exists"), needed=True)
+    if effect := toleration.get("effect"):
+        one_of(errs, effect, f"{path}.effect", EFFECTS)
 
 
 def _opaque(errs: list[FieldError], config: Object, path: str) -> None:
@@ -131,89 +167,17 @@ def _opaque(errs: list[FieldError], config: Object, path: str) -> None:
     if opaque is None:
         errs.append(required(f"{path}.opaque"))
         return
-    _driver(errs, opaque.get("driver") or "", f"{path}.opaque.driver")
-    if opaque.get("parameters") is None:
-        errs.append(required(f"{path}.opaque.parameters"))
+    driver_name(errs, opaque.get("driver") or "", f"{path}.opaque.driver")
+    _raw(errs, opaque.get("parameters"), f"{path}.opaque.parameters")
 
 
-def _request(errs: list[FieldError], request: Object, path: str) -> None:
-    exactly, first = request.get("exactly"), request.get("firstAvailable") or []
-    if exactly is None and not first:
-        errs.append(required(path, "exactly one of `exactly` or `firstAvailable` is required"))
-    elif exactly is not None and first:
-        said = "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set"
-        errs.append(invalid(path, None, said))
-    if exactly is not None:
-        _choice(errs, exactly, f"{path}.exactly")
-    if len(first) > _MAX_FIRST:
-        errs.append(too_many(f"{path}.firstAvailable", len(first), _MAX_FIRST))
-    seen: set[str] = set()
-    for i, choice in enumerate(first):
-        where, name = f"{path}.firstAvailable[{i}]", choice.get("name") or ""
-        _label(errs, name, f"{where}.name")
-        if name in seen:
-            errs.append(duplicate(where, name))
-        seen.add(name)
-        _choice(errs, choice, where)
-
-
-def _choice(errs: list[FieldError], choice: Object, path: str) -> None:
-    name = choice.get("deviceClassName") or ""
-    if not name:
-        errs.append(required(f"{path}.deviceClassName"))
-    else:
-        errs += [invalid(f"{path}.deviceClassName", name, said) for said in names.dns_subdomain(name)]
-    _selectors(errs, choice.get("selectors") or [], f"{path}.selectors")
-    mode, count = choice.get("allocationMode") or "", choice.get("count") or 0
-    if mode == "All":
-        if count:
-            said = "must not be specified when allocationMode is 'All'"
-            errs.append(invalid(f"{path}.count", count, said))
-    elif mode == "ExactCount":
-        if count <= 0:
-            errs.append(invalid(f"{path}.count", count, "must be greater than zero"))
-    else:
-        errs.append(not_supported(f"{path}.allocationMode", mode, _MODES))
-    for i, toleration in enumerate(choice.get("tolerations") or ()):
-        _toleration(errs, toleration, f"{path}.tolerations[{i}]")
-    for key, amount in ((choice.get("capacity") or {}).get("requests") or {}).items():
-        field = f"{path}.capacity.requests[{key}]"
-        _qualified(errs, key, field)
-        if not quantity.is_valid(amount) or quantity.parse(amount) < 0:
-            errs.append(invalid(field, amount, "must be greater than or equal to 0"))
-
-
-def _selectors(errs: list[FieldError], selectors: list[Object], path: str) -> None:
-    if len(selectors) > _MAX_SELECTORS:
-        errs.append(too_many(path, len(selectors), _MAX_SELECTORS))
-    for i, selector in enumerate(selectors):
-        cel = selector.get("cel")
-        if cel is None:
-            errs.append(required(f"{path}[{i}].cel"))
-        elif len(cel.get("expression") or "") > 10 * 1024:
-            errs.append(too_long(f"{path}[{i}].cel.expression", 10 * 1024))
-        else:
-            expressions.compiles(errs, cel.get("expression") or "", f"{path}[{i}].cel.expression", _DEVICE_VARIABLE)
-
-
-def _toleration(errs: list[FieldError], toleration: Object, path: str) -> None:
-    key, operator = toleration.get("key") or "", toleration.get("operator") or ""
-    value, effect = toleration.get("value") or "", toleration.get("effect") or ""
-    if key:
-        metadata.label_name(errs, key, f"{path}.key")
-    if operator == "Exists":
-        if value:
-            errs.append(invalid(f"{path}.value", value, "must be empty for operator `Exists`"))
-    elif operator == "Equal":
-        errs += [invalid(f"{path}.value", value, said) for said in names.label_value(value)]
-        if not key:
-            errs.append(required(f"{path}.key", "must not be empty for operator `Equal`"))
-    elif not operator:
-        errs.append(required(f"{path}.operator"))
-    else:
-        errs.append(not_supported(f"{path}.operator", operator, ("Equal", "Exists")))
-    if effect and effect not in _TOLERATION_EFFECTS:
-        errs.append(not_supported(f"{path}.effect", effect, _TOLERATION_EFFECTS))
+def _raw(errs: list[FieldError], value: Any, field: str) -> None:
+    if value is None:
+        errs.append(required(field))
+    elif len(orjson.dumps(value)) > _MAX_RAW:
+        errs.append(too_long(field, _MAX_RAW))
+    elif not isinstance(value, dict):
+        errs.append(invalid(field, "<value omitted>", "must be a valid JSON object"))
 
 
 def claim(errs: list[FieldError], obj: Object) -> None:
@@ -225,175 +189,129 @@ def _kept_spec(errs: list[FieldError], new: Object, old: Object) -> None:
         errs.append(immutable("spec", spec_of(new)))
 
 
+def _consumer(errs: list[FieldError], consumer: Object, path: str) -> None:
+    errs += [required(f"{path}.{what}") for what in ("resource", "name", "uid") if not consumer.get(what)]
+
+
 def _claim_status(errs: list[FieldError], new: Object, old: Object) -> None:
     status, before = new.get("status") or {}, old.get("status") or {}
-    reserved = status.get("reservedFor") or []
-    field = "status.reservedFor"
-    if len(reserved) > _MAX_RESERVED:
-        errs.append(too_many(field, len(reserved), _MAX_RESERVED))
-    seen: set[str] = set()
-    for i, consumer in enumerate(reserved):
-        for what in ("resource", "name", "uid"):
-            if not consumer.get(what):
-                errs.append(required(f"{field}[{i}].{what}"))
-        uid = consumer.get("uid") or ""
-        if uid in seen:
-            errs.append(duplicate(f"{field}[{i}].uid", uid))
-        seen.add(uid)
+    reserved, field = status.get("reservedFor") or [], "status.reservedFor"
+    items(errs, reserved, field, _consumer, most=_MOST_RESERVED, key=lambda consumer: consumer.get("uid") or "")
     allocation, was = status.get("allocation"), before.get("allocation")
+    allocated = {_identity(r) for r in ((allocation or {}).get("devices") or {}).get("results") or ()}
+    devices = status.get("devices") or []
+    for i, device in enumerate(devices):
+        _device_status(errs, device, allocated, f"status.devices[{i}]")
+    items(errs, devices, "status.devices", None, key=_identity)
     if reserved and allocation is None:
         errs.append(forbidden(field, "may not be specified when `allocated` is not set"))
-    if (new.get("metadata") or {}).get("deletionTimestamp"):
-        known = {c.get("uid") for c in before.get("reservedFor") or ()}
-        if any(c.get("uid") not in known for c in reserved):
+    elif (new.get("metadata") or {}).get("deletionTimestamp"):
+        if any(consumer not in (before.get("reservedFor") or ()) for consumer in reserved):
             said = "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set"
             errs.append(forbidden(field, said))
-    if allocation is not None and was is not None and allocation != was:
-        errs.append(immutable("status.allocation", allocation))
-    if allocation is not None:
-        requests = {r.get("name") for r in (spec_of(new).get("devices") or {}).get("requests") or ()}
-        for i, result in enumerate((allocation.get("devices") or {}).get("results") or ()):
-            where = f"status.allocation.devices.results[{i}]"
-            name = result.get("request") or ""
-            if name.partition("/")[0] not in requests:
-                errs.append(invalid(f"{where}.request", name, "must be the name of a request in the claim"))
-            _driver(errs, result.get("driver") or "", f"{where}.driver")
-            _pool(errs, result.get("pool") or "", f"{where}.pool")
-            _label(errs, result.get("device") or "", f"{where}.device")
-        if (selector := allocation.get("nodeSelector")) is not None:
-            scheduling.node_selector(errs, selector, "status.allocation.nodeSelector")
+    if allocation is None:
+        return
+    if was is not None:
+        if allocation != was:
+            errs.append(invalid("status.allocation", None, "field cannot be modified once set"))
+        return
+    rules, found = _Claim(spec_of(new).get("devices") or {}), allocation.get("devices") or {}
+    path = "status.allocation.devices"
+    items(errs, found.get("results") or [], f"{path}.results", rules.result, most=_MOST)
+    items(errs, found.get("config") or [], f"{path}.config", rules.allocated_config, most=2 * _MOST)
+    if (selector := allocation.get("nodeSelector")) is not None:
+        scheduling.node_selector(errs, selector, "status.allocation.nodeSelector")
+
+
+def _identity(device: Object) -> str:
+    """driver/pool/device, and the share if several claims use it."""
+    parts = [device.get(part) or "" for part in ("driver", "pool", "device", "shareID")]
+    return "/".join(parts if parts[3] else parts[:3])
+
+
+def _device_id(errs: list[FieldError], device: Object, path: str) -> None:
+    driver_name(errs, device.get("driver") or "", f"{path}.driver")
+    pool_name(errs, device.get("pool") or "", f"{path}.pool")
+    device_name(errs, device.get("device") or "", f"{path}.device")
+    share = device.get("shareID")
+    if share is not None and not _uid(share):
+        errs.append(invalid(f"{path}.shareID", share, _UID_SAID))
+
+
+def _device_status(errs: list[FieldError], device: Object, allocated: set[str], path: str) -> None:
+    _device_id(errs, device, path)
+    if (identity := _identity(device)) not in allocated:
+        errs.append(invalid(path, identity, "must be an allocated device in the claim"))
+    _conditions(errs, device, path)
+    if device.get("data") is not None:
+        _raw(errs, device["data"], f"{path}.data")
+    network, where = device.get("networkData") or {}, f"{path}.networkData"
+    for field, most in (("interfaceName", 256), ("hardwareAddress", 128)):
+        if len((network.get(field) or "").encode()) > most:
+            errs.append(too_long(f"{where}.{field}", most))
+    items(errs, network.get("ips") or [], f"{where}.ips", _interface_address, most=_MOST_ADDRESSES, key=str)
+
+
+def _interface_address(errs: list[FieldError], address: str, field: str) -> None:
+    try:
+        canonical = str(ipaddress.ip_interface(address)) if "/" in address else None
+    except ValueError:
+        canonical = None
+    if canonical is None:
+        said = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)"
+        errs.append(invalid(field, address, said))
+    elif canonical != address:
+        errs.append(invalid(field, address, f'must be in canonical form ("{canonical}")'))
+
+
+def _conditions(errs: list[FieldError], holder: Object, path: str) -> None:
+    listed = holder.get("conditions") or []
+    if len(listed) > _MOST_CONDITIONS:
+        errs.append(too_many(f"{path}.conditions", len(listed), _MOST_CONDITIONS))
+    conditions.conditions(errs, listed, f"{path}.conditions")
 
 
 def claim_template(errs: list[FieldError], obj: Object) -> None:
     spec = spec_of(obj)
-    meta = spec.get("metadata") or {}
-    metadata.annotation_values(errs, meta.get("annotations") or {}, "spec.metadata.annotations")
-    metadata.labels(errs, meta.get("labels") or {}, "spec.metadata.labels")
+    metadata.of_template(errs, spec.get("metadata") or {}, "spec.metadata")
     claim_spec(errs, spec.get("spec") or {}, "spec.spec")
 
 
 def device_class(errs: list[FieldError], obj: Object) -> None:
-    spec = spec_of(obj)
-    _selectors(errs, spec.get("selectors") or [], "spec.selectors")
-    config = spec.get("config") or []
-    if len(config) > _MAX_CONFIG:
-        errs.append(too_many("spec.config", len(config), _MAX_CONFIG))
-    for i, entry in enumerate(config):
-        _opaque(errs, entry, f"spec.config[{i}]")
+    _class_change(errs, obj, {})
 
 
-def resource_slice(errs: list[FieldError], obj: Object) -> None:
-    spec = spec_of(obj)
-    _driver(errs, spec.get("driver") or "", "spec.driver")
-    pool = spec.get("pool") or {}
-    _pool(errs, pool.get("name") or "", "spec.pool.name")
-    count, generation = pool.get("resourceSliceCount") or 0, pool.get("generation") or 0
-    if count <= 0:
-        errs.append(invalid("spec.pool.resourceSliceCount", count, "must be greater than zero"))
-    if generation < 0:
-        errs.append(invalid("spec.pool.generation", generation, "must be greater than or equal to zero"))
-    _placement(errs, spec)
-    devices = spec.get("devices") or []
-    if len(devices) > _MAX_DEVICES:
-        errs.append(too_many("spec.devices", len(devices), _MAX_DEVICES))
-    seen: set[str] = set()
-    for i, device in enumerate(devices):
-        where, name = f"spec.devices[{i}]", device.get("name") or ""
-        if name in seen:
-            errs.append(duplicate(f"{where}.name", name))
-        seen.add(name)
-        _device(errs, device, where)
-
-
-def _placement(errs: list[FieldError], spec: Object) -> None:
-    fields = ("nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection")
-    given = [f for f in fields if spec.get(f) not in (None, False, "")]
-    one_of = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
-    if not given:
-        errs.append(required("spec", one_of))
-    elif len(given) > 1:
-        errs.append(invalid("spec", "{" + ", ".join(f"`{f}`" for f in given) + "}", one_of))
-    if name := spec.get("nodeName"):
-        errs += [invalid("spec.nodeName", name, said) for said in names.dns_subdomain(name)]
-    if (selector := spec.get("nodeSelector")) is not None:
-        scheduling.node_selector(errs, selector, "spec.nodeSelector")
-        if len(selector.get("nodeSelectorTerms") or ()) != 1:
-            said = "must have exactly one node selector term"
-            errs.append(invalid("spec.nodeSelector.nodeSelectorTerms", selector.get("nodeSelectorTerms"), said))
-
-
-def _device(errs: list[FieldError], device: Object, path: str) -> None:
-    _label(errs, device.get("name") or "", f"{path}.name")
-    attributes, capacity = device.get("attributes") or {}, device.get("capacity") or {}
-    total = len(attributes) + len(capacity)
-    if total > _MAX_ATTRIBUTES:
-        said = f"the total number of attributes and capacities must not exceed {_MAX_ATTRIBUTES}"
-        errs.append(invalid(path, total, said))
-    for key, attribute in attributes.items():
-        where = f"{path}.attributes[{key}]"
-        _qualified(errs, key, where)
-        _attribute(errs, attribute, where)
-    for key in capacity:
-        _qualified(errs, key, f"{path}.capacity[{key}]")
-    for i, taint in enumerate(device.get("taints") or ()):
-        _taint(errs, taint, f"{path}.taints[{i}]")
-
-
-def _attribute(errs: list[FieldError], attribute: Object, path: str) -> None:
-    given = [k for k, v in attribute.items() if v is not None]
-    if not given:
-        errs.append(required(path, "exactly one value must be specified"))
-    elif len(given) > 1:
-        errs.append(invalid(path, attribute, "exactly one value must be specified"))
-    text, version = attribute.get("string"), attribute.get("version")
-    if text is not None and len(text) > _MAX_TEXT:
-        errs.append(too_long(f"{path}.string", _MAX_TEXT))
-    if version is not None:
-        if not _VERSION(version):
-            said = "must be a string compatible with semver.org spec 2.0.0"
-            errs.append(invalid(f"{path}.version", version, said))
-        if len(version) > _MAX_TEXT:
-            errs.append(too_long(f"{path}.version", _MAX_TEXT))
-
-
-def _taint(errs: list[FieldError], taint: Object, path: str) -> None:
-    key, value, effect = taint.get("key") or "", taint.get("value") or "", taint.get("effect") or ""
-    metadata.label_name(errs, key, f"{path}.key")
-    if value:
-        errs += [invalid(f"{path}.value", value, said) for said in names.label_value(value)]
-    if effect not in _EFFECTS:
-        field = f"{path}.effect"
-        errs.append(not_supported(field, effect, _EFFECTS) if effect else required(field))
-
-
-def _slice_update(errs: list[FieldError], new: Object, old: Object) -> None:
-    resource_slice(errs, new)
+def _class_change(errs: list[FieldError], new: Object, old: Object) -> None:
+    """Selectors and configurations that are as they were are not looked at again."""
     spec, before = spec_of(new), spec_of(old)
-    for field in ("driver", "nodeName"):
+    for field, check in (("selectors", _selector), ("config", _opaque)):
         if spec.get(field) != before.get(field):
-            errs.append(immutable(f"spec.{field}", spec.get(field)))
-    name = (spec.get("pool") or {}).get("name")
-    if name != (before.get("pool") or {}).get("name"):
-        errs.append(immutable("spec.pool.name", name))
+            items(errs, spec.get(field) or [], f"spec.{field}", check, most=_MOST)
+    name = spec.get("extendedResourceName")
+    if name is not None and not pod_resources.is_extended(name):
+        errs.append(invalid("spec.extendedResourceName", name, "must be a valid extended resource name"))
 
 
 def taint_rule(errs: list[FieldError], obj: Object) -> None:
-    spec = spec_of(obj)
-    selector = spec.get("deviceSelector")
-    if selector is not None:
-        for field, check in (("driver", _driver), ("pool", _pool), ("device", _label)):
-            value = selector.get(field)
-            if value is not None:
-                check(errs, value, f"spec.deviceSelector.{field}")
-    _taint(errs, spec.get("taint") or {}, "spec.taint")
+    selector = spec_of(obj).get("deviceSelector") or {}
+    for field, check in (("driver", driver_name), ("pool", pool_name), ("device", device_name)):
+        if (value := selector.get(field)) is not None:
+            check(errs, value, f"spec.deviceSelector.{field}")
+    taint(errs, spec_of(obj).get("taint") or {}, "spec.taint")
+
+
+def _taint_rule_status(errs: list[FieldError], new: Object, old: Object) -> None:
+    _conditions(errs, new.get("status") or {}, "status")
 
 
 KINDS: Kinds = {
-    (GROUP, "DeviceClass"): Rules(create=device_class, generation=True),
-    (GROUP, "DeviceTaintRule"): Rules(create=taint_rule, generation=True),
+    (GROUP, "DeviceClass"): Rules(create=device_class, update=_class_change, generation=True),
+    (GROUP, "DeviceTaintRule"): Rules(
+        create=taint_rule, subresources={"status": _taint_rule_status}, generation=True
+    ),
     (GROUP, "ResourceClaim"): Rules(
         create=claim, update=_kept_spec, subresources={"status": _claim_status}, status_keeps_metadata=True
     ),
     (GROUP, "ResourceClaimTemplate"): Rules(create=claim_template, update=_kept_spec),
-    (GROUP, "ResourceSlice"): Rules(create=resource_slice, update=_slice_update, generation=True),
+    (GROUP, "ResourceSlice"): dra_slices.RESOURCE_SLICE,
 }

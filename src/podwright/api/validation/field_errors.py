@@ -5,7 +5,7 @@ Values are written as Go writes them: text quoted, numbers and booleans bare, ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -93,3 +93,50 @@ def non_negative(errs: list[FieldError], value: Any, field: str) -> None:
 
 def in_range(low: int, high: int) -> str:
     return f"must be between {low} and {high}, inclusive"
+
+
+def formed(errs: list[FieldError], value: str, field: str, check: Callable[[str], tuple[str, ...]]) -> None:
+    """A text that `check` must find nothing wrong with."""
+    errs += [invalid(field, value, said) for said in check(value)]
+
+
+def named(
+    errs: list[FieldError], value: str | None, field: str, check: Callable[[str], tuple[str, ...]], detail: str = ""
+) -> None:
+    """A text that must be there, and then be well formed; `detail` says why, if it is not there."""
+    if value:
+        formed(errs, value, field, check)
+    else:
+        errs.append(required(field, detail))
+
+
+def one_of(
+    errs: list[FieldError], value: str | None, field: str, allowed: Iterable[str], *, needed: bool = False
+) -> None:
+    """One of the values `allowed`; `needed`: an empty one is said to be missing."""
+    if value not in (listed := tuple(allowed)):
+        errs.append(required(field) if needed and not value else not_supported(field, value or "", listed))
+
+
+def items(
+    errs: list[FieldError],
+    listed: list[Any],
+    field: str,
+    check: Callable[[list[FieldError], Any, str], None] | None,
+    *,
+    most: int = -1,
+    key: Callable[[Any], Any] | None = None,
+) -> None:
+    """Each item of a list, unless there are more than `most`; `key` of an item must be unique."""
+    if 0 <= most < len(listed):
+        errs.append(too_many(field, len(listed), most))
+        return
+    if check is not None:
+        for i, item in enumerate(listed):
+            check(errs, item, f"{field}[{i}]")
+    if key is not None:
+        seen = []
+        for i, item in enumerate(listed):
+            if (value := key(item)) in seen:
+                errs.append(duplicate(f"{field}[{i}]", value))
+            seen.append(value)

@@ -120,6 +120,14 @@ def annotation_values(errs: list[FieldError], values: dict[str, str], path: str)
         errs.append(too_long(path, ANNOTATION_BYTES))
 
 
+def of_template(errs: list[FieldError], given: Object, path: str) -> None:
+    """Metadata for objects still to be made: labels and annotations alone."""
+    annotation_values(errs, given.get("annotations") or {}, f"{path}.annotations")
+    labels(errs, given.get("labels") or {}, f"{path}.labels")
+    others = [field for field in given if given[field] and field not in ("annotations", "labels")]
+    errs += [forbidden(f"{path}.{field}", "cannot be set") for field in others]
+
+
 def _owner_references(errs: list[FieldError], owners: list[Object], path: str) -> None:
     controller = ""
     for owner in owners:

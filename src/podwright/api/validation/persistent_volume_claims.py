@@ -24,14 +24,7 @@ _RESIZE_STATES = (
 
 
 def claim_template(errs: list[FieldError], template: Object, path: str) -> None:
-    meta = template.get("metadata") or {}
-    if values := meta.get("annotations"):
-        metadata.annotation_values(errs, values, f"{path}.metadata.annotations")
-    if labels := meta.get("labels"):
-        metadata.labels(errs, labels, f"{path}.metadata.labels")
-    for field in meta:
-        if field not in ("annotations", "labels"):
-            errs.append(forbidden(f"{path}.metadata.{field}", "cannot be set"))
+    metadata.of_template(errs, template.get("metadata") or {}, f"{path}.metadata")
     claim_spec(errs, spec_of(template), f"{path}.spec")
 
 

@@ -36,15 +36,23 @@ def git_repo(errs: list[FieldError], source: Object, path: str) -> None:
     paths.local_descending(errs, source.get("directory") or "", f"{path}.directory")
 
 
-def iscsi(errs: list[FieldError], source: Object, path: str) -> None:
+def iscsi(
+    errs: list[FieldError], source: Object, path: str, starting: str = " starting with iqn, eui, or naa"
+) -> None:
     need(errs, source, path, "targetPortal", "iqn")
     if iqn := source.get("iqn"):
-        _qualified(errs, iqn, f"{path}.iqn")
+        _qualified(errs, iqn, f"{path}.iqn", starting)
     _lun(errs, source.get("lun") or 0, path)
     if (source.get("chapAuthDiscovery") or source.get("chapAuthSession")) and source.get("secretRef") is None:
         errs.append(required(f"{path}.secretRef"))
     if (initiator := source.get("initiatorName")) is not None:
-        _qualified(errs, initiator, f"{path}.initiatorname")
+        _qualified(errs, initiator, f"{path}.initiatorname", starting)
+
+
+def iscsi_persistent(errs: list[FieldError], source: Object, path: str) -> None:
+    iscsi(errs, source, path, "")
+    if (secret := source.get("secretRef")) is not None:
+        need(errs, secret, f"{path}.secretRef", "name")
 
 
 def _lun(errs: list[FieldError], lun: int, path: str) -> None:
@@ -52,10 +60,10 @@ def _lun(errs: list[FieldError], lun: int, path: str) -> None:
         errs.append(invalid(f"{path}.lun", lun, in_range(0, 255)))
 
 
-def _qualified(errs: list[FieldError], name: str, field: str) -> None:
+def _qualified(errs: list[FieldError], name: str, field: str, starting: str) -> None:
     matches = _IQN.get(name[:3])
     if matches is None:
-        errs.append(invalid(field, name, "must be valid format starting with iqn, eui, or naa"))
+        errs.append(invalid(field, name, "must be valid format" + starting))
     elif not matches(name):
         errs.append(invalid(field, name, "must be valid format"))
 
@@ -221,6 +229,7 @@ def local(errs: list[FieldError], source: Object, path: str) -> None:
 def csi_driver_name(errs: list[FieldError], name: str, field: str) -> None:
     if not name:
         errs.append(required(field))
+        return
     if len(name) > 63:
         errs.append(too_long(field, 63))
     errs += [invalid(field, name, said) for said in names.dns_subdomain(name.lower())]

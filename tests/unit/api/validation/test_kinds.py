@@ -112,7 +112,12 @@ RIGHT: dict[str, Object] = {
     "resource.k8s.io/v1/ResourceClaimTemplate": {"spec": {"spec": DEVICES}},
     "resource.k8s.io/v1/DeviceClass": {"spec": {"selectors": [{"cel": {"expression": "true"}}]}},
     "resource.k8s.io/v1/ResourceSlice": {
-        "spec": {"driver": "a.b", "nodeName": "n", "pool": {"name": "p", "resourceSliceCount": 1}}
+        "spec": {
+            "driver": "a.b",
+            "nodeName": "n",
+            "pool": {"name": "p", "resourceSliceCount": 1},
+            "devices": [{"name": "d"}],
+        }
     },
     "authentication.k8s.io/v1/TokenReview": {"spec": {"token": "t"}},
     "authorization.k8s.io/v1/SubjectAccessReview": {"spec": {"user": "u", "resourceAttributes": {"verb": "get"}}},
