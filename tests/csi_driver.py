@@ -4,8 +4,11 @@ node-driver-registrar would. `fail` makes calls go wrong: a list of gRPC statuse
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +156,21 @@ class CsiDriver:
         if _mounted(Path(path)):
             subprocess.run(["umount", path], check=True)
         return {}
+
+
+@contextlib.contextmanager
+def in_thread(driver: CsiDriver) -> Iterator[None]:
+    """For tests that are not asynchronous."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(driver.start(), loop).result(60)
+        yield
+    finally:
+        asyncio.run_coroutine_threadsafe(driver.stop(), loop).result(60)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
 
 
 class _Service:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.csi_driver import in_thread
+from tests.dra_driver import DraDriver
 from tests.e2e.harness import Cluster, busybox, container_status, host_pids, pod, until
 from tests.e2e.test_recovery import kill
 
@@ -132,6 +134,39 @@ def test_a_container_sees_its_device_and_nobody_elses(cluster: Cluster, plugin: 
     os.kill(plugin.pid, signal.SIGKILL)
     until(lambda: allocatable(cluster)[THING] == "0", "without its plugin no device is given")
     cluster.kubectl("delete", "pod", "b", "third", "forced", "--now", "--wait=false")
+
+
+def test_a_claimed_device_is_prepared_by_its_driver_and_given_back(cluster: Cluster) -> None:
+    driver = DraDriver("dra.test", Path("/var/lib/podwright", cluster.name, "nodes", "node-1"), Path("/var/run/cdi"))
+    api, chosen = {"apiVersion": "resource.k8s.io/v1"}, {"cel": {"expression": 'device.driver == "dra.test"'}}
+    requests = [{"name": "one", "exactly": {"deviceClassName": "dra.test"}}]
+    cluster.apply(
+        {**api, "kind": "DeviceClass", "metadata": {"name": "dra.test"}, "spec": {"selectors": [chosen]}},
+        {**api, "kind": "ResourceSlice", "metadata": {"name": "dra-test"}, "spec": {
+            "driver": "dra.test", "nodeName": "node-1", "devices": [{"name": "dev-0"}],
+            "pool": {"name": "pool", "generation": 1, "resourceSliceCount": 1},
+        }},
+        {**api, "kind": "ResourceClaimTemplate", "metadata": {"name": "one"}, "spec": {
+            "spec": {"devices": {"requests": requests}}
+        }},
+    )  # fmt: skip
+    has = busybox("c", "sleep 3600", resources={"claims": [{"name": "thing"}]})
+    claims = [{"name": "thing", "resourceClaimTemplateName": "one"}]
+    with in_thread(driver):
+        cluster.apply(pod("claims", has, busybox("other", "sleep 3600"), resourceClaims=claims))
+        running = cluster.running("claims")
+        claim = running["status"]["resourceClaimStatuses"][0]["resourceClaimName"]
+        assert run(cluster, "claims", "echo $CLAIM") == claim
+        assert run(cluster, "claims", "echo $CLAIM", "other") == ""
+        cluster.apply(pod("waits", has, resourceClaims=claims))
+        waiting = until(lambda: (p := cluster.pod("waits"))["status"].get("conditions") and p)
+        assert "cannot allocate all claims" in waiting["status"]["conditions"][0]["message"]
+        cluster.kubectl("delete", "pod", "claims", "--now")
+        assert driver.last("NodeUnprepareResources")["claims"][0]["name"] == claim
+        cluster.gone("resourceclaim", claim)
+        cluster.running("waits")
+        cluster.kubectl("delete", "pod", "waits", "--now")
+    cluster.kubectl("delete", "resourceslice/dra-test", "deviceclass/dra.test", "resourceclaimtemplate/one")
 
 
 def test_a_guaranteed_container_has_its_cpu_alone(cluster: Cluster) -> None:

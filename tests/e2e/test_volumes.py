@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import datetime
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.csi_driver import CsiDriver
+from tests.csi_driver import CsiDriver, in_thread
 from tests.e2e.harness import Cluster, busybox, pod, until
 
 STAY = "trap 'exit 0' TERM; sleep 1000 & wait"
@@ -153,18 +151,9 @@ def test_an_nfs_server_that_does_not_answer_is_told(cluster: Cluster) -> None:
 
 @pytest.fixture
 def driver(cluster: Cluster, tmp_path: Path) -> Iterator[CsiDriver]:
-    """In a thread of its own: tests of clusters are not asynchronous."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
     made = CsiDriver("e2e.csi.test", Path("/var/lib/podwright") / cluster.name / "nodes/node-1", tmp_path / "backing")
-    asyncio.run_coroutine_threadsafe(made.start(), loop).result(10)
-    try:
+    with in_thread(made):
         yield made
-    finally:
-        asyncio.run_coroutine_threadsafe(made.stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
 
 
 def test_a_csi_volume_is_provisioned_attached_used_and_given_back(cluster: Cluster, driver: CsiDriver) -> None:
