@@ -79,6 +79,7 @@ async def client_authentication(writer: Writer, objects: Objects, config: ApiSer
         data["requestheader-allowed-names"] = _json(config.requestheader_allowed_names)
         data["requestheader-extra-headers-prefix"] = '["X-Remote-Extra-"]'
         data["requestheader-group-headers"] = '["X-Remote-Group"]'
+        data["requestheader-uid-headers"] = '["X-Remote-Uid"]'
         data["requestheader-username-headers"] = '["X-Remote-User"]'
     obj: Object = {"metadata": {"name": _AUTHENTICATION, "namespace": "kube-system"}, "data": data}
     await ensure(writer, objects, CONFIGMAPS, obj, ("data",))

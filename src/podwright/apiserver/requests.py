@@ -59,12 +59,16 @@ class Authorizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What came with a request: headers (lower-case names), the verified client certificate in DER, the peer's
-    address."""
+    """What came with a request: headers (lower-case names, the first value of each), the verified client certificate in
+    DER, the peer's address."""
 
     headers: Mapping[str, str]
     certificate: bytes | None = None
     peer: str = ""
+    authority: bytes | None = None
+    """The trusted certificate that the client's leads to, in DER."""
+    fields: Sequence[tuple[str, str]] = ()
+    """All headers as they came."""
 
 
 class Authenticator(Protocol):

@@ -28,6 +28,7 @@ from podwright.apiserver.aggregation.proxying import Aggregator
 from podwright.apiserver.aggregation.registrations import Registrations
 from podwright.apiserver.audit import Auditor, LogFile, Policy
 from podwright.apiserver.authentication import anonymous
+from podwright.apiserver.authentication.legacy_tokens import LegacyTokens
 from podwright.apiserver.cache.entries import Event
 from podwright.apiserver.cache.feed import Feed
 from podwright.apiserver.config import ApiServerConfig
@@ -107,7 +108,8 @@ class ApiServer:
         self.objects = CacheObjects(self.registry)
         self.writer = SystemWriter(self.registry)
         configured_authorizer = authorization.build(config, self.objects)
-        configured_authenticator = authentication.build(config, self.objects)
+        self.legacy_tokens = LegacyTokens(self.objects, self.writer, now)
+        configured_authenticator = authentication.build(config, self.objects, used=self.legacy_tokens.used)
         self.admission = admission.build(
             config, self.objects, self.writer, configured_authorizer, self.table, self.registry.converted
         )
@@ -244,6 +246,7 @@ class ApiServer:
                 tasks.create_task(upkeep.run(), name="upkeep")
                 tasks.create_task(self.peers.run(), name="peers")
                 tasks.create_task(self.cluster_ips.run(), name="cluster-ips")
+                tasks.create_task(self.legacy_tokens.run(), name="legacy-tokens")
                 tasks.create_task(self.custom.run(), name="custom-resources")
                 tasks.create_task(self.registrations.run(), name="api-service-registration")
                 tasks.create_task(self.availability.run(), name="api-service-availability")
@@ -265,6 +268,7 @@ class ApiServer:
             tasks.create_task(bootstrap.flow_control(self.writer, self.objects))
             tasks.create_task(priority.ensure_classes(self.writer, self.objects))
             tasks.create_task(self.cluster_ips.ensure_default())
+            tasks.create_task(self.legacy_tokens.ensure_tracking())
         await bootstrap.client_authentication(self.writer, self.objects, self.config)
 
     async def _listen(self) -> None:
@@ -276,8 +280,8 @@ class ApiServer:
         self._http = Server(frontend, max_body=config.max_body + 1)
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
-            self._http, config.host, config.port, ssl=server_context(config.certificate, config.key, config.client_ca),
-            backlog=1024, ssl_handshake_timeout=10.0, reuse_address=True,
+            self._http, config.host, config.port, backlog=1024, ssl_handshake_timeout=10.0, reuse_address=True,
+            ssl=server_context(config.certificate, config.key, config.client_ca, config.requestheader_client_ca),
         )
         self.port = self._listener.sockets[0].getsockname()[1]
         await bootstrap.kubernetes_service(self.writer, self.objects, config, self.port)

@@ -1,8 +1,8 @@
 """Authentication: who asks.
 
-Kinds of credentials are tried in upstream's order: client certificate, then bearer token (static, service account,
-bootstrap, OIDC). Credentials that nobody accepts are 401; none at all is None, for which the caller asks
-:func:`podwright.apiserver.authentication.anonymous.user_for`.
+Kinds of credentials are tried in upstream's order: a proxy's word, client certificate, then bearer token (static,
+service account, bootstrap, OIDC). Credentials that nobody accepts are 401; none at all is None, for which the caller
+asks :func:`podwright.apiserver.authentication.anonymous.user_for`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import yaml
 from podwright.api.objects import Object
 from podwright.api.status import ApiError, unauthorized
 from podwright.apiserver.authentication.bootstrap_tokens import BootstrapTokens
+from podwright.apiserver.authentication.front_proxy import FrontProxies, authorities
 from podwright.apiserver.authentication.oidc import OpenIDConnect, issuer_of
 from podwright.apiserver.authentication.service_account import ServiceAccountTokens, load_keys
 from podwright.apiserver.authentication.static_tokens import StaticTokens
@@ -45,17 +46,29 @@ def with_authenticated_group(user: UserInfo) -> UserInfo:
 
 
 class Union:
-    def __init__(self, certificates: ClientCertificates, tokens: Sequence[TokenAuthenticator]) -> None:
+    """`client_authorities` are those whose certificates name users; None: all that TLS trusts."""
+
+    def __init__(
+        self, certificates: ClientCertificates, tokens: Sequence[TokenAuthenticator],
+        proxies: FrontProxies | None = None, client_authorities: frozenset[bytes] | None = None,
+    ) -> None:
         self._certificates = certificates
         self._tokens = tuple(tokens)
+        self._proxies = proxies
+        self._client_authorities = client_authorities
 
     async def authenticate(self, credentials: Credentials) -> UserInfo | None:
-        if credentials.certificate is not None:
+        if self._proxies is not None and (proxied := self._proxies.authenticate(credentials)) is not None:
+            return with_authenticated_group(proxied)
+        others = self._client_authorities is not None and credentials.authority not in self._client_authorities
+        if credentials.certificate is not None and not others:
             user = self._certificates.authenticate_certificate(credentials.certificate)
             if user is not None:
                 return user
         token = bearer_token(credentials)
         if token is None:
+            if credentials.certificate is not None and others:
+                raise unauthorized()
             return None
         return await self.authenticate_token(token)
 
@@ -101,9 +114,13 @@ def read_configuration(path: Path | None) -> Object:
 
 
 def build(
-    config: ApiServerConfig, objects: Objects, *, clock: Callable[[], float] = time.time
+    config: ApiServerConfig,
+    objects: Objects,
+    *,
+    clock: Callable[[], float] = time.time,
+    used: Callable[[Object], None] = lambda secret: None,
 ) -> Union:
-    """The authenticators that the configuration asks for."""
+    """The authenticators that the configuration asks for. `used`: see ServiceAccountTokens."""
     tokens: list[TokenAuthenticator] = []
     if config.token_file is not None:
         tokens.append(StaticTokens.from_file(config.token_file))
@@ -115,6 +132,7 @@ def build(
                 audiences=tuple(config.api_audiences) or (config.service_account_issuer,),
                 objects=objects,
                 clock=clock,
+                used=used,
             )
         )
     if config.bootstrap_tokens:
@@ -122,4 +140,8 @@ def build(
     structured = read_configuration(config.authentication_config)
     issuers = (*config.oidc_issuers, *(structured.get("jwt") or ()))
     tokens.extend(OpenIDConnect(issuer_of(entry), clock=clock) for entry in issuers)
-    return Union(ClientCertificates(clock=clock), tokens)
+    if config.requestheader_client_ca is None:
+        return Union(ClientCertificates(clock=clock), tokens)
+    proxies = FrontProxies(config.requestheader_client_ca, config.requestheader_allowed_names)
+    clients = frozenset[bytes]() if config.client_ca is None else authorities(config.client_ca)
+    return Union(ClientCertificates(clock=clock), tokens, proxies, clients)

@@ -18,7 +18,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from podwright.api.objects import Object, parse_time, uid
+from podwright.api.objects import Object, labels, parse_time, uid
 from podwright.api.resources import NODES, PODS, SECRETS, SERVICEACCOUNTS
 from podwright.api.status import unauthorized
 from podwright.apiserver.config import ApiServerConfig
@@ -27,6 +27,7 @@ from podwright.apiserver.requests import Objects, UserInfo
 LEGACY_ISSUER = "kubernetes/serviceaccount"
 USER_PREFIX = "system:serviceaccount:"
 GROUP = "system:serviceaccounts"
+INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
 EXTRA = "authentication.kubernetes.io/"
 DELETION_LEEWAY = 60.0
 """Seconds that a bound object's token still holds after the object's deletion time, as upstream."""
@@ -89,12 +90,15 @@ class ServiceAccountTokens:
         audiences: Sequence[str],
         objects: Objects,
         clock: Callable[[], float] = time.time,
+        used: Callable[[Object], None] = lambda secret: None,
     ) -> None:
+        """`used` is told of each Secret whose token somebody came with."""
         self._keys = dict(keys)
         self._issuer = issuer
         self._audiences = tuple(audiences)
         self._objects = objects
         self._clock = clock
+        self._used = used
         self._verified: dict[str, Object] = {}
 
     async def authenticate_token(self, token: str, audiences: Sequence[str]) -> UserInfo | None:
@@ -156,7 +160,7 @@ class ServiceAccountTokens:
         if identifier := claims.get("jti"):
             extra[EXTRA + "credential-id"] = (f"JTI={identifier}",)
         if (secret := private.get("secret")) is not None:
-            self._alive(SECRETS, ns, secret, now)
+            self._heed_mark(self._alive(SECRETS, ns, secret, now))
         if (pod := private.get("pod")) is not None:
             self._alive(PODS, ns, pod, now)
             extra[EXTRA + "pod-name"] = (str(pod["name"]),)
@@ -191,14 +195,19 @@ class ServiceAccountTokens:
         kept = (secret.get("data") or {}).get("token") or ""
         if kept != base64.b64encode(token.encode()).decode():
             raise unauthorized()
-        if (secret["metadata"].get("labels") or {}).get("kubernetes.io/legacy-token-invalid-since"):
-            raise unauthorized()
         account = {
             "name": claims.get(prefix + "service-account.name"),
             "uid": claims.get(prefix + "service-account.uid"),
         }
         self._alive(SERVICEACCOUNTS, ns, account, self._clock())
+        self._heed_mark(secret)
         return service_account_user(ns, str(account["name"]), str(account["uid"]), {})
+
+    def _heed_mark(self, secret: Object) -> None:
+        """Raises ApiError (401) if the Secret's token was not used for so long that it counts no more."""
+        self._used(secret)
+        if labels(secret).get(INVALID_SINCE):
+            raise unauthorized()
 
 
 def service_account_user(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _ssl
 import asyncio
 from collections.abc import Callable
 from typing import Any, cast
@@ -23,6 +24,8 @@ class Connection(RequestHandler):
     def __init__(self, manager: Server, *, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
         super().__init__(manager, loop=loop, **kwargs)
         self.certificate: bytes | None = None
+        self.authority: bytes | None = None
+        """The trusted certificate that the client's leads to."""
         self.peer = ""
         self.user: Any = None
         """What authentication kept of this connection."""
@@ -34,6 +37,8 @@ class Connection(RequestHandler):
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             self.certificate = tls.getpeercert(binary_form=True) or None
+            if self.certificate is not None:
+                self.authority = verified_by(tls)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
         self._expect_head()
@@ -71,6 +76,14 @@ class Connection(RequestHandler):
         callback, self.on_lost = self.on_lost, None
         if callback is not None:
             callback()
+
+
+def verified_by(tls: Any) -> bytes:
+    """The last certificate of the chain that the handshake verified, in DER."""
+    # Public from Python 3.13 on.
+    chain = tls.get_verified_chain() if hasattr(tls, "get_verified_chain") else tls._sslobj.get_verified_chain()
+    last = chain[-1]
+    return last if isinstance(last, bytes) else bytes(last.public_bytes(_ssl.ENCODING_DER))
 
 
 class Server(web.Server):

@@ -113,9 +113,10 @@ class Frontend:
         connection: Any = raw.protocol
         assert isinstance(connection, Connection)
         headers: dict[str, str] = {}
-        for name, value in request.headers.items():
+        fields = tuple(request.headers.items())
+        for name, value in fields:
             headers.setdefault(name.lower(), value)
-        credentials = Credentials(headers, connection.certificate, connection.peer)
+        credentials = Credentials(headers, connection.certificate, connection.peer, connection.authority, fields)
         return await self._pipeline.authenticate(credentials, request.info.path)
 
     def _form(self, request: Request, accept: str) -> Form:
