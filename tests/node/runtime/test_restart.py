@@ -20,6 +20,8 @@ import pytest
 
 from podwright.runtime import linux
 from podwright.runtime.oci import preparation
+from podwright.runtime.oci.host import new_id
+from podwright.runtime.oci.records import SandboxRecord
 from podwright.runtime.protocol import ContainerState, EventType, SandboxState
 
 CHILD = textwrap.dedent("""
@@ -193,6 +195,32 @@ async def test_after_a_reboot_everything_is_over(crun_node: Any) -> None:
     assert status.message
     assert not Path(f"/proc/{pid}").exists()
     await node.runtime.remove_pod_sandbox(sandbox)
+
+
+@pytest.mark.parametrize("where", ["made", "removed"])
+async def test_killed_between_a_sandbox_and_its_record(
+    crun_node: Any, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Whichever of the two is there, the successor clears the other away too."""
+    node, config = crun_node, crun_node.sandbox()
+    sandboxes = node.runtime._sandboxes
+    if where == "made":
+        await node.runtime.host.workers.run(sandboxes._make, SandboxRecord(new_id(), config, 0.0, linux.boot_id()))
+    else:
+        sandbox = await node.runtime.run_pod_sandbox(config)
+        await node.runtime.stop_pod_sandbox(sandbox.id)
+
+        def die(*_: Any) -> bool:
+            raise OSError("killed")
+
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"):
+            patch.setattr(node.runtime.host.cgroups, "remove", die)
+            await node.runtime.remove_pod_sandbox(sandbox.id)
+    await node.reopen()
+    for sandbox in await node.runtime.list_pod_sandboxes():
+        await node.runtime.remove_pod_sandbox(sandbox.id)
+    assert not node.runtime.host.cgroups.exists(config.cgroup_parent)
+    assert list((node.run / "n1" / "runtime" / "sandboxes").iterdir()) == []
 
 
 async def test_conmon_killed(crun_node: Any) -> None:

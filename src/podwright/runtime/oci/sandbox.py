@@ -72,7 +72,7 @@ class Sandboxes:
                 await reapers.remove(record.init_container)
             if own_network:
                 await host.network.teardown(record.id, record.netns)
-            await host.workers.run(self._unmake, record.id)
+            await host.workers.run(self._discard, record.id)
             if isinstance(error, OSError | ValueError):
                 raise RuntimeFailure(f"failed to create pod sandbox: {error}") from error
             raise
@@ -83,6 +83,7 @@ class Sandboxes:
         host, config = self._host, record.config
         run = host.paths.sandbox_run(record.id)
         run.mkdir()
+        (run / "cgroup").write_text(config.cgroup_parent)
         host.cgroups.create(config.cgroup_parent)
         wanted = set()
         if config.namespaces.network == NamespaceMode.POD:
@@ -111,6 +112,14 @@ class Sandboxes:
             _write_shared(run / "resolv.conf", resolv_conf(config.dns))
         if config.log_directory != Path():
             config.log_directory.mkdir(parents=True, exist_ok=True)
+
+    def _discard(self, sandbox_id: str) -> None:
+        """Takes back all of a sandbox that was never finished, so that has no record."""
+        told = self._host.paths.sandbox_run(sandbox_id) / "cgroup"
+        parent = told.read_text() if told.exists() else ""
+        self._unmake(sandbox_id)
+        if parent and all(r.config.cgroup_parent != parent for r in self.records.values()):
+            self._host.cgroups.remove(parent)
 
     def _unmake(self, sandbox_id: str) -> None:
         """Gives back what a sandbox without processes holds. Idempotent."""
@@ -149,9 +158,12 @@ class Sandboxes:
         self.records.pop(record.id, None)
 
     def _forget(self, record: SandboxRecord, remove_cgroup: bool) -> None:
+        group = record.config.cgroup_parent
+        if remove_cgroup and record.boot == self._host.boot and not self._host.cgroups.remove(group):
+            self._host.cgroups.kill(group)
+            raise RuntimeFailure(f"there are processes left in control group {group}")
+        # Last: whoever is killed before it finds the rest by it.
         self._host.paths.sandbox_record(record.id).unlink(missing_ok=True)
-        if remove_cgroup and record.boot == self._host.boot:
-            self._host.cgroups.remove(record.config.cgroup_parent)
 
     def recover(self) -> None:
         """Finds all sandboxes on disk; one of an earlier boot is not ready. Blocks for a moment."""
@@ -166,7 +178,7 @@ class Sandboxes:
             self.records[record.id] = record
         for left in (paths.run / "sandboxes").iterdir():
             if left.name not in self.records:
-                self._unmake(left.name)
+                self._discard(left.name)
 
     def _pins_stand(self, record: SandboxRecord) -> bool:
         run = self._host.paths.sandbox_run(record.id)
