@@ -60,8 +60,8 @@ class Checked:
 
 def check(source: str, variables: Mapping[str, DeclType]) -> Checked:
     """Never raises: a syntax error is a problem too."""
-    checker = _Checker(source)
-    scope = {name: Value(kind, 1, Size(0, kind.most), declared=True) for name, kind in variables.items()}
+    checker = _Checker(source, variables.get("self", DYN))
+    scope = {name: Value(kind, 1, Size(0, kind.most), at=kind) for name, kind in variables.items()}
     try:
         value = checker.value(parse(source), scope)
     except CompileError as error:
@@ -75,8 +75,9 @@ Scope = Mapping[str, Value]
 
 
 class _Checker:
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, root: DeclType) -> None:
         self.source = source
+        self.root = root
         self.found = Checked()
 
     def fail(self, node: Node, why: str) -> Value:
@@ -121,14 +122,17 @@ class _Checker:
             return self.fail(node, f"type '{kind}' does not support field selection")
         if kind is not of.type or node.optional:
             found = optional_of(found)
-        return of.part(found, cost) if of.type.is_object and not node.optional else Value(
-            found, cost, costs.size_of(found)
-        )
+        if node.optional:
+            return Value(found, cost, costs.size_of(found))
+        return of.part(found, name, self.root, cost)
 
     def index(self, node: Index, scope: Scope) -> Value:
         of, key = self.value(node.of, scope), self.value(node.key, scope)
         made = self.called(node, "_[?_]" if node.optional else "_[_]", [of, key])
-        return made if node.optional or of.type.name not in ("list", "map") else of.part(made.type, made.cost)
+        if node.optional or of.type.name not in ("list", "map"):
+            return made
+        found = of.part(made.type, "@items" if of.type.name == "list" else "@values", self.root, made.cost)
+        return replace(found, size=of.items) if of.items is not None else found
 
     def list(self, node: MakeList, scope: Scope) -> Value:
         items = [self.value(item, scope) for item, _ in node.items]
@@ -186,7 +190,7 @@ class _Checker:
             return replace(made, cost=cost, size=then.size.or_(otherwise.size), items=items)
         if node.name in ("_&&_", "_||_"):
             return replace(made, cost=sum(value.cost for value in values))
-        return replace(values[0], type=DYN, cost=made.cost) if node.name == "dyn" and values else made
+        return replace(values[0], type=DYN, cost=made.cost, at=None) if node.name == "dyn" and values else made
 
     def called(self, node: Node, name: str, values: Sequence[Value]) -> Value:
         """A call whose arguments are known."""
@@ -226,7 +230,7 @@ class _Checker:
             at = node.target or node
             said = f"expression of type '{of.type}' cannot be range of a comprehension (must be list, map, or dynamic)"
             return self.fail(at, said)
-        inner_scope = {**scope, **dict(zip(names, _elements(of, len(names)), strict=True))}
+        inner_scope = {**scope, **dict(zip(names, self.elements(of, len(names)), strict=True))}
         values = [self.value(body, inner_scope) for body in bodies]
         operator, kind, begin, step, end = _COMPREHENSIONS[name]
         if operator in ("_&&_", "_||_"):
@@ -235,8 +239,18 @@ class _Checker:
             self.called(node, "_?_:_", [values[0], Value(DYN), Value(DYN)])
         cost = of.cost + begin + of.size.most * (step(*(value.cost for value in values))) + end
         size = Size(1, 1) if kind is BOOL else of.size
-        item = _elements(of, 1)[0] if name == "filter" else values[-1]
+        item = self.elements(of, 1)[0] if name == "filter" else values[-1]
         return Value(_made(kind, of, item.type), min(cost, MOST), size, item.size if kind is not BOOL else None)
+
+    def elements(self, of: Value, count: int) -> Sequence[Value]:
+        """What the variables of a comprehension stand for."""
+        if of.type.name == "list":
+            item = of.part(of.type.parts[0], "@items", self.root, 1)
+            return [item] if count == 1 else [Value(INT, 1, Size(1, 1)), item]
+        if of.type.name == "map":
+            key, value = (of.part(of.type.parts[i], step, self.root, 1) for i, step in enumerate(("@keys", "@values")))
+            return [key] if count == 1 else [key, value]
+        return [Value(DYN, 1)] * count
 
     _KINDS: Mapping[type, Callable[..., Value]] = {
         Literal: literal, Ident: identifier, Select: select, Index: index, MakeList: list, MakeMap: map,
@@ -271,17 +285,6 @@ def _made(kind: DeclType, of: Value, item: DeclType) -> DeclType:
         key = of.type.parts[0] if of.type.name == "map" else INT if of.type.name == "list" else DYN
         return DeclType("map", key, item)
     return kind
-
-
-def _elements(of: Value, count: int) -> Sequence[Value]:
-    """What the variables of a comprehension stand for."""
-    if of.type.name == "list":
-        item = of.part(of.type.parts[0], 1)
-        return [item] if count == 1 else [Value(INT, 1, Size(1, 1)), item]
-    if of.type.name == "map":
-        key, value = (of.part(part, 1) for part in of.type.parts)
-        return [key] if count == 1 else [key, value]
-    return [Value(DYN, 1)] * count
 
 
 def _taken(kind: DeclType, optional: bool) -> DeclType:

@@ -37,29 +37,40 @@ class Size(NamedTuple):
 UNKNOWN = Size(0, MOST)
 
 
+LOST = DeclType("lost")
+"""Where a path leads that no declaration knows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """What is known of an expression's value: its type, what it costs at most, how big it is, and how big its items
-    are. `declared`: it is a part of a variable, whose type knows the sizes of its own parts."""
+    are. `at` is where in the variable's type its path leads, None if it has no path."""
 
     type: DeclType
     cost: int = 0
     size: Size = UNKNOWN
     items: Size | None = None
-    declared: bool = False
+    at: DeclType | None = None
     literal: int | None = None
 
-    def part(self, kind: DeclType, cost: int) -> Value:
-        """A field or an item of it."""
-        if self.declared:
-            return Value(kind, cost, Size(0, kind.most), declared=True)
-        return Value(kind, cost, self.items or size_of(kind))
+    def part(self, kind: DeclType, step: str, root: DeclType, cost: int) -> Value:
+        """What `step` leads to: a field, or "@items", "@keys" or "@values". From what has no path it leads, as
+        upstream's estimator has it, to the `root`, whose size then counts."""
+        if self.at is None:
+            at = root
+        elif step in ("@items", "@keys"):
+            at = self.at.parts[0] if self.at.parts else LOST
+        elif step == "@values":
+            at = self.at.parts[-1] if self.at.parts else LOST
+        else:
+            at = self.at.fields.get(step, LOST)
+        size = size_of(kind) if at is LOST else Size(0, at.most)
+        return Value(kind, cost, size, at=at)
 
     @property
     def item_size(self) -> Size:
-        if self.declared and self.type.parts:
-            return Size(0, self.type.parts[-1].most)
-        return self.items or UNKNOWN
+        known = self.at is not None and self.at.parts
+        return Size(0, known[0].most) if known else UNKNOWN
 
 
 def size_of(kind: DeclType) -> Size:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import re2  # type: ignore[import-untyped]
-
 from podwright.api.cel.errors import EvaluationError
 
 
 @functools.lru_cache(maxsize=512)
 def compiled(pattern: str) -> Any:
     """Raises EvaluationError."""
+    import re2  # type: ignore[import-untyped]  # 2.5 MB, for those whose expressions match patterns
+
     options = re2.Options()
     options.log_errors = False
     try:
