@@ -40,6 +40,8 @@ class ControllerConfig:
     signing_ca_key: Path | None = None
     signing_duration: float = 365 * 86400.0
     service_account_names: tuple[str, ...] = ("default",)
+    legacy_token_clean_up_period: float = 365 * 86400.0
+    """Unused for that long, an account's own token in a Secret counts no more; after as long again it is deleted."""
 
     max_endpoints_per_slice: int = 100
     pvc_local_path_root: str = "/opt/local-path-provisioner"

@@ -23,6 +23,7 @@ from podwright.controllers.frame import Controller
 from podwright.controllers.garbage_collector import GarbageCollector
 from podwright.controllers.job import JobController
 from podwright.controllers.lease_cleanup import LeaseCleanupController
+from podwright.controllers.legacy_token_cleaner import LegacyTokenCleaner
 from podwright.controllers.namespaces import NamespaceController
 from podwright.controllers.node_ipam import NodeIpamController
 from podwright.controllers.node_lifecycle import NodeLifecycleController
@@ -82,6 +83,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     AttachDetachController,
     HorizontalPodAutoscalerController,
     ServiceAccountTokenController,
+    LegacyTokenCleaner,
     ClusterRoleAggregationController,
     BootstrapSigner,
     TokenCleaner,

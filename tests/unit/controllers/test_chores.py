@@ -30,6 +30,7 @@ from podwright.controllers.clusterrole_aggregation import ClusterRoleAggregation
 from podwright.controllers.config import ControllerConfig
 from podwright.controllers.flow_schema_status import FlowSchemaStatusController
 from podwright.controllers.lease_cleanup import LeaseCleanupController
+from podwright.controllers.legacy_token_cleaner import INVALID_SINCE, LAST_USED, TRACKING, LegacyTokenCleaner
 from podwright.controllers.node_ttl import ANNOTATION, NodeTTLController
 from podwright.controllers.resource_claims import ResourceClaimController
 from podwright.controllers.service_account_tokens import TYPE, UID, ServiceAccountTokenController
@@ -107,6 +108,34 @@ async def test_token_secrets_are_filled_and_go_with_their_account() -> None:
         h.api.remove(SERVICEACCOUNTS, "sa")
         await h.settle()
         assert h.api.find(SECRETS, "s", "default") is None
+
+
+async def test_tokens_that_nobody_uses_go_after_two_years() -> None:
+    """Of those that the cluster made: listed by their account, named by no Pod."""
+    day, kept = 86400.0, {"mounted", "by-hand", "in-use", "garbled"}
+    async with Harness().running(LegacyTokenCleaner) as h:
+        h.api.add(CONFIGMAPS, {"metadata": {"name": TRACKING, "namespace": "kube-system"},
+                               "data": {"since": "2025-01-01"}})  # fmt: skip
+        listed = [{"name": name} for name in ("unused", *kept - {"by-hand"})]
+        h.api.add(SERVICEACCOUNTS, {"metadata": {"name": "sa", "namespace": "default"}, "secrets": listed})
+        for name in ("unused", *kept):
+            meta = {"name": name, "namespace": "default", "annotations": {"kubernetes.io/service-account.name": "sa"}}
+            h.api.add(SECRETS, {"metadata": meta, "type": TYPE})
+        h.api.change(SECRETS, "garbled", {"metadata": {"labels": {LAST_USED: "once"}}})
+        volumes = [{"name": "t", "secret": {"secretName": "mounted"}}]
+        h.api.add(PODS, {"metadata": {"name": "p", "namespace": "default"}, "spec": {"volumes": volumes}})
+
+        async def year(days: float) -> dict[str, str | None]:
+            for _ in range(2):
+                today = objects.format_time(h.clock.now())[:10]
+                h.api.change(SECRETS, "in-use", {"metadata": {"labels": {LAST_USED: today}}})
+                await h.advance(days / 2 * day)
+            return {objects.name(s): objects.labels(s).get(INVALID_SINCE) for s in h.api.objects(SECRETS)}
+
+        assert await year(365) == dict.fromkeys(("unused", *kept))
+        assert await year(4) == {**dict.fromkeys(kept), "unused": "2026-01-02"}
+        assert "unused" in await year(361)
+        assert await year(4) == dict.fromkeys(kept)
 
 
 async def test_nodes_are_told_a_ttl_that_grows_with_the_cluster() -> None:

@@ -4,12 +4,12 @@ bound to it (Kubernetes documentation, "Admission Controllers", "NodeRestriction
 from __future__ import annotations
 
 from podwright.api.objects import Object, deepcopy, labels, name, uid
+from podwright.api.pod_references import used_by
 from podwright.api.resources import NODES, PODS
 from podwright.api.status import not_found
 from podwright.apiserver.admission.chain import Plugin
 from podwright.apiserver.admission.refusals import forbidden
 from podwright.apiserver.authorization.node import LEASE_NAMESPACE, node_of
-from podwright.apiserver.authorization.node_graph import used_by
 from podwright.apiserver.requests import AdmissionRequest, Objects
 
 MIRROR = "kubernetes.io/config.mirror"

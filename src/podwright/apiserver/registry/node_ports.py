@@ -1,5 +1,5 @@
-"""Node ports that are given out, marked in the store in upstream's form (a RangeAllocation, a bit for each port): no two
-servers of one store give one out twice."""
+"""Node ports that are given out, marked in the store in upstream's form (a RangeAllocation, a bit for each port): no
+two servers of one store give one out twice."""
 
 from __future__ import annotations
 

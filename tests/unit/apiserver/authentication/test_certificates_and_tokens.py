@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime as dt
+from collections.abc import Callable
 
 import jwt
 import pytest
@@ -11,13 +13,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from podwright.api.objects import Object
 from podwright.api.resources import PODS, SECRETS, SERVICEACCOUNTS
 from podwright.api.status import ApiError
 from podwright.apiserver.authentication import Union, bearer_token
 from podwright.apiserver.authentication.anonymous import user_for
 from podwright.apiserver.authentication.bootstrap_tokens import BootstrapTokens
 from podwright.apiserver.authentication.impersonation import impersonate
-from podwright.apiserver.authentication.service_account import ServiceAccountTokens, key_id
+from podwright.apiserver.authentication.legacy_tokens import LAST_USED, TYPE, LegacyTokens
+from podwright.apiserver.authentication.service_account import INVALID_SINCE, ServiceAccountTokens, key_id
 from podwright.apiserver.authentication.static_tokens import StaticTokens
 from podwright.apiserver.authentication.x509 import ClientCertificates
 from podwright.apiserver.requests import Attributes, Credentials, Decision, UserInfo
@@ -84,10 +88,12 @@ def signed(payload: dict[str, object], key: object = KEY, algorithm: str = "ES25
     return jwt.encode(payload, key, algorithm=algorithm, headers={"kid": key_id(KEY.public_key())})  # type: ignore[arg-type]
 
 
-def tokens(objects: FakeObjects, now: float = 500) -> ServiceAccountTokens:
+def tokens(
+    objects: FakeObjects, now: float = 500, used: Callable[[Object], None] = lambda secret: None
+) -> ServiceAccountTokens:
     key = KEY.public_key()
     return ServiceAccountTokens(
-        {key_id(key): key}, issuer=ISSUER, audiences=(ISSUER,), objects=objects, clock=lambda: now
+        {key_id(key): key}, issuer=ISSUER, audiences=(ISSUER,), objects=objects, clock=lambda: now, used=used
     )
 
 
@@ -152,8 +158,24 @@ async def test_a_legacy_token_lives_as_long_as_its_secret() -> None:
         "metadata": {"name": "t", "namespace": "ns"},
         "data": {"token": base64.b64encode(token.encode()).decode()},
     }
-    objects = FakeObjects(ACCOUNT, secret)
-    authenticator = tokens(objects)
+    objects = FakeObjects(ACCOUNT, secret | {"type": TYPE})
+    legacy = LegacyTokens(objects, objects, lambda: 86400.0)
+    authenticator = tokens(objects, used=legacy.used)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        noting = group.create_task(legacy.run())
+        assert await authenticator.authenticate_token(token, ())
+        while not (marks := (objects.get(SECRETS, "ns", "t") or {})["metadata"].get("labels")):
+            await asyncio.sleep(0)
+        assert marks == {LAST_USED: "1970-01-02"}
+        assert await authenticator.authenticate_token(token, ())
+        await asyncio.sleep(0)
+        assert len(objects.writes) == 1, "once a day"
+        noting.cancel()
+    marked = secret | {"metadata": {"name": "t", "namespace": "ns", "labels": {INVALID_SINCE: "1970-01-01"}}}
+    objects.put(marked)
+    with pytest.raises(ApiError):
+        await authenticator.authenticate_token(token, ())
+    objects.put(secret)
     assert await authenticator.authenticate_token(token, ())
     objects.remove(SECRETS, "ns", "t")
     with pytest.raises(ApiError):
