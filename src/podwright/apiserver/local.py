@@ -97,6 +97,8 @@ class LocalEndpoint:
                 "items": items,
             }
         if isinstance(reply, Bytes):
+            if reply.status >= 400:
+                raise _refused(reply)
             value = orjson.loads(reply.body) if "json" in reply.content_type else {"text": reply.body.decode()}
             return value if isinstance(value, dict) else {"value": value}
         raise status.method_not_allowed("this call needs an HTTP connection")
@@ -140,3 +142,14 @@ class LocalEndpoint:
             subscription.stop()
             self._sinks.discard(sink)
 
+
+def _refused(reply: Bytes) -> status.ApiError:
+    """What another API server answered, in whatever form."""
+    try:
+        value = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        value = None
+    if isinstance(value, dict) and value.get("kind") == "Status":
+        return status.ApiError(value)
+    reason = "ServiceUnavailable" if reply.status == 503 else "Unknown"
+    return status.failure(reply.status, reason, reply.body[:300].decode("utf-8", "replace").strip())

@@ -12,7 +12,7 @@ from podwright.api.resources import NAMESPACES, PODS, Resource
 from podwright.api.status import ApiError
 from podwright.controllers.frame import Context, Controller
 from podwright.controllers.pods import set_condition
-from podwright.controllers.served import ServedResources
+from podwright.controllers.served import ServedResources, extensions
 
 FINALIZER = "kubernetes"
 _AT_ONCE = 8
@@ -57,12 +57,14 @@ class NamespaceController(Controller):
         remaining: dict[str, int] = {}
         held: Counter[str] = Counter()
         failures: list[str] = []
+        unknown: dict[str, str] = {}
         await self._empty(key, [PODS], remaining, held, failures)
         if not remaining and not failures:
-            rest = [r for r in self.served.rows() if r.namespaced and r != PODS]
+            others, unknown = await extensions(self.client)
+            rest = [r for r in (*self.served.rows(), *others) if r.namespaced and r != PODS]
             await self._empty(key, rest, remaining, held, failures)
-        if remaining or failures:
-            await self._write_conditions(namespace, remaining, held, failures)
+        if remaining or failures or unknown:
+            await self._write_conditions(namespace, remaining, held, failures, unknown)
             raise ContentRemains(f"namespace {key} still has content")
         left = {**namespace, "spec": {"finalizers": [f for f in finalizers if f != FINALIZER]}}
         left["metadata"] = {k: v for k, v in namespace["metadata"].items() if k != "resourceVersion"}
@@ -114,14 +116,19 @@ class NamespaceController(Controller):
         return await self.client.items(row, namespace=namespace)
 
     async def _write_conditions(
-        self, namespace: Object, remaining: dict[str, int], held: Counter[str], failures: list[str]
+        self, namespace: Object, remaining: dict[str, int], held: Counter[str], failures: list[str],
+        unknown: dict[str, str],
     ) -> None:
         now = objects.format_time(self.clock.now())
         conditions: list[Object] = list((namespace.get("status") or {}).get("conditions") or ())
         content = ", ".join(f"{what} has {n} resource instances" for what, n in sorted(remaining.items()))
         finalizers = ", ".join(f"{what} in {n} resource instances" for what, n in sorted(held.items()))
+        undiscovered = ", ".join(f"{version}: {why}" for version, why in sorted(unknown.items()))
         rows = (
-            ("NamespaceDeletionDiscoveryFailure", "", "ResourcesDiscovered", "All resources successfully discovered"),
+            ("NamespaceDeletionDiscoveryFailure",
+             unknown and f"Discovery failed for some groups, {len(unknown)} failing: unable to retrieve the complete "
+             f"list of server APIs: {undiscovered}",
+             "DiscoveryFailed" if unknown else "ResourcesDiscovered", "All resources successfully discovered"),
             ("NamespaceDeletionGroupVersionParsingFailure", "", "ParsedGroupVersions",
              "All legacy kube types successfully parsed"),
             ("NamespaceDeletionContentFailure",

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 
 from podwright.api import objects
 from podwright.api.objects import Object
-from podwright.api.resources import BUILTIN, CUSTOMRESOURCEDEFINITIONS, Resource
+from podwright.api.resources import APISERVICES, BUILTIN, CUSTOMRESOURCEDEFINITIONS, Resource
+from podwright.api.status import ApiError
+from podwright.client.client import Client
 from podwright.client.informers import Informer, InformerFactory
 
 Changed = Callable[[Resource, bool], None]
@@ -60,6 +62,28 @@ def builtin() -> Iterable[Resource]:
             continue
         seen.add(key)
         yield row
+
+
+async def extensions(client: Client) -> tuple[list[Resource], dict[str, str]]:
+    """The resources of other API servers whose objects can be listed and deleted, each in one version; and why the
+    group versions that could not be asked were not told of."""
+    found: dict[tuple[str, str], Resource] = {}
+    failed: dict[str, str] = {}
+    remotes = [s["spec"] for s in await client.items(APISERVICES) if (s.get("spec") or {}).get("service")]
+    for spec in sorted(remotes, key=lambda s: -int(s.get("versionPriority") or 0)):
+        group, version = spec.get("group") or "", spec.get("version") or ""
+        try:
+            listed = await client.raw("GET", f"/apis/{group}/{version}")
+        except ApiError as error:
+            failed[f"{group}/{version}"] = str(error)
+            continue
+        for entry in listed.get("resources") or ():
+            verbs = tuple(entry.get("verbs") or ())
+            if "/" not in entry["name"] and {"list", "delete"} <= {*verbs}:
+                plural, namespaced = entry["name"], bool(entry.get("namespaced"))
+                row = Resource(group, version, plural, entry["kind"], namespaced, verbs=verbs, custom=True)
+                found.setdefault((group, plural), row)
+    return list(found.values()), failed
 
 
 def _row(definition: Object) -> Resource | None:

@@ -6,6 +6,7 @@ from controller_harness import Harness, make_pod
 
 from podwright.api import objects
 from podwright.api.resources import (
+    APISERVICES,
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
     NAMESPACES,
@@ -93,6 +94,34 @@ async def test_custom_resources_go_too() -> None:
         h.api.remove(NAMESPACES, "a")
         await h.settle()
         assert h.api.find(widgets, "w", "a") is None
+        assert h.api.find(NAMESPACES, "a") is None
+
+
+async def test_what_other_api_servers_hold_goes_too() -> None:
+    flunders = Resource("ex.io", "v1", "flunders", "Flunder", custom=True)
+    h = Harness()
+    h.api.table.add(flunders)
+    async with h.running(NamespaceController):
+        for version, priority in (("v1", 20), ("v1beta1", 10)):
+            h.api.add(APISERVICES, {
+                "metadata": {"name": f"{version}.ex.io"},
+                "spec": {"group": "ex.io", "version": version, "versionPriority": priority, "service": {"name": "s"}},
+            })
+        add_namespace(h, "a")
+        h.api.add(flunders, {"metadata": {"name": "f", "namespace": "a"}})
+        h.api.remove(NAMESPACES, "a")
+        await h.settle()
+        # A server that cannot be asked may hold something.
+        failed = objects.condition(h.api.read(NAMESPACES, "a"), "NamespaceDeletionDiscoveryFailure")
+        assert failed is not None and (failed["status"], failed["reason"]) == ("True", "DiscoveryFailed")
+        assert "2 failing" in failed["message"] and "ex.io/v1: " in failed["message"]
+        for version in ("v1", "v1beta1"):
+            h.api.answers[f"/apis/ex.io/{version}"] = {"resources": [
+                {"name": "flunders", "kind": "Flunder", "namespaced": True, "verbs": ["list", "delete"]},
+                {"name": "flunders/status", "kind": "Flunder", "namespaced": True, "verbs": ["get"]},
+            ]}
+        await h.advance(60)
+        assert h.api.find(flunders, "f", "a") is None
         assert h.api.find(NAMESPACES, "a") is None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import aiohttp
 from yarl import URL
@@ -79,14 +80,14 @@ class Aggregator:
 
     async def _called(self, request: Request, backend: Backend, headers: list[tuple[str, str]]) -> Bytes:
         """For callers in this process."""
-        query = "&".join(f"{key}={value}" for key, value in request.query.items())
-        url = f"https://{backend.address.netloc}{request.info.path}" + (f"?{query}" if query else "")
+        query = urlencode(request.query.items())
+        url = f"https://{backend.address.netloc}{quote(request.info.path)}" + (f"?{query}" if query else "")
         content_type = {"Content-Type": request.content_type or "application/json"}
         body = {"json": request.body_object} if request.body_object is not None else {}
         try:
             async with self._http().request(
-                request.method, URL(url), headers=[*headers, *content_type.items()], ssl=backend.tls or True,
-                server_hostname=backend.server_name, timeout=_CALL, **body,
+                request.method, URL(url, encoded=True), headers=[*headers, *content_type.items()],
+                ssl=backend.tls or True, server_hostname=backend.server_name, timeout=_CALL, **body,
             ) as answer:
                 return Bytes(await answer.read(), answer.content_type, answer.status)
         except (aiohttp.ClientError, TimeoutError):

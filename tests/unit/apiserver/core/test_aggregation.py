@@ -14,6 +14,8 @@ import pytest
 from aiohttp import web
 
 from podwright.api.resources import ENDPOINTSLICES
+from podwright.api.status import ApiError
+from podwright.client.transport import Call
 
 from .conftest import BOB, Api, Pki, config_for, running, take
 from .hook_server import https_server
@@ -182,6 +184,13 @@ async def test_requests_are_handed_on_with_the_name_of_who_asks(api: Api, extens
         await socket.send_str("hello")
         assert await socket.receive_str(timeout=5) == "admin: hello"
     assert isinstance(socket, aiohttp.ClientWebSocketResponse)
+    call = Call("GET", f"{FLUNDERS}/a b", {"labelSelector": "a in (b&c)"})
+    assert (await api.server.local.call(call, "me", ["system:masters"]))["kind"] == "Flunder"
+    assert extension.seen[-1][0] == f"GET {FLUNDERS}/a%20b?labelSelector=a+in+%28b%26c%29"
+    extension.broken = True
+    with pytest.raises(ApiError) as refused:
+        await api.server.local.call(call, "me", ["system:masters"])
+    assert refused.value.code == 500
 
 
 async def test_discovery_and_openapi_are_merged(api: Api, extension: Extension) -> None:
