@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,22 @@ from tests.e2e.harness import Cluster, busybox, pod, until
 from tests.node import leaks
 
 
-def test_purge_leaves_nothing_on_the_host(tmp_path: Path) -> None:
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Where a user has mounted a fresh one."""
+    found = tmp_path / "data"
+    found.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "podwright-test", found], check=True)
+    (found / "lost+found").mkdir()
+    yield found
+    subprocess.run(["umount", found], check=True)
+
+
+def test_purge_leaves_nothing_on_the_host(tmp_path: Path, disk: Path) -> None:
     marks = names = (f"leak-one-{os.getpid()}", f"leak-two-{os.getpid()}")
     before = leaks.take(marks)
     one = Cluster(names[0], tmp_path / "one")
-    two = Cluster(names[1], tmp_path / "two", ("--nodes", "2", "--data-dir", str(tmp_path / "data")))
+    two = Cluster(names[1], tmp_path / "two", ("--nodes", "2", "--data-dir", str(disk)))
     try:
         links = _live_and_go(one, two)
     finally:
@@ -25,7 +38,9 @@ def test_purge_leaves_nothing_on_the_host(tmp_path: Path) -> None:
             cluster.podwright("down", "--purge", check=False)
     assert leaks.take(marks).leaked_since(before) == {}
     assert not links & leaks.links()
-    assert not (tmp_path / "data").exists() and not Path("/var/lib/podwright", one.name).exists()
+    # A disk that its user has mounted stays where it is, emptied of what is ours.
+    assert disk.is_mount() and [p.name for p in disk.iterdir()] == ["lost+found"]
+    assert not Path("/var/lib/podwright", one.name).exists()
     config = yaml.safe_load((tmp_path / "one").read_text())
     assert config["contexts"] == [] and config["users"] == []
 

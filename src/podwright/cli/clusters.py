@@ -17,11 +17,11 @@ def _failures() -> tuple[type[Exception], ...]:
     from podwright.cluster.layout import BadClusterName
     from podwright.cluster.node_link import LinkFailed
     from podwright.cluster.processes import StartFailed
-    from podwright.cluster.registry import TooManyClusters
+    from podwright.cluster.registry import CannotAdd
     from podwright.cluster.up import BadFlags
     from podwright.kubelet.config_file import BadConfiguration
 
-    return (BadConfiguration, BadFlags, BadClusterName, StartFailed, LinkFailed, TooManyClusters, NoSuchCluster)
+    return (BadConfiguration, BadFlags, BadClusterName, StartFailed, LinkFailed, CannotAdd, NoSuchCluster)
 
 
 @click.command()

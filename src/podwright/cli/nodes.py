@@ -39,12 +39,12 @@ def join(**asked: str) -> None:
     from podwright.cluster.join import join as join_cluster
     from podwright.cluster.layout import BadClusterName
     from podwright.cluster.processes import StartFailed
-    from podwright.cluster.registry import TooManyClusters
+    from podwright.cluster.registry import CannotAdd
     from podwright.cluster.up import require_root
     from podwright.kubelet.config_file import BadConfiguration
 
     tells_failures()(require_root)()
-    failures = tells_failures(BadConfiguration, CannotJoin, BadClusterName, TooManyClusters, StartFailed)
+    failures = tells_failures(BadConfiguration, CannotJoin, BadClusterName, CannotAdd, StartFailed)
     spec = failures(join_cluster)(Asked(**asked), lambda node, text: click.echo(f"{node}: {text}"))
     click.echo(f"{spec.joined_node} is a Ready node of cluster {spec.name}; podwright down --name {spec.name} stops it")
 

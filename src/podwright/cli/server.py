@@ -90,11 +90,12 @@ def server(
     chosen = tuple(c for c in controllers.split(",") if c)
     if kubeconfig is None:
         from podwright.cluster import control_plane
+        from podwright.cluster.registry import CannotAdd
         from podwright.cluster.server_process import run_server
 
         if store:
             asked = control_plane.Asked(store, advertise_address, port, data_dir, fast_failover)
-            tells_failures(control_plane.CannotServe)(control_plane.ensure)(name, asked)
+            tells_failures(control_plane.CannotServe, CannotAdd)(control_plane.ensure)(name, asked)
         run_server(
             name, components=components, node=node, scheduler=scheduler, controllers=chosen,
             leader_elect=leader_elect, timing=timing, ready_fd=ready_fd,

@@ -11,7 +11,7 @@ from pathlib import Path
 from podwright.cluster import cgroups, kubeconfig, node_link, processes
 from podwright.cluster.files import locked
 from podwright.cluster.layout import Layout
-from podwright.cluster.mounts import unmount_below
+from podwright.cluster.mounts import remove_contents, unmount_below
 from podwright.cluster.registry import Ranges, Registry
 from podwright.cluster.spec import ClusterSpec
 from podwright.cluster.up import merged_kubeconfig, node_names, process_names
@@ -60,9 +60,8 @@ def down(name: str, *, purge: bool, progress: Progress) -> None:
         cgroups.remove(layout.cgroup())
         if purge:
             progress("removing data")
-            unmount_below(layout.data)
             if layout.data.exists():
-                shutil.rmtree(layout.data)
+                remove_contents(layout.data)
     shutil.rmtree(layout.run, ignore_errors=True)
     if purge:
         registry.remove(name)

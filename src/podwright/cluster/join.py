@@ -72,7 +72,7 @@ def join(asked: Asked, progress: Progress) -> ClusterSpec:
     """Returns when the node is Ready.
 
     Raises:
-        CannotJoin, BadClusterName, TooManyClusters, StartFailed, BadConfiguration.
+        CannotJoin, BadClusterName, CannotAdd, StartFailed, BadConfiguration.
     """
     node = asked.node or hostname()
     if not _NODE_NAME.fullmatch(node):

@@ -10,12 +10,21 @@ from typing import Any
 
 from podwright.cluster.files import locked, read_json, write_json
 from podwright.cluster.layout import STATE_ROOT, Layout, check_name
+from podwright.cluster.mounts import LOST_AND_FOUND
 
 _CLUSTERS = 60
 
 
-class TooManyClusters(Exception):
+class CannotAdd(Exception):
+    """The machine cannot have this cluster; the message says why."""
+
+
+class TooManyClusters(CannotAdd):
     """All indexes of this machine are taken."""
+
+
+class BadDataDirectory(CannotAdd):
+    """Somebody else's things are in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,14 @@ class Ranges:
         return f"pw{self.index}"
 
 
+def _check_data(layout: Layout) -> None:
+    """`down --purge` deletes what is in a cluster's data directory: nothing else must be in it."""
+    if not layout.data.exists() or layout.spec_file.exists():
+        return
+    if not layout.data.is_dir() or {p.name for p in layout.data.iterdir()} - {LOST_AND_FOUND}:
+        raise BadDataDirectory(f"--data-dir {layout.data} is neither empty nor a cluster's: choose an empty directory")
+
+
 class Registry:
     """``/var/lib/podwright/registry.json``, changed under a lock."""
 
@@ -84,7 +101,7 @@ class Registry:
         """The layout of an existing or a new cluster. A cluster that runs elsewhere comes with its index.
 
         Raises:
-            BadClusterName, TooManyClusters.
+            BadClusterName, TooManyClusters, BadDataDirectory.
         """
         check_name(name)
         with locked(self._lock):
@@ -96,6 +113,8 @@ class Registry:
                 free = index if index is not None else next((i for i in range(_CLUSTERS) if i not in taken), None)
                 if free is None:
                     raise TooManyClusters(f"there are {_CLUSTERS} clusters on this machine already")
+                if data_dir is not None:
+                    _check_data(Layout(name, data_dir))
                 entries[name] = {"index": free, "data": str((data_dir or self._root / name).absolute())}
                 write_json(self._file, entries)
         return Layout(name, Path(entries[name]["data"]))

@@ -41,7 +41,7 @@ def up(name: str, asked: dict[str, Any], progress: Progress) -> tuple[ClusterSpe
     set. Gives the spec and the kubeconfig it wrote (none on a machine that joined); every node is Ready then.
 
     Raises:
-        OtherFlags, BadFlags, StartFailed, LinkFailed, BadClusterName, TooManyClusters, BadConfiguration.
+        OtherFlags, BadFlags, StartFailed, LinkFailed, BadClusterName, CannotAdd, BadConfiguration.
     """
     if asked.get("nodes", 1) > 1 and str(asked.get("runtime")).startswith(SCHEME):
         raise BadFlags(f"--runtime {asked['runtime']}: one socket serves one node, and --nodes asks for more")

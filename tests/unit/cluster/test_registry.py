@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from podwright.cluster.layout import BadClusterName, check_name
-from podwright.cluster.registry import Ranges, Registry, TooManyClusters
+from podwright.cluster.registry import BadDataDirectory, Ranges, Registry, TooManyClusters
 
 
 def test_names_get_the_first_free_index_and_keep_it(tmp_path: Path) -> None:
@@ -18,6 +18,19 @@ def test_names_get_the_first_free_index_and_keep_it(tmp_path: Path) -> None:
     assert registry.ranges("c").index == 0
     assert Registry(tmp_path).layout("b").data == tmp_path / "elsewhere"
     assert registry.layout("a") is None
+
+
+def test_a_data_directory_is_empty_or_a_clusters(tmp_path: Path) -> None:
+    registry, mine = Registry(tmp_path / "state"), tmp_path / "mine"
+    (mine / "lost+found").mkdir(parents=True)
+    registry.add("a", mine)
+    (mine / "thesis").touch()
+    with pytest.raises(BadDataDirectory, match=f"--data-dir {mine} is neither empty nor a cluster's"):
+        registry.add("b", mine)
+    assert registry.add("a", mine).data == mine and registry.layout("b") is None
+    (mine / "cluster.json").touch()
+    registry.remove("a")
+    registry.add("b", mine)
 
 
 def test_indexes_run_out_with_a_clear_error(tmp_path: Path) -> None:
