@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import orjson
 
-from podwright.api import status
-from podwright.api.objects import Object
-from podwright.api.resources import Resource
-from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.encoding import Encoder
-from podwright.apiserver.exchange import Bytes, Many, One, Reply, Request
+from podwright.apiserver.exchange import Bytes, Request
 from podwright.apiserver.flowcontrol import Classifier
 from podwright.apiserver.handlers import Handlers
 from podwright.apiserver.health import VERSION
@@ -43,19 +39,3 @@ def install_pages(
     handlers.pages["/version"] = version
     handlers.pages["/"] = root
     handlers.pages["/metrics"] = show_metrics
-    handlers.virtual["", "componentstatuses"] = _component_statuses
-
-
-async def _component_statuses(registry: Registry, request: Request, row: Resource) -> Reply:
-    """The deprecated ComponentStatus: the store, which answers or nobody would."""
-    item: Object = {
-        "kind": row.kind,
-        "apiVersion": row.api_version,
-        "metadata": {"name": "etcd-0"},
-        "conditions": [{"type": "Healthy", "status": "True", "message": "ok"}],
-    }
-    if request.info.name:
-        if request.info.name != "etcd-0":
-            raise status.not_found("", "componentstatuses", request.info.name)
-        return One(row, object=item)
-    return Many(row, [Cached.from_object("etcd-0", item, 0)], 0)

@@ -31,6 +31,7 @@ from podwright.apiserver.authentication import anonymous
 from podwright.apiserver.authentication.legacy_tokens import LegacyTokens
 from podwright.apiserver.cache.entries import Event
 from podwright.apiserver.cache.feed import Feed
+from podwright.apiserver.component_statuses import ComponentStatuses
 from podwright.apiserver.config import ApiServerConfig
 from podwright.apiserver.crd import expressions
 from podwright.apiserver.crd.establishing import DefinitionStrategy
@@ -179,6 +180,8 @@ class ApiServer:
         self.health.ready["shutdown"] = lambda: not self._stopping.is_set()
         readings = Readings(self.streaming.kubelets, self.objects, self.streaming.http, self.now)
         install_resource_metrics(self.handlers, readings, self.objects)
+        self.component_statuses = ComponentStatuses(self.streaming.http)
+        self.handlers.virtual["", "componentstatuses"] = self.component_statuses
         install_pages(self.handlers, self.metrics, self.registry, self.pipeline, self.flows, self.encoder)
 
     async def start(self) -> None:

@@ -108,6 +108,8 @@ class ServerProcess:
             control_plane.write_admin_kubeconfig(self._spec, self._layout)
         self._pipe.progress("certificates are there")
         server = ApiServer(api_server_config(self._spec, self._layout, self._ranges))
+        names = {"scheduler": "scheduler", "controllers": "controller-manager"}
+        server.component_statuses.here.update(names[c] for c in self._components if c in names)
         await server.start()
         await self._make_first_objects(server)
         group.create_task(self._close_at_end(server), name="api server")

@@ -135,8 +135,10 @@ class LocalApi(Kubectl):
     async def _start_components(self, group: asyncio.TaskGroup) -> None:
         options = self._options
         if options.scheduler:
+            self.server.component_statuses.here.add("scheduler")
             group.create_task(components.scheduler(self.client_of), name="scheduler")
         if options.controllers:
+            self.server.component_statuses.here.add("controller-manager")
             made = components.run_controllers(self.client_of, self._controller_config(), election=None)
             group.create_task(made, name="controllers")
         if options.simulated_nodes:

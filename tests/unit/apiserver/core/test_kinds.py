@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from podwright.api.resources import served
+from podwright.apiserver import component_statuses
 
 from .conftest import Api, Pki, config_for, config_map, running
 
@@ -111,12 +114,24 @@ async def test_deprecated_kinds_warn(api: Api, plural: str, said: str) -> None:
     assert (await api.get(f"/api/v1/{plural}")).headers["Warning"] == f'299 - "{said}"'
 
 
-async def test_components_print_their_state(api: Api) -> None:
+async def test_components_print_their_state(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]  # nobody listens there once it is closed
+    monkeypatch.setitem(component_statuses._PORTS, "scheduler", port)
+    api.server.component_statuses.here.add("controller-manager")
     path = "/api/v1/componentstatuses"
-    for asked in (path, f"{path}/etcd-0"):
+
+    async def rows(asked: str) -> list[list[str]]:
         table = (await api.get(asked, headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})).json
         assert [c["name"] for c in table["columnDefinitions"]] == ["Name", "Status", "Message", "Error"]
-        assert table["rows"][0]["cells"] == ["etcd-0", "Healthy", "ok", ""]
+        return [row["cells"] for row in table["rows"]]
+
+    refused = f'Get "https://127.0.0.1:{port}/healthz": dial tcp 127.0.0.1:{port}: connect: connection refused'
+    ours = ["controller-manager", "Healthy", "ok", ""]
+    assert await rows(path) == [["scheduler", "Unhealthy", refused, ""], ours, ["etcd-0", "Healthy", "ok", ""]]
+    assert await rows(f"{path}/controller-manager") == [ours]
+    assert await rows(f"{path}?fieldSelector=metadata.name%3Dcontroller-manager") == [ours]
+    assert (await api.get(f"{path}/etcd-1")).status == 404
 
 
 async def test_every_kind_lists_and_prints(api: Api) -> None:
