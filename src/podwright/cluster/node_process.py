@@ -146,6 +146,7 @@ class LocalNode:
             port=spec.kubelet_port,
             pod_cidr=pod_cidr(spec, ranges, name),
             cluster_dns=(ranges.cluster_dns,),
+            image_access_dir=layout.image_references.with_name("image-access"),
             static_pod_path=static,
             disk_speed_cache=DISK_SPEED,
             crash_loop_initial=spec.crash_loop_initial,

@@ -74,6 +74,11 @@ class KubeletConfig:
     image_pull_initial: float = 10.0
     image_pull_maximum: float = 300.0
     max_parallel_image_pulls: int = 5
+    image_access_dir: Path | None = None
+    """Where it is noted who may use which image; None for a place in `data_dir`."""
+    image_verification: str = "NeverVerifyPreloadedImages"
+    images_not_verified: Sequence[str] = ()
+    """Repositories, "*" at the end for all that begin so; for the policy NeverVerifyAllowlistedImages."""
 
     lease_duration: float = 40.0
     lease_period: float = 10.0

@@ -15,6 +15,7 @@ from podwright.api import quantity
 from podwright.kubelet.config import KubeletConfig
 
 API_VERSION = "kubelet.config.k8s.io/v1beta1"
+NUMA_NODES = Path("/sys/devices/system/node")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?)(h|ms|m|s|us|µs|ns)")
 
@@ -71,6 +72,19 @@ def _swap(value: Any) -> str:
     return _one_of("NoSwap", "LimitedSwap")(dict(value).get("swapBehavior", "NoSwap"))
 
 
+def _topology(value: Any) -> None:
+    """Where all memory is equally near, every policy admits every Pod (KEP-693)."""
+    _one_of("none", "best-effort", "restricted", "single-numa-node")(value)
+    nodes = len(list(NUMA_NODES.glob("node[0-9]*")))
+    if value != "none" and nodes > 1:
+        raise ValueError(f"{value!r} on a machine with {nodes} NUMA nodes: only none is known there")
+
+
+_WITHOUT_EFFECT: Mapping[str, Callable[[Any], Any]] = {
+    "memoryManagerPolicy": _one_of("None"),
+    "topologyManagerPolicy": _topology,
+    "topologyManagerScope": _one_of("container", "pod"),
+}
 _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "allowedUnsafeSysctls": ("allowed_unsafe_sysctls", tuple),
     "capacity": ("capacity", _amounts),
@@ -88,6 +102,10 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "imageGCHighThresholdPercent": ("image_gc_high_threshold", _whole),
     "imageGCLowThresholdPercent": ("image_gc_low_threshold", _whole),
     "imageMinimumGCAge": ("image_minimum_age", seconds),
+    "imagePullCredentialsVerificationPolicy": (
+        "image_verification",
+        _one_of("NeverVerify", "NeverVerifyPreloadedImages", "NeverVerifyAllowlistedImages", "AlwaysVerify"),
+    ),
     "kubeReserved": ("kube_reserved", _amounts),
     "maxParallelImagePulls": ("max_parallel_image_pulls", _whole),
     "maxPods": ("max_pods", _whole),
@@ -95,6 +113,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "nodeStatusReportFrequency": ("node_status_report_period", seconds),
     "nodeStatusUpdateFrequency": ("node_status_period", seconds),
     "podPidsLimit": ("pod_pids_limit", _whole),
+    "preloadedImagesVerificationAllowlist": ("images_not_verified", tuple),
     "registerWithTaints": ("taints", tuple),
     "reservedSystemCPUs": ("reserved_cpus", str),
     "seccompDefault": ("seccomp_default", _flag),
@@ -121,11 +140,14 @@ def read(path: Path) -> dict[str, Any]:
         raise BadConfiguration(f"{path}: expected kind KubeletConfiguration of {API_VERSION}")
     found: dict[str, Any] = {}
     for name, value in told.items():
-        if name not in _FIELDS:
+        if name not in _FIELDS and name not in _WITHOUT_EFFECT:
             raise BadConfiguration(f'{path}: unknown field "{name}"')
-        field, convert = _FIELDS[name]
         try:
-            found[field] = convert(value)
+            if name in _WITHOUT_EFFECT:
+                _WITHOUT_EFFECT[name](value)
+            else:
+                field, convert = _FIELDS[name]
+                found[field] = convert(value)
         except (ValueError, TypeError, AttributeError, KeyError, quantity.QuantityError) as wrong:
             raise BadConfiguration(f"{path}: {name}: {wrong}") from wrong
     reserved = [found.get(name, {}) for name in ("system_reserved", "kube_reserved")]

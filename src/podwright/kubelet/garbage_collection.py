@@ -72,6 +72,8 @@ class GarbageCollector:
                 log.info("image %s cannot be removed: %s", image.id, failed)
                 continue
             freed += image.size
+        if freed:
+            self._used.access.retain([image.id for image in await self._images.list_images()])
         return freed
 
     async def _unused(self) -> list[Image]:

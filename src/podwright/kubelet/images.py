@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from podwright.api import objects
 from podwright.api.objects import Object
@@ -14,18 +14,18 @@ from podwright.client.events import NORMAL, WARNING, EventRecorder
 from podwright.client.transport import ServerUnreachable
 from podwright.kubelet import pull_secrets
 from podwright.kubelet.containers.failures import ContainerFailure
+from podwright.kubelet.image_access import Credential, ImageAccess
 from podwright.kubelet.referenced_objects import ReferencedObjects
 from podwright.kubelet.sync.backoff import RestartBackoff, go_duration
 from podwright.runtime.images import reference as image_names
-from podwright.runtime.protocol import Image, ImagePullFailure, ImageService, RegistryAuth, RuntimeFailure
+from podwright.runtime.protocol import Image, ImagePullFailure, ImageService, RuntimeFailure
 
 ERR_PULL = "ErrImagePull"
 ERR_NEVER = "ErrImageNeverPull"
 BACK_OFF = "ImagePullBackOff"
 INSPECT_ERROR = "ImageInspectError"
 INVALID_NAME = "InvalidImageName"
-
-_TRIED_WITHOUT_SECRETS: list[RegistryAuth | None] = [None]
+UNAVAILABLE = "RegistryUnavailable"
 
 
 class ImageManager:
@@ -38,6 +38,7 @@ class ImageManager:
         recorder: EventRecorder,
         clock: Clock,
         backoff: RestartBackoff,
+        access: ImageAccess,
         *,
         parallel: int,
     ) -> None:
@@ -46,6 +47,7 @@ class ImageManager:
         self._recorder = recorder
         self._clock = clock
         self._backoff = backoff
+        self.access = access
         self._slots = asyncio.Semaphore(parallel)
         self._failed_at: dict[str, float] = {}
         self._failures: dict[str, str] = {}
@@ -72,7 +74,7 @@ class ImageManager:
                 pod, INVALID_NAME, f'Failed to apply default image tag "{reference}": {invalid}', field_path
             ) from invalid
         found = None if policy == "Always" else await self._status(pod, reference, field_path)
-        if found is not None:
+        if found is not None and await self._may_use(pod, reference, found):
             self._used[found.id] = self._clock.now()
             self._event(
                 pod, NORMAL, "Pulled",
@@ -84,6 +86,11 @@ class ImageManager:
             self._event(pod, WARNING, ERR_NEVER, message, field_path)
             raise ContainerFailure(ERR_NEVER, message)
         return await self._pull(pod, reference, field_path, pulling)
+
+    async def _may_use(self, pod: Object, reference: str, image: Image) -> bool:
+        if self.access.is_open(reference, image.id):
+            return True
+        return self.access.is_opened(reference, image.id, await self._credentials(pod, reference))
 
     def retry_after(self, pod: Object, reference: str) -> float:
         """Seconds until a pull that failed may be tried again."""
@@ -141,7 +148,7 @@ class ImageManager:
             self._backoff.tried(key, now)
             self._failed_at[key] = now
             self._failures[key] = f"{failed.reason}: {failed}"
-            self._event(pod, WARNING, "Failed", str(failed), field_path)
+            self._event(pod, WARNING, "Failed", f'Failed to pull image "{reference}": {failed}', field_path)
             raise
         self._failed_at.pop(key, None)
         self._backoff.forget(key)
@@ -156,20 +163,38 @@ class ImageManager:
         return image
 
     async def _pull_with_secrets(self, pod: Object, reference: str) -> Image:
-        auths: list[RegistryAuth | None] = list(pull_secrets.matching(await self._secrets(pod), reference))
-        last: ImagePullFailure | None = None
-        for auth in auths or _TRIED_WITHOUT_SECRETS:
+        try:
+            self.access.pulling(reference)
             try:
-                image_id = await self._images.pull_image(reference, auth)
+                image, credential = await self._first_that_works(reference, await self._credentials(pod, reference))
+            except BaseException:
+                self.access.over(reference)
+                raise
+            self.access.pulled(reference, image.id, credential)
+        except OSError as failed:
+            raise ContainerFailure(ERR_PULL, f'the pull of "{reference}" cannot be recorded: {failed}') from failed
+        return image
+
+    async def _first_that_works(
+        self, reference: str, credentials: Sequence[Credential]
+    ) -> tuple[Image, Credential | None]:
+        last = ImagePullFailure("", ERR_PULL)
+        for credential in credentials or (None,):
+            try:
+                image_id = await self._images.pull_image(reference, credential.auth if credential else None)
                 found = await self._images.image_status(image_id)
                 if found is not None:
-                    return found
+                    return found, credential
                 last = ImagePullFailure(f"image {image_id} is gone", ERR_PULL)
             except ImagePullFailure as failed:
                 last = failed
-        assert last is not None
-        reason = last.reason or ERR_PULL
-        raise ContainerFailure(reason, f'Failed to pull image "{reference}": {last}')
+        why = str(last)
+        if last.reason == UNAVAILABLE:
+            why = f"image pull failed for {reference} because the registry is unavailable: {why}"
+        raise ContainerFailure(last.reason or ERR_PULL, why)
+
+    async def _credentials(self, pod: Object, reference: str) -> list[Credential]:
+        return pull_secrets.matching(await self._secrets(pod), reference)
 
     async def _secrets(self, pod: Object) -> list[Object]:
         found = []

@@ -29,6 +29,7 @@ from podwright.kubelet.devices.pod_resources import PodResources
 from podwright.kubelet.events import PatientRecorder
 from podwright.kubelet.garbage_collection import GarbageCollector
 from podwright.kubelet.hooks import HookRunner
+from podwright.kubelet.image_access import ImageAccess
 from podwright.kubelet.images import ImageManager
 from podwright.kubelet.log_rotation import LogRotation
 from podwright.kubelet.mirror_pods import MirrorPods
@@ -160,6 +161,11 @@ class Kubelet:
                 self.recorder,
                 clock,
                 pull_backoff,
+                ImageAccess(
+                    config.image_access_dir or config.data_dir / "image-access",
+                    config.image_verification,
+                    config.images_not_verified,
+                ),
                 parallel=config.max_parallel_image_pulls,
             ),
             volumes=VolumeManager(

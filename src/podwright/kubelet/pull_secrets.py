@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from podwright.api.objects import Object
+from podwright.kubelet.image_access import Credential
 from podwright.runtime.protocol import RegistryAuth
 
 log = logging.getLogger(__name__)
@@ -19,15 +20,17 @@ log = logging.getLogger(__name__)
 _HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 
-def matching(secrets: Iterable[Object], reference: str) -> list[RegistryAuth]:
+def matching(secrets: Iterable[Object], reference: str) -> list[Credential]:
     """Credentials for the image, the most specific entries first."""
-    found: list[tuple[int, RegistryAuth]] = []
+    found: list[tuple[int, Credential]] = []
     for secret in secrets:
+        meta = secret.get("metadata") or {}
+        which = "/".join(meta.get(name, "") for name in ("namespace", "name", "uid"))
         for entry, auth in _entries(secret):
             if _matches(entry, reference):
-                found.append((len(entry), auth))
+                found.append((len(entry), Credential(auth, which)))
     found.sort(key=lambda pair: -pair[0])
-    return [auth for _, auth in found]
+    return [credential for _, credential in found]
 
 
 def _entries(secret: Object) -> Iterable[tuple[str, RegistryAuth]]:

@@ -91,8 +91,8 @@ def _secret(**auths: Any) -> Object:
 
 def test_pull_secrets_match_their_registry() -> None:
     secrets = [_secret(registry_example_com="a", docker_io="hub")]
-    assert [a.username for a in matching(secrets, "registry.example.com/x:1")] == ["a"]
-    assert [a.username for a in matching(secrets, "busybox")] == ["hub"]
+    assert [c.auth.username for c in matching(secrets, "registry.example.com/x:1")] == ["a"]
+    assert [c.auth.username for c in matching(secrets, "busybox")] == ["hub"]
     assert matching(secrets, "other.example.com/x") == []
     assert matching([{"data": {".dockerconfigjson": "no base64 !"}}], "busybox") == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import PODS, RUNTIMECLASSES, SECRETS
+from podwright.kubelet.image_access import ImageAccess
 from podwright.kubelet.pod_status import Verdict
 from podwright.kubelet.probing import NoProbes, ProbeKind, ProbeListener
 from podwright.runtime.protocol import ContainerState, ExecResult, RuntimeFailure
@@ -337,21 +339,62 @@ async def test_finished_pod_survives_a_restart_with_its_words(cluster: Cluster) 
     assert not cluster.runtime.containers
 
 
-async def test_pull_secrets_are_used(cluster: Cluster) -> None:
-    config = {"auths": {"registry.example.com": {"username": "u", "password": "p"}}}
-    secret = {
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "reg", "namespace": "default"},
+def pull_secret(name: str, user: str) -> Object:
+    config = {"auths": {"registry.example.com": {"username": user, "password": "p"}}}
+    return {
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "default"},
         "data": {".dockerconfigjson": base64.b64encode(json.dumps(config).encode()).decode()},
     }  # fmt: skip
-    await cluster.api.client.create(SECRETS, secret)
-    cluster.images.registry.add("registry.example.com/app:1")
-    await cluster.create(
-        make_pod("web", make_container("main", image="registry.example.com/app:1"), imagePullSecrets=[{"name": "reg"}])
-    )
-    await cluster.until_ready()
-    reference, auth = cluster.images.pulls[0]
-    assert reference == "registry.example.com/app:1"
-    assert auth is not None and (auth.username, auth.password) == ("u", "p")
+
+
+async def test_an_image_is_for_those_who_could_pull_it(cluster: Cluster) -> None:
+    """KEP-2535: that it is on the node, for somebody else's credentials, is no leave to use it."""
+    image, images = "registry.example.com/app:1", cluster.images
+    for name, user in (("reg", "u"), ("same", "u"), ("other", "else")):
+        await cluster.api.client.create(SECRETS, pull_secret(name, user))
+
+    def why_not(pod: Object) -> str:
+        return str(statuses(pod).get("main", {}).get("state", {}).get("waiting", {}).get("message", ""))
+
+    async def pulls_for(name: str, secret: str = "", **container: str) -> list[str | None]:
+        """As whom the registry was asked."""
+        before = len(images.pulls)
+        spec = {"imagePullSecrets": [{"name": secret}]} if secret else {}
+        await cluster.create(make_pod(name, make_container("main", image=image, **container), **spec))
+        await cluster.until_pod(lambda p: objects.condition_is_true(p, "Ready") or why_not(p), name)
+        return [auth.username if auth else None for _, auth in images.pulls[before:]]
+
+    images.registry.add(image)
+    assert await pulls_for("first", "reg") == ["u"]
+    assert await pulls_for("again", "reg") == []
+    assert await pulls_for("same-words", "same") == []
+    await cluster.restart()
+    assert await pulls_for("after-a-restart", "reg") == []
+    images.registry.clear()  # It refuses everybody who comes now.
+    assert (await pulls_for("nobody"))[0] is None
+    assert (await pulls_for("somebody-else", "other"))[0] == "else"
+    for name in ("nobody", "somebody-else"):
+        assert "manifest unknown" in why_not(cluster.pod(name) or {})
+    assert await pulls_for("never", imagePullPolicy="Never") == []
+    assert why_not(cluster.pod("never") or {}) == f'Container image "{image}" is not present with pull policy of Never'
+    images.registry.add(image)  # It is open to all now.
+    await cluster.until_ready("nobody")
+    assert await pulls_for("all") == []
+
+
+async def test_a_kubelet_that_died_while_it_pulled_leaves_the_image_to_nobody(tmp_path: Path) -> None:
+    ImageAccess(tmp_path).pulling("example.com/app:1")
+    access = ImageAccess(tmp_path)
+    assert not access.is_open("example.com/app:1", "sha256:1") and access.is_open("example.com/loaded:1", "sha256:2")
+    access.pulling("example.com/app:1")
+    access.pulled("example.com/app:1", "sha256:1", None)
+    assert access.is_open("example.com/app:2", "sha256:1") and not access.is_open("example.com/other:1", "sha256:1")
+    access.retain([])
+    assert access.is_open("example.com/app:1", "sha256:1")
+    listed = ImageAccess(tmp_path, "NeverVerifyAllowlistedImages", ["example.com/team/*"])
+    assert listed.is_open("example.com/team/x:1", "i") and not listed.is_open("example.com/x:1", "i")
+    assert ImageAccess(tmp_path, "NeverVerify").is_open("example.com/x:1", "i")
+    assert not ImageAccess(tmp_path, "AlwaysVerify").is_open("example.com/x:1", "i")
 
 
 async def test_many_random_kubelet_deaths(cluster: Cluster) -> None:
