@@ -17,8 +17,6 @@ from typing import Protocol
 import yaml
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from nacl.exceptions import CryptoError
-from nacl.secret import SecretBox
 
 from podwright.api.objects import Object
 from podwright.api.resources import ResourceTable
@@ -64,6 +62,8 @@ class Secretbox:
 
     def __init__(self, name: str, secret: bytes) -> None:
         """Raises ValueError if the secret is not 32 bytes."""
+        from nacl.secret import SecretBox
+
         self.prefix = PREFIX + f"secretbox:v1:{name}:".encode()
         self._box = SecretBox(secret)
 
@@ -71,6 +71,8 @@ class Secretbox:
         return self.prefix + bytes(self._box.encrypt(value))
 
     def open(self, key: str, sealed: bytes) -> bytes:
+        from nacl.exceptions import CryptoError
+
         try:
             return self._box.decrypt(sealed[len(self.prefix) :])
         except CryptoError:

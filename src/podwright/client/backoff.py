@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+_RANDOM = random.Random()
+"""One generator is 2.5 KB, and a process has hundreds of connections that could be lost."""
 
 
 @dataclass(slots=True)
@@ -14,7 +17,7 @@ class Backoff:
     maximum: float = 30.0
     factor: float = 2.0
     jitter: float = 0.1
-    random: random.Random = field(default_factory=random.Random)
+    random: random.Random = _RANDOM
     _failures: int = 0
 
     def next(self) -> float:

@@ -9,13 +9,13 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-from dbus_fast import BusType, Message, MessageType
-from dbus_fast.aio import MessageBus
-from dbus_fast.errors import DBusError
+from typing import TYPE_CHECKING, Any
 
 from podwright.client.clock import Clock
+
+if TYPE_CHECKING:
+    from dbus_fast import Message
+    from dbus_fast.aio import MessageBus
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,9 @@ class NoLogind(Exception):
 
 async def _call(bus: MessageBus, whom: tuple[str, str, str], member: str, signature: str, *body: Any) -> Message:
     """The answer. Raises NoLogind."""
+    from dbus_fast import Message, MessageType
+    from dbus_fast.errors import DBusError
+
     service, path, interface = whom
     try:
         async with asyncio.timeout(_CALL_TIMEOUT):
@@ -100,6 +103,13 @@ class ShutdownWatch:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[MessageBus]:
+        socket = self._address.partition(",")[0].removeprefix("unix:path=")
+        if socket.startswith("/") and not os.path.exists(socket):  # noqa: ASYNC240  No bus: nothing of it in memory.
+            raise NoLogind(f"{socket} does not exist")
+        from dbus_fast import BusType
+        from dbus_fast.aio import MessageBus
+        from dbus_fast.errors import DBusError
+
         bus = MessageBus(bus_address=self._address, bus_type=BusType.SYSTEM, negotiate_unix_fd=True)
         try:
             async with asyncio.timeout(_CALL_TIMEOUT):
@@ -113,6 +123,9 @@ class ShutdownWatch:
             self._release()
 
     async def _watch(self, bus: MessageBus) -> None:
+        from dbus_fast import MessageType
+        from dbus_fast.errors import DBusError
+
         signals: asyncio.Queue[bool] = asyncio.Queue()
 
         def hear(message: Message) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from podwright.api.objects import Object
 from podwright.client.events import WARNING, EventRecorder
 from podwright.kubelet.events import container_field_path
-from podwright.kubelet.probes import exec_command, grpc, tcp
+from podwright.kubelet.probes import exec_command, tcp
 from podwright.kubelet.probes.container_probe import ContainerProbe
 from podwright.kubelet.probes.http import HttpProbe
 from podwright.kubelet.probes.outcomes import Outcome, ProbeErrored, Result, resolve_port
@@ -39,6 +39,8 @@ class Prober:
         if "grpc" in spec:
             if not ip:
                 raise ProbeErrored("the Pod has no IP address yet")
+            from podwright.kubelet.probes import grpc
+
             action = spec["grpc"]
             return await grpc.probe(ip, int(action["port"]), str(action.get("service") or ""), timeout)
         raise ProbeErrored(f"missing probe handler for {ctr['name']}")

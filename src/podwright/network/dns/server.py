@@ -9,7 +9,6 @@ import struct
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-import dns.asyncquery
 import dns.exception
 import dns.flags
 import dns.message
@@ -149,6 +148,9 @@ class DnsServer:
         return reply
 
     async def _forward(self, message: dns.message.Message) -> dns.message.Message:
+        # Only a node that forwards pays for it: what is installed of HTTP and QUIC comes along.
+        import dns.asyncquery
+
         for upstream in self._upstreams:
             try:
                 answer, _ = await dns.asyncquery.udp_with_fallback(message, upstream, timeout=_UPSTREAM_TIMEOUT)
