@@ -4,11 +4,15 @@ Shared by admission (policies and match conditions), the validation rules of cus
 selectors).
 """
 
-from podwright.api.cel.errors import BudgetExceeded, CompileError, EvaluationError
+from podwright.api.cel.errors import BudgetExceeded, BudgetExhausted, CompileError, EvaluationError
 from podwright.api.cel.evaluation import Lazy, LazyMap, Program, compile_expression
+from podwright.api.cel.spending import CONDITIONS, Budget
 
 __all__ = [
+    "CONDITIONS",
+    "Budget",
     "BudgetExceeded",
+    "BudgetExhausted",
     "CompileError",
     "EvaluationError",
     "Lazy",

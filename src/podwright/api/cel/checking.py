@@ -24,7 +24,6 @@ from podwright.api.cel.declarations import (
 )
 from podwright.api.cel.errors import CompileError, located
 from podwright.api.cel.functions import FUNCTIONS, METHODS, NAMESPACES
-from podwright.api.cel.macros import variables_of
 from podwright.api.cel.signatures import Overload, fits, overloads, resolved
 from podwright.api.cel.syntax import (
     Call,
@@ -38,6 +37,7 @@ from podwright.api.cel.syntax import (
     Select,
     UInt,
     parse,
+    variables_of,
 )
 
 _LITERALS: Sequence[tuple[type, DeclType]] = (
@@ -232,7 +232,7 @@ class _Checker:
             return self.fail(at, said)
         inner_scope = {**scope, **dict(zip(names, self.elements(of, len(names)), strict=True))}
         values = [self.value(body, inner_scope) for body in bodies]
-        operator, kind, begin, step, end = _COMPREHENSIONS[name]
+        operator, kind, begin, step, end = costs.COMPREHENSIONS[name]
         if operator in ("_&&_", "_||_"):
             self.called(node, operator, [Value(BOOL), values[0]])
         elif operator == "filter" or len(values) == 2:
@@ -256,26 +256,6 @@ class _Checker:
         Literal: literal, Ident: identifier, Select: select, Index: index, MakeList: list, MakeMap: map,
         MakeObject: object, Call: call,
     }  # fmt: skip
-
-
-def _filtered(step: int) -> Callable[..., int]:
-    """The cost of a step whose value is taken, or with a condition before it perhaps not."""
-    return lambda *values: step + values[0] if len(values) == 1 else values[0] + max(step + values[1], 1)
-
-
-_COMPREHENSIONS: Mapping[str, tuple[str, DeclType, int, Callable[..., int], int]] = {
-    "all": ("_&&_", BOOL, 0, lambda body: 3 + body, 1),
-    "exists": ("_||_", BOOL, 0, lambda body: 4 + body, 1),
-    "exists_one": ("filter", BOOL, 0, lambda body: 2 + body, 2),
-    "existsOne": ("filter", BOOL, 0, lambda body: 2 + body, 2),
-    "filter": ("filter", DeclType("list"), costs.MAKE_LIST, lambda body: 13 + body, 1),
-    "map": ("", DeclType("list"), costs.MAKE_LIST, _filtered(12), 1),
-    "transformList": ("", DeclType("list"), costs.MAKE_LIST, _filtered(12), 1),
-    "transformMap": ("", DeclType("map"), costs.MAKE_MAP, _filtered(3), 1),
-    "transformMapEntry": ("", DeclType("map"), costs.MAKE_MAP, _filtered(2), 1),
-}
-"""What macros stand for: how the predicate is used, what is made, and the costs at the beginning, of a step, and at the
-end."""
 
 
 def _made(kind: DeclType, of: Value, item: DeclType) -> DeclType:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from podwright.api.cel.declarations import DeclType
+from podwright.api.cel.declarations import BOOL, DeclType
 from podwright.api.cel.signatures import Overload
 
 MOST = 2**64 - 1
@@ -309,3 +309,23 @@ def call(name: str, values: Sequence[Value], chosen: Sequence[Overload]) -> Char
     for other in sizes[1:]:
         size = size.or_(other) if size is not None else other
     return Charge(min(max(charge.cost for charge in charges), MOST), size)
+
+
+def _filtered(step: int) -> Callable[..., int]:
+    """The cost of a step whose value is taken, or with a condition before it perhaps not."""
+    return lambda *values: step + values[0] if len(values) == 1 else values[0] + max(step + values[1], 1)
+
+
+COMPREHENSIONS: Mapping[str, tuple[str, DeclType, int, Callable[..., int], int]] = {
+    "all": ("_&&_", BOOL, 0, lambda body: 3 + body, 1),
+    "exists": ("_||_", BOOL, 0, lambda body: 4 + body, 1),
+    "exists_one": ("filter", BOOL, 0, lambda body: 2 + body, 2),
+    "existsOne": ("filter", BOOL, 0, lambda body: 2 + body, 2),
+    "filter": ("filter", DeclType("list"), MAKE_LIST, lambda body: 13 + body, 1),
+    "map": ("", DeclType("list"), MAKE_LIST, _filtered(12), 1),
+    "transformList": ("", DeclType("list"), MAKE_LIST, _filtered(12), 1),
+    "transformMap": ("", DeclType("map"), MAKE_MAP, _filtered(3), 1),
+    "transformMapEntry": ("", DeclType("map"), MAKE_MAP, _filtered(2), 1),
+}
+"""What macros stand for: how the predicate is used, what is made, and the costs at the beginning, of a step, and at the
+end."""

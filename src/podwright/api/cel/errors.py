@@ -32,5 +32,14 @@ class BudgetExceeded(EvaluationError):
         super().__init__("operation cancelled: actual cost limit exceeded")
 
 
+class BudgetExhausted(EvaluationError):
+    """This one and those before it do more than they may together."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "validation failed due to running out of cost budget, no further validation rules will be run"
+        )
+
+
 def no_such_overload(function: str) -> EvaluationError:
     return EvaluationError(f"no such overload: {function}")

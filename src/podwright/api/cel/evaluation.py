@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from podwright.api.cel import operators
+from podwright.api.cel import operators, spending
 from podwright.api.cel.errors import BudgetExceeded, CompileError, EvaluationError, no_such_overload
 from podwright.api.cel.functions import FUNCTIONS, METHODS, NAMESPACES
+from podwright.api.cel.spending import Budget, charged
 from podwright.api.cel.syntax import (
     Call,
     Ident,
@@ -28,9 +29,6 @@ from podwright.api.cel.syntax import (
 )
 from podwright.api.cel.values import NONE, Constructed, Optional, Type, compared, equal, type_name
 
-BUDGET = 200_000
-"""Steps of comprehensions that one evaluation may take."""
-
 TYPES = {
     name: Type(name)
     for name in ("bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type")
@@ -40,15 +38,15 @@ TYPES = {
 class Scope:
     """The variables of one evaluation. Values that are :class:`Lazy` are worked out when first asked for."""
 
-    __slots__ = ("budget", "variables")
+    __slots__ = ("left", "variables")
 
-    def __init__(self, variables: Mapping[str, Any], budget: int = BUDGET) -> None:
+    def __init__(self, variables: Mapping[str, Any]) -> None:
         self.variables = dict(variables)
-        self.budget = budget
+        self.left = spending.CALL
 
-    def spend(self) -> None:
-        self.budget -= 1
-        if self.budget < 0:
+    def spend(self, cost: int) -> None:
+        self.left -= cost
+        if self.left < 0:
             raise BudgetExceeded
 
 
@@ -91,13 +89,19 @@ class Program:
         self.source = source
         self.node = node
         self._run = run
+        self._weight = spending.weight(node)
 
-    def evaluate(self, variables: Mapping[str, Any], budget: int = BUDGET) -> Any:
-        """Raises EvaluationError."""
+    def evaluate(self, variables: Mapping[str, Any], budget: Budget | None = None) -> Any:
+        """What it costs is taken from `budget` too. Raises EvaluationError."""
+        scope = Scope(variables)
         try:
-            return self._run(Scope(variables, budget))
+            scope.spend(self._weight)
+            return self._run(scope)
         except RecursionError:
             raise EvaluationError("evaluation is nested too deeply") from None
+        finally:
+            if budget is not None:
+                budget.pay(spending.CALL - scope.left)
 
 
 @functools.lru_cache(maxsize=2048)
@@ -234,6 +238,10 @@ class _Compiler:
             if name in _OPERATORS:
                 operate = _OPERATORS[name]
                 first = self.make(args[0])
+                paying = charged(name, operate)
+                if paying is not None:
+                    second = self.make(args[1])
+                    return lambda scope: paying(scope, first(scope), second(scope))
                 if len(args) == 1:
                     return lambda scope: operate(first(scope))
                 second = self.make(args[1])
@@ -241,9 +249,28 @@ class _Compiler:
             function = FUNCTIONS.get((name, len(args))) or FUNCTIONS.get((name, -1))
             if function is None:
                 raise self.fail(node, f"undeclared reference to '{name}' (in container '')")
-            made = [self.make(arg) for arg in args]
-            return lambda scope: function(*(arg(scope) for arg in made))
+            return self.invoke(name, function, args)
         return self.method(node, node.target)
+
+    def invoke(self, name: str, function: Callable[..., Any], args: Iterable[Node]) -> Closure:
+        made = [self.make(arg) for arg in args]
+        paying = charged(name, function)
+        if paying is not None:
+            return lambda scope: paying(scope, *(arg(scope) for arg in made))
+        if len(made) == 1:
+            (of,) = made
+            return lambda scope: function(of(scope))
+        return lambda scope: function(*(arg(scope) for arg in made))
+
+    def branch(self, node: Node) -> Closure:
+        """What is paid for only if it is evaluated."""
+        made, cost = self.make(node), spending.weight(node)
+
+        def run(scope: Scope) -> Any:
+            scope.spend(cost)
+            return made(scope)
+
+        return run if cost else made
 
     def method(self, node: Call, target: Node) -> Closure:
         name, args = node.name, node.args
@@ -252,8 +279,7 @@ class _Compiler:
                 return self.bind(args[0].name, self.make(args[1]), args[2])
             function = NAMESPACES.get((target.name, name, len(args)))
             if function is not None:
-                made = [self.make(arg) for arg in args]
-                return lambda scope: function(*(arg(scope) for arg in made))
+                return self.invoke(f"{target.name}.{name}", function, args)
         from podwright.api.cel import macros
 
         made_macro = macros.expand(self, node, target)
@@ -262,10 +288,7 @@ class _Compiler:
         method = METHODS.get((name, len(args))) or METHODS.get((name, -1))
         if method is None:
             raise self.fail(node, f"undeclared reference to '{name}' (in container '')")
-        of, made = self.make(target), [self.make(arg) for arg in args]
-        if not made:
-            return lambda scope: method(of(scope))
-        return lambda scope: method(of(scope), *(arg(scope) for arg in made))
+        return self.invoke(f".{name}", method, (target, *args))
 
     def bind(self, name: str, value: Closure, body_node: Node) -> Closure:
         body = self.within(name).make(body_node)
@@ -294,7 +317,7 @@ class _Compiler:
 
     def _absorbing(self, args: tuple[Node, ...], operator: str, *, stop: bool) -> Closure:
         """An error on one side does not matter if the other side decides."""
-        first, second = self.make(args[0]), self.make(args[1])
+        first, second = self.make(args[0]), self.branch(args[1])
 
         def run(scope: Scope) -> Any:
             try:
@@ -311,7 +334,7 @@ class _Compiler:
         return run
 
     def conditional(self, args: tuple[Node, ...]) -> Closure:
-        condition, then, otherwise = (self.make(arg) for arg in args)
+        condition, then, otherwise = self.make(args[0]), self.branch(args[1]), self.branch(args[2])
         return lambda scope: then(scope) if _boolean(condition(scope), "?:") else otherwise(scope)
 
 

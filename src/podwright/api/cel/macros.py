@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from podwright.api.cel import operators
 from podwright.api.cel.errors import BudgetExceeded, EvaluationError, no_such_overload
-from podwright.api.cel.syntax import Call, Ident, Node
+from podwright.api.cel.spending import step_weight
+from podwright.api.cel.syntax import Call, Node, variables_of
 from podwright.api.cel.values import NONE, Optional, type_name
 
 if TYPE_CHECKING:
     from podwright.api.cel.evaluation import Closure, Scope, _Compiler
 
-Over = Callable[[Any], Any]
-ONE_VARIABLE = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
-TWO_VARIABLES = frozenset(
-    {"all", "exists", "exists_one", "existsOne", "transformList", "transformMap", "transformMapEntry"}
-)
-
-
-def variables_of(node: Call) -> tuple[str, ...]:
-    """The names that a macro binds; () if the call is no macro."""
-    args = node.args
-    if len(args) >= 2 and isinstance(args[0], Ident):
-        if node.name in ("optMap", "optFlatMap") and len(args) == 2:
-            return (args[0].name,)
-        two = isinstance(args[1], Ident) and len(args) >= 3 and args[1].name != args[0].name
-        if node.name in TWO_VARIABLES and two and len(args) <= (4 if node.name.startswith("transform") else 3):
-            return args[0].name, args[1].name  # type: ignore[attr-defined]
-        if node.name in ONE_VARIABLE and len(args) <= (3 if node.name == "map" else 2):
-            return (args[0].name,)
-    return ()
+    Steps = Callable[[Scope], Iterator[tuple[Any, Any]]]
 
 
 def expand(compiler: _Compiler, node: Call, target: Node) -> Closure | None:
@@ -44,24 +27,28 @@ def expand(compiler: _Compiler, node: Call, target: Node) -> Closure | None:
     of = compiler.make(target)
     if node.name in ("optMap", "optFlatMap"):
         return _optional(of, names[0], bodies[0], flat=node.name == "optFlatMap")
-    return _MAKERS[node.name](of, names, bodies)
+    return _MAKERS[node.name](_steps(of, names, step_weight(node.name, node.args[len(names) :])), names, bodies)
 
 
-def _steps(scope: Scope, value: Any, names: tuple[str, ...]) -> Any:
-    """Binds the variables to each element in turn."""
-    variables = scope.variables
-    if len(names) == 1:
-        (name,) = names
-        for element in operators.elements(value):
-            scope.spend()
-            variables[name] = element
-            yield element, element
-    else:
-        first, second = names
-        for key, element in operators.entries(value):
-            scope.spend()
-            variables[first], variables[second] = key, element
-            yield key, element
+def _steps(of: Closure, names: tuple[str, ...], cost: int) -> Steps:
+    """Binds the variables to each element in turn, and pays for the step."""
+
+    def steps(scope: Scope) -> Iterator[tuple[Any, Any]]:
+        variables, value = scope.variables, of(scope)
+        if len(names) == 1:
+            (name,) = names
+            for element in operators.elements(value):
+                scope.spend(cost)
+                variables[name] = element
+                yield element, element
+        else:
+            first, second = names
+            for key, element in operators.entries(value):
+                scope.spend(cost)
+                variables[first], variables[second] = key, element
+                yield key, element
+
+    return steps
 
 
 def _scoped(names: tuple[str, ...], run: Closure) -> Closure:
@@ -86,15 +73,15 @@ def _is_true(value: Any) -> bool:
     return value
 
 
-def _quantified(stop: bool) -> Callable[[Closure, tuple[str, ...], list[Closure]], Closure]:
+def _quantified(stop: bool) -> Callable[[Steps, tuple[str, ...], list[Closure]], Closure]:
     """all (stops at false) and exists (stops at true); errors count only if no element decides."""
 
-    def make(of: Closure, names: tuple[str, ...], bodies: list[Closure]) -> Closure:
+    def make(steps: Steps, names: tuple[str, ...], bodies: list[Closure]) -> Closure:
         (body,) = bodies
 
         def run(scope: Scope) -> Any:
             error: EvaluationError | None = None
-            for _ in _steps(scope, of(scope), names):
+            for _ in steps(scope):
                 try:
                     if _is_true(body(scope)) is stop:
                         return stop
@@ -111,53 +98,53 @@ def _quantified(stop: bool) -> Callable[[Closure, tuple[str, ...], list[Closure]
     return make
 
 
-def _exists_one(of: Closure, names: tuple[str, ...], bodies: list[Closure]) -> Closure:
+def _exists_one(steps: Steps, names: tuple[str, ...], bodies: list[Closure]) -> Closure:
     (body,) = bodies
     return _scoped(
-        names, lambda scope: sum(_is_true(body(scope)) for _ in _steps(scope, of(scope), names)) == 1
+        names, lambda scope: sum(_is_true(body(scope)) for _ in steps(scope)) == 1
     )
 
 
-def _filter(of: Closure, names: tuple[str, ...], bodies: list[Closure]) -> Closure:
+def _filter(steps: Steps, names: tuple[str, ...], bodies: list[Closure]) -> Closure:
     (body,) = bodies
     return _scoped(
         names,
-        lambda scope: [element for _, element in _steps(scope, of(scope), names) if _is_true(body(scope))],
+        lambda scope: [element for _, element in steps(scope) if _is_true(body(scope))],
     )
 
 
-def _map(of: Closure, names: tuple[str, ...], bodies: list[Closure]) -> Closure:
+def _map(steps: Steps, names: tuple[str, ...], bodies: list[Closure]) -> Closure:
     *condition, body = bodies
 
     def run(scope: Scope) -> Any:
         return [
             body(scope)
-            for _ in _steps(scope, of(scope), names)
+            for _ in steps(scope)
             if not condition or _is_true(condition[0](scope))
         ]
 
     return _scoped(names, run)
 
 
-def _transform_map(of: Closure, names: tuple[str, ...], bodies: list[Closure]) -> Closure:
+def _transform_map(steps: Steps, names: tuple[str, ...], bodies: list[Closure]) -> Closure:
     *condition, body = bodies
 
     def run(scope: Scope) -> Any:
         return {
             key: body(scope)
-            for key, _ in _steps(scope, of(scope), names)
+            for key, _ in steps(scope)
             if not condition or _is_true(condition[0](scope))
         }
 
     return _scoped(names, run)
 
 
-def _transform_entry(of: Closure, names: tuple[str, ...], bodies: list[Closure]) -> Closure:
+def _transform_entry(steps: Steps, names: tuple[str, ...], bodies: list[Closure]) -> Closure:
     *condition, body = bodies
 
     def run(scope: Scope) -> Any:
         out: dict[Any, Any] = {}
-        for _ in _steps(scope, of(scope), names):
+        for _ in steps(scope):
             if condition and not _is_true(condition[0](scope)):
                 continue
             for key, value in body(scope).items():
@@ -183,7 +170,7 @@ def _optional(of: Closure, name: str, body: Closure, *, flat: bool) -> Closure:
     return _scoped((name,), run)
 
 
-_MAKERS: dict[str, Callable[[Closure, tuple[str, ...], list[Closure]], Closure]] = {
+_MAKERS: dict[str, Callable[[Steps, tuple[str, ...], list[Closure]], Closure]] = {
     "all": _quantified(False),
     "exists": _quantified(True),
     "exists_one": _exists_one,

@@ -76,6 +76,26 @@ class MakeObject(Node):
     fields: tuple[tuple[str, Node, bool], ...]
 
 
+ONE_VARIABLE = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
+TWO_VARIABLES = frozenset(
+    {"all", "exists", "exists_one", "existsOne", "transformList", "transformMap", "transformMapEntry"}
+)
+
+
+def variables_of(node: Call) -> tuple[str, ...]:
+    """The names that a macro binds; () if the call is no macro."""
+    args = node.args
+    if len(args) >= 2 and isinstance(args[0], Ident):
+        if node.name in ("optMap", "optFlatMap") and len(args) == 2:
+            return (args[0].name,)
+        two = isinstance(args[1], Ident) and len(args) >= 3 and args[1].name != args[0].name
+        if node.name in TWO_VARIABLES and two and len(args) <= (4 if node.name.startswith("transform") else 3):
+            return args[0].name, args[1].name  # type: ignore[attr-defined]
+        if node.name in ONE_VARIABLE and len(args) <= (3 if node.name == "map" else 2):
+            return (args[0].name,)
+    return ()
+
+
 class UInt(int):
     """An unsigned integer."""
 

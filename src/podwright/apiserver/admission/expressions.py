@@ -6,7 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from podwright.api.cel import CompileError, EvaluationError, Lazy, Program, compile_expression
+from podwright.api.cel import (
+    CONDITIONS,
+    Budget,
+    BudgetExhausted,
+    CompileError,
+    EvaluationError,
+    Lazy,
+    Program,
+    compile_expression,
+)
 from podwright.api.objects import Object
 from podwright.api.resources import NAMESPACES, Resource
 from podwright.apiserver.admission.cel_authorizer import CelAuthorizer
@@ -87,9 +96,12 @@ class Conditions:
     def hold(self, variables: Mapping[str, Any]) -> bool:
         """Raises EvaluationError."""
         problem: EvaluationError | None = None
+        budget = Budget(CONDITIONS)
         for called, program in self._programs:
             try:
-                value = program.evaluate(variables)
+                value = program.evaluate(variables, budget)
+            except BudgetExhausted:
+                raise
             except EvaluationError as error:
                 problem = EvaluationError(f"expression '{program.source}' resulted in error: {error}")
                 continue

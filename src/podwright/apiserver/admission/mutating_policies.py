@@ -9,7 +9,7 @@ from typing import Any
 from podwright.api import defaulting, schema
 from podwright.api.apply.field_types import DEDUCED, FieldType, field_type
 from podwright.api.apply.merge import merge
-from podwright.api.cel import EvaluationError, Program, compile_expression
+from podwright.api.cel import Budget, EvaluationError, Program, compile_expression
 from podwright.api.cel.strings import formatted
 from podwright.api.cel.values import Constructed, Duration, Quantity, Timestamp
 from podwright.api.objects import Object, deepcopy
@@ -79,14 +79,15 @@ class MutatingAdmissionPolicy(Policies):
     def _mutate(self, definition: Definition, request: AdmissionRequest, params: Object | None) -> None:
         if definition.broken:
             raise ConfigurationError(definition.broken)
-        scope = self.scope(definition, request, params)
+        budget = Budget()
+        scope = self.scope(definition, request, params, budget)
         if definition.conditions is not None and not definition.conditions.hold(scope):
             return
         for kind, program in definition.expressions:
             if request.object is None:
                 return
-            scope = self.scope(definition, request, params)
-            value = program.evaluate(scope)
+            scope = self.scope(definition, request, params, budget)
+            value = program.evaluate(scope, budget)
             if kind == "ApplyConfiguration":
                 changed = _configured(request.resource, request.object, value)
             else:

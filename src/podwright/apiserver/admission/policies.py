@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from podwright.api.cel import CompileError, Lazy, LazyMap, Program, compile_expression
+from podwright.api.cel import Budget, CompileError, Lazy, LazyMap, Program, compile_expression
 from podwright.api.objects import Object, labels, name
 from podwright.api.resources import BUILTIN, Resource, ResourceTable
 from podwright.api.selectors.labels import InvalidSelector, from_label_selector
@@ -169,12 +169,14 @@ class Policies(Plugin):
             if chosen:
                 yield definition, chosen
 
-    def scope(self, definition: Definition, request: AdmissionRequest, params: Object | None) -> dict[str, Any]:
-        """The variables of one evaluation; the policy's own are worked out when used."""
+    def scope(
+        self, definition: Definition, request: AdmissionRequest, params: Object | None, budget: Budget
+    ) -> dict[str, Any]:
+        """The variables of one evaluation; the policy's own are worked out, and paid for, when used."""
         scope = variables_of(request, self.objects, self.authorizer)
         composed = LazyMap()
         for variable, program in definition.variables:
-            composed[variable] = Lazy(_evaluation(program, scope))
+            composed[variable] = Lazy(_evaluation(program, scope, budget))
         scope["variables"] = composed
         if definition.policy["spec"].get("paramKind"):
             scope["params"] = params
@@ -182,5 +184,5 @@ class Policies(Plugin):
         return scope
 
 
-def _evaluation(program: Program, scope: dict[str, Any]) -> Any:
-    return lambda: program.evaluate(scope)
+def _evaluation(program: Program, scope: dict[str, Any], budget: Budget) -> Any:
+    return lambda: program.evaluate(scope, budget)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
-from podwright.api.cel import EvaluationError, Program, compile_expression
+from podwright.api.cel import Budget, BudgetExhausted, EvaluationError, Program, compile_expression
 from podwright.api.objects import Object
 from podwright.api.resources import BUILTIN, ResourceTable
 from podwright.api.status import ApiError
@@ -125,29 +126,41 @@ class ValidatingAdmissionPolicy(Policies):
         ignores = definition.ignores_failure
         if definition.broken:
             return [] if ignores else [_Denial(definition.broken)]
-        scope = self.scope(definition, request, params)
-        if definition.conditions is not None:
-            try:
-                if not definition.conditions.hold(scope):
-                    return []
-            except EvaluationError as error:
-                return [] if ignores else [_Denial(str(error))]
+        budget = Budget()
+        scope = self.scope(definition, request, params, budget)
+        try:
+            if definition.conditions is not None and not definition.conditions.hold(scope):
+                return []
+            return self._denials(definition, scope, budget, annotations)
+        except EvaluationError as error:
+            return [] if ignores else [_Denial(str(error))]
+
+    @staticmethod
+    def _denials(
+        definition: Definition, scope: dict[str, Any], budget: Budget, annotations: dict[str, list[str]]
+    ) -> list[_Denial]:
+        """Raises EvaluationError for what ends the whole evaluation."""
+        ignores = definition.ignores_failure
         expressions: _Expressions = definition.expressions
         denials = []
         for index, (validation, program, message_program) in enumerate(expressions.validations):
             try:
-                holds = program.evaluate(scope)
+                holds = program.evaluate(scope, budget)
+            except BudgetExhausted:
+                raise
             except EvaluationError as error:
                 if not ignores:
                     text = f"expression '{program.source}' resulted in error: {error}"
                     denials.append(_Denial(text, index=index))
                 continue
             if holds is not True:
-                message = _message(validation, message_program, scope)
+                message = _message(validation, message_program, scope, budget)
                 denials.append(_Denial(message, validation.get("reason") or "Invalid", index))
         for key, program in expressions.annotations:
             try:
-                value = program.evaluate(scope)
+                value = program.evaluate(scope, budget)
+            except BudgetExhausted:
+                raise
             except EvaluationError as error:
                 if not ignores:
                     denials.append(_Denial(f"expression '{program.source}' resulted in error: {error}"))
@@ -157,10 +170,12 @@ class ValidatingAdmissionPolicy(Policies):
         return denials
 
 
-def _message(validation: Object, program: Program | None, scope: dict[str, object]) -> str:
+def _message(validation: Object, program: Program | None, scope: dict[str, Any], budget: Budget) -> str:
     if program is not None:
         try:
-            value = program.evaluate(scope)
+            value = program.evaluate(scope, budget)
+        except BudgetExhausted as spent:
+            return f"failed messageExpression: {spent}"
         except EvaluationError:
             value = None  # the fixed message stands in, as the API says
         if isinstance(value, str):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from podwright.api import status
-from podwright.api.cel import BudgetExceeded, EvaluationError, Program, compile_expression
+from podwright.api.cel import Budget, BudgetExceeded, BudgetExhausted, EvaluationError, Program, compile_expression
 from podwright.api.cel.values import NONE, Optional
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
@@ -69,7 +69,7 @@ def compile_schema(schema: Object) -> Expressions | None:
     def run(obj: Object, old: Object | None) -> Sequence[FieldError]:
         found: list[FieldError] = []
         try:
-            found.extend(_check(node, obj, old if old is not None else _MISSING, ""))
+            found.extend(_check(node, obj, old if old is not None else _MISSING, "", Budget()))
         except _OutOfBudget as spent:
             found.append(spent.error)
         return found
@@ -108,13 +108,13 @@ def _compile(schema: Object) -> _Node:
     return node
 
 
-def _check(node: _Node, value: Any, old: Any, path: str) -> Iterator[FieldError]:
+def _check(node: _Node, value: Any, old: Any, path: str, budget: Budget) -> Iterator[FieldError]:
     """Rules that see only the value are not held against one that has not changed (validation ratcheting)."""
     unchanged = old is not _MISSING and old == value
     for rule in node.rules:
         if unchanged and not rule.needs_old:
             continue
-        error = _evaluate(rule, value, old, path)
+        error = _evaluate(rule, value, old, path, budget)
         if error is not None:
             yield error
     if isinstance(value, dict):
@@ -125,10 +125,10 @@ def _check(node: _Node, value: Any, old: Any, path: str) -> Iterator[FieldError]
                 where = f"{path}.{name}" if path else name
                 if name not in node.properties:
                     where = f"{path}[{name}]"
-                yield from _check(below, item, before.get(name, _MISSING), where)
+                yield from _check(below, item, before.get(name, _MISSING), where, budget)
     elif isinstance(value, list) and node.items is not None:
         for i, item in enumerate(value):
-            yield from _check(node.items, item, _correlated(node, item, old), f"{path}[{i}]")
+            yield from _check(node.items, item, _correlated(node, item, old), f"{path}[{i}]", budget)
 
 
 def _correlated(node: _Node, item: Any, old: Any) -> Any:
@@ -139,7 +139,7 @@ def _correlated(node: _Node, item: Any, old: Any) -> Any:
     return next((o for o in old if isinstance(o, dict) and [o.get(k) for k in node.keys] == wanted), _MISSING)
 
 
-def _evaluate(rule: _Rule, value: Any, old: Any, path: str) -> FieldError | None:
+def _evaluate(rule: _Rule, value: Any, old: Any, path: str, budget: Budget) -> FieldError | None:
     variables: dict[str, Any] = {"self": value}
     if rule.needs_old:
         if rule.optional_old:
@@ -151,8 +151,10 @@ def _evaluate(rule: _Rule, value: Any, old: Any, path: str) -> FieldError | None
     where = f"{path}{rule.field_path}" if path else rule.field_path.lstrip(".")
     word = _WORDS.get(type(value), "null")
     try:
-        if rule.program.evaluate(variables) is True:
+        if rule.program.evaluate(variables, budget) is True:
             return None
+    except BudgetExhausted as spent:
+        raise _OutOfBudget(field_errors.invalid(where or "<nil>", word, str(spent))) from None
     except EvaluationError as exc:
         said = (rule.message or rule.source).strip()
         if isinstance(exc, BudgetExceeded):
@@ -165,22 +167,30 @@ def _evaluate(rule: _Rule, value: Any, old: Any, path: str) -> FieldError | None
                 f"macro signature for rule: {said}"
             )
         return FieldError(where or "<nil>", status.INVALID, text)
-    message = _message(rule, variables)
+    try:
+        message = _message(rule, variables, budget)
+    except BudgetExhausted:
+        text = "messageExpression evaluation failed" + str(BudgetExhausted()).removeprefix("validation failed")
+        raise _OutOfBudget(field_errors.invalid(where or "<nil>", word, text)) from None
+    said = "" if isinstance(value, dict | list) else f": {field_errors.render(value)}"
     if rule.reason == status.REQUIRED:
         return field_errors.required(where, message)
     if rule.reason == status.FORBIDDEN:
         return field_errors.forbidden(where, message)
     if rule.reason == status.DUPLICATE:
-        return FieldError(where, status.DUPLICATE, f'Duplicate value: "{word}"')
-    return FieldError(where or "<nil>", status.INVALID, f'Invalid value: "{word}": {message}')
+        return FieldError(where, status.DUPLICATE, f"Duplicate value{said}")
+    return FieldError(where or "<nil>", status.INVALID, f"Invalid value{said}: {message}")
 
 
-def _message(rule: _Rule, variables: dict[str, Any]) -> str:
+def _message(rule: _Rule, variables: dict[str, Any], budget: Budget) -> str:
+    """Raises BudgetExhausted."""
     if rule.message_program is not None:
         try:
-            text = rule.message_program.evaluate(variables)
-            if isinstance(text, str) and text.strip() and "\n" not in text:
-                return text
+            text = rule.message_program.evaluate(variables, budget)
+        except BudgetExhausted:
+            raise
         except EvaluationError:
-            return rule.message or f"failed rule: {rule.source}"
-    return rule.message or f"failed rule: {rule.source}"
+            text = None  # the fixed message stands in, as the API says
+        if isinstance(text, str) and text.strip() and "\n" not in text:
+            return text.strip()
+    return rule.message.strip() or f"failed rule: {rule.source.strip()}"

@@ -63,10 +63,13 @@ class VersionForm:
             return known
         obj = cached.object
         if obj.get("apiVersion") == self.row.api_version:
-            return obj
-        if self._converter is not None:
+            if cached.revision > self._since:
+                return obj
+        elif self._converter is not None:
             raise status.internal(f"{self.row.qualified} {cached.key} was not converted")
-        return self._shaped({**obj, "apiVersion": self.row.api_version})
+        shaped = self._shaped({**obj, "apiVersion": self.row.api_version})
+        cached.show(self, shaped)
+        return shaped
 
     async def convert(self, objs: Sequence[Object]) -> list[Object]:
         """Raises ApiError (500)."""

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from podwright.api import schema
+from podwright.api.cel import Budget, BudgetExceeded, BudgetExhausted, compile_expression
 from podwright.api.cel.checking import check
 from podwright.api.cel.declarations import declared
+from podwright.api.cel.spending import OBJECT
 
 
 def cost(rule: str, of: dict[str, Any]) -> int:
@@ -115,3 +117,31 @@ DEEP = array(mapping(THING))
 )  # fmt: skip
 def test_estimated_cost(of: dict[str, Any], rule: str, expected: int) -> None:
     assert cost(rule, of) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("1 in self.list", 5),
+        ("self.list + self.list == [1, 2, 3, 1, 2, 3]", 6),
+        ("has(self.list) && has(self.text)", 2),
+        ("sets.equivalent(self.text.split(','), ['a', 'b'])", 12),
+        ("self.list.all(x, x > 0)", 18),
+        ("false && self.list.all(x, x > 0)", 0),
+    ],
+)
+def test_spent_cost(source: str, expected: int) -> None:
+    budget = Budget()
+    variables = {"self": {"list": [1, 2, 3], "text": "a,b"}}
+    compile_expression(source, variables).evaluate(variables, budget)
+    assert OBJECT - budget.left == expected
+
+
+def test_evaluations_share_a_budget() -> None:
+    program = compile_expression("self.all(x, self.all(y, x <= y || x > y))", ["self"])
+    budget, variables = Budget(), {"self": list(range(200))}
+    with pytest.raises(BudgetExhausted):
+        for _ in range(100):
+            program.evaluate(variables, budget)
+    with pytest.raises(BudgetExceeded):
+        program.evaluate({"self": list(range(500))})
