@@ -11,6 +11,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 
+def subnet() -> str:
+    """The first three bytes of addresses that no other worker of this run of the tests uses, nor, most likely, another
+    run. Children have those of their parent."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return os.environ.setdefault(f"PODWRIGHT_TEST_SUBNET_{worker}", f"10.213.{os.getppid() % 60 * 4 + worker % 4}")
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Things by name. Only those whose name or path has one of the marks given to :func:`take` count, so that other

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "unit" / "kubelet"))
 
 from fake_api import FakeApi
-from leaks import take
+from leaks import subnet, take
 
 from podwright.api import defaulting, objects
 from podwright.api.objects import Object
@@ -34,6 +34,7 @@ from podwright.runtime.protocol import Container
 
 BUSYBOX = "docker.io/library/busybox:1.36"
 NODE = "n1"
+SUBNET = f"{subnet()}."
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,7 +77,7 @@ class KubeletNode:
         self.api: Any = api or FakeApi()
         self.user: Client = getattr(self.api, "admin", self.api.client)
         defaults: dict[str, Any] = {
-            "node_ips": ("10.213.8.1",),
+            "node_ips": (f"{SUBNET}1",),
             "crash_loop_initial": 0.2,
             "crash_loop_maximum": 1.0,
             "retry_initial": 0.2,
@@ -94,7 +95,7 @@ class KubeletNode:
         network = RoutedPodNetwork(
             cluster=self.mark,
             node=NODE,
-            pod_cidr="10.213.8.0/24",
+            pod_cidr=f"{SUBNET}0/24",
             cluster_cidr="10.213.0.0/16",
             state_dir=self.state / "network",
         )
@@ -209,7 +210,7 @@ def mark() -> Iterator[str]:
     deadline = time.monotonic() + 30
     # Other clusters come and go on this host meanwhile: only this one's range counts.
     while leaked := take([name]).leaked_since(before):
-        leaked["routes"] = [r for r in leaked.get("routes", ()) if "10.213.8." in r]
+        leaked["routes"] = [r for r in leaked.get("routes", ()) if SUBNET in r]
         if not any(leaked.values()):
             break
         assert time.monotonic() < deadline, f"left behind: {leaked}"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import PODS
 
@@ -74,31 +71,3 @@ async def test_resize_is_felt(node: KubeletNode) -> None:
     )
     assert int(await node.sh(read)) == 128 << 20
     assert node.container().pid == pid
-
-
-async def test_a_burst_of_pods(node: KubeletNode) -> None:
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    for number in range(40):
-        await node.create(make_pod(f"p{number}", terminationGracePeriodSeconds=1))
-    for number in range(40):
-        await node.until_pod(lambda p: objects.condition_is_true(p, "Ready"), f"p{number}")
-    took = loop.time() - began
-    print(f"40 Pods in {took:.2f} s: {40 / took:.0f} a second")
-    began = loop.time()
-    for number in range(40):
-        await node.user.delete(PODS, f"p{number}", namespace="default")
-    await node.until(lambda: not any(k[0] == "pods" for k in node.api.objects))
-    print(f"gone in {loop.time() - began:.2f} s")
-    assert took < 10
-
-
-async def test_fork_bomb_is_contained(node: KubeletNode) -> None:
-    limits = {"limits": {"memory": "32Mi", "cpu": "200m"}}
-    bomb = make_container("bomb", "f() { f | f & }; f; sleep 1000 & wait", resources=limits)
-    await node.create(make_pod("bomb", bomb, terminationGracePeriodSeconds=1, restartPolicy="Never"))
-    await node.create(make_pod("calm"))
-    await node.until_ready("calm")
-    assert await node.sh("echo fine", "calm") == "fine\n"
-    await node.user.delete(PODS, "bomb", namespace="default", grace_period_seconds=1)
-    await node.until(lambda: node.pod("bomb") is None)

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from podwright.api import objects
 from podwright.api.resources import CONFIGMAPS, PODS, SECRETS, SERVICES
 
-from .conftest import KubeletNode, make_container, make_pod
+from .conftest import SUBNET, KubeletNode, make_container, make_pod
 
 
 async def test_life_and_death(node: KubeletNode) -> None:
-    began = time.monotonic()
     await node.create(make_pod("web", make_container("a"), make_container("b")))
     pod = await node.until_ready()
-    print("ready after", time.monotonic() - began)
-    assert pod["status"]["podIP"].startswith("10.213.8.")
+    assert pod["status"]["podIP"].startswith(SUBNET)
     hostname = await node.sh("hostname; cat /etc/hosts; hostname -i", name="a")
     assert hostname.startswith("web\n") and f"{pod['status']['podIP']}\tweb" in hostname
-    began = time.monotonic()
     await node.user.delete(PODS, "web", namespace="default")
     await node.until(lambda: node.pod() is None)
-    print("gone after", time.monotonic() - began)
 
 
 async def test_exit_code_reason_and_message(node: KubeletNode) -> None:
@@ -93,10 +88,8 @@ async def test_missing_config_map_heals(node: KubeletNode) -> None:
     )
     waiting = pod["status"]["containerStatuses"][0]["state"]["waiting"]
     assert waiting["message"] == 'configmap "later" not found'
-    began = time.monotonic()
     await node.config_map("later", k="v")
     await node.until_ready()
-    assert time.monotonic() - began < 2
     assert (await node.sh("echo $C")).strip() == "v"
 
 
@@ -141,12 +134,10 @@ async def test_volumes(node: KubeletNode) -> None:
     assert (node.state / "shared" / "y").read_text() == "host\n"
     assert "4321" in await node.sh("stat -c %g /v/disk /v/all/token", name="one")
 
-    began = time.monotonic()
     await node.api.change(CONFIGMAPS, "settings", lambda c: c["data"].update(color="red"))
-    while await node.sh("cat /v/settings/color", name="one") != "red":
-        assert time.monotonic() - began < 2
-        await asyncio.sleep(0.02)
-    assert await node.sh("cat /v/all/deep/color", name="one") == "red"
+    async with asyncio.timeout(60):
+        while await node.sh("cat /v/settings/color /v/all/deep/color", name="one") != "redred":
+            await asyncio.sleep(0.02)
 
 
 async def test_kubelet_restart_keeps_containers(node: KubeletNode) -> None:
@@ -165,21 +156,6 @@ async def test_kubelet_restart_keeps_containers(node: KubeletNode) -> None:
     assert pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 137
     await node.until(lambda: node.container().pid)
     assert await node.sh("cat /d/x") == "kept\n"
-
-
-async def test_exit_reaches_the_status_at_once(node: KubeletNode) -> None:
-    """From the SIGKILL to the status in the API: conmon's word, inotify, the worker, one write. 20 ms is the goal."""
-    took = []
-    for number in range(10):
-        name = f"web-{number}"
-        await node.create(make_pod(name, make_container(), restartPolicy="Never"))
-        await node.until_ready(name)
-        began = time.monotonic()
-        await node.runtime.kill_container(node.container(name).id, 9)
-        await node.until_phase("Failed", name)
-        took.append(time.monotonic() - began)
-    print(f"exit to status: {', '.join(f'{t * 1000:.0f}' for t in sorted(took))} ms")
-    assert sorted(took)[len(took) // 2] < 0.05 and max(took) < 1.0
 
 
 async def test_security_context(node: KubeletNode) -> None:

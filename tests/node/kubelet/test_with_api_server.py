@@ -1,11 +1,9 @@
-"""The kubelet against the real API server, as the user that a node is: what it may do, what it writes, how fast."""
+"""The kubelet against the real API server, as the user that a node is: what it may do, what it writes."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime
-import statistics
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -113,31 +111,6 @@ async def test_a_pod_through_the_real_server(node: KubeletNode) -> None:
     await node.until(lambda: any(e["reason"] == "Started" for e in node.api.informers["events"].items()))
     await node.user.delete(PODS, "web", namespace="default")
     await node.until(lambda: node.pod() is None)
-
-
-async def test_start_time(node: KubeletNode) -> None:
-    starts, ends = [], []
-    for number in range(12):
-        name = f"p{number}"
-        ready = asyncio.Event()
-
-        def seen(old: Object | None, new: Object | None, name: str = name, ready: asyncio.Event = ready) -> None:
-            if new is not None and objects.name(new) == name and objects.condition_is_true(new, "Ready"):
-                ready.set()
-
-        node.api.informers["pods"].add_handler(seen)
-        began = time.perf_counter()
-        await node.create(make_pod(name))
-        async with asyncio.timeout(60):
-            await ready.wait()
-        starts.append(time.perf_counter() - began)
-        began = time.perf_counter()
-        await node.user.delete(PODS, name, namespace="default")
-        await node.until(lambda name=name: node.pod(name) is None)
-        ends.append(time.perf_counter() - began)
-    print(f"start p50 {statistics.median(starts) * 1000:.0f} ms, max {max(starts) * 1000:.0f} ms;"
-          f" end p50 {statistics.median(ends) * 1000:.0f} ms")  # fmt: skip
-    assert statistics.median(starts) < 0.4
 
 
 async def test_a_new_kubelet_finds_node_and_pods(node: KubeletNode) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from leaks import none_left
+from leaks import none_left, subnet
 
 from podwright.network.routed import RoutedPodNetwork
 from podwright.network.routes import NodeRoutes
@@ -77,8 +77,8 @@ def pods(tmp_path: Path) -> Iterator[Pods]:
         namespaces.unpin(place / sandbox)
 
 
-def make(mark: str, state: Path, cidr: str = "10.214.3.0/28") -> RoutedPodNetwork:
-    return RoutedPodNetwork(cluster=mark, node="n1", pod_cidr=cidr, cluster_cidr="10.214.0.0/16", state_dir=state)
+def make(mark: str, state: Path, cidr: str = f"{subnet()}.0/28") -> RoutedPodNetwork:
+    return RoutedPodNetwork(cluster=mark, node="n1", pod_cidr=cidr, cluster_cidr="10.213.0.0/16", state_dir=state)
 
 
 @pytest.fixture
@@ -87,6 +87,11 @@ async def network(mark: str, tmp_path: Path) -> AsyncIterator[RoutedPodNetwork]:
     await network.open()
     yield network
     await network.destroy()
+
+
+def free_ports(number: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        return [stack.enter_context(socket.create_server(("", 0))).getsockname()[1] for _ in range(number)]
 
 
 def host_address() -> str:
@@ -123,30 +128,31 @@ async def test_pods_and_host_reach_each_other(network: RoutedPodNetwork, pods: P
 
 async def test_host_ports(network: RoutedPodNetwork, pods: Pods) -> None:
     (one, first), (two, second) = pods.new(), pods.new()
-    ports = [PortMapping(8080, 18080), PortMapping(8080, 18081, host_ip="127.0.0.1")]
+    everywhere, loopback = free_ports(2)
+    ports = [PortMapping(8080, everywhere), PortMapping(8080, loopback, host_ip="127.0.0.1")]
     (address,) = await network.setup(one, first, WHO, ports)
     await network.setup(two, second, WHO, [])
     with pods.listen(first, 8080) as server:
         server.settimeout(5)
         for connect in (
-            lambda: socket.create_connection(("127.0.0.1", 18080), timeout=30),
-            lambda: socket.create_connection(("127.0.0.1", 18081), timeout=30),
-            lambda: socket.create_connection((host_address(), 18080), timeout=30),
-            lambda: pods.connect(second, host_address(), 18080),
-            lambda: pods.connect(first, host_address(), 18080),
+            lambda: socket.create_connection(("127.0.0.1", everywhere), timeout=30),
+            lambda: socket.create_connection(("127.0.0.1", loopback), timeout=30),
+            lambda: socket.create_connection((host_address(), everywhere), timeout=30),
+            lambda: pods.connect(second, host_address(), everywhere),
+            lambda: pods.connect(first, host_address(), everywhere),
         ):
             with connect():
                 server.accept()[0].close()
         with pytest.raises(OSError):
-            socket.create_connection((host_address(), 18081), timeout=1)
+            socket.create_connection((host_address(), loopback), timeout=1)
     three, third = pods.new()
     with pytest.raises(RuntimeFailure):
-        await network.setup(three, third, WHO, [PortMapping(1, 18080)])
+        await network.setup(three, third, WHO, [PortMapping(1, everywhere)])
     assert address
     await network.teardown(one, first)
     with pytest.raises(OSError):
-        socket.create_connection(("127.0.0.1", 18080), timeout=1)
-    await network.setup(three, third, WHO, [PortMapping(1, 18080)])
+        socket.create_connection(("127.0.0.1", everywhere), timeout=1)
+    await network.setup(three, third, WHO, [PortMapping(1, everywhere)])
 
 
 async def test_addresses_are_used_again_late_and_run_out(network: RoutedPodNetwork, pods: Pods) -> None:
@@ -164,26 +170,17 @@ async def test_addresses_are_used_again_late_and_run_out(network: RoutedPodNetwo
 
 async def test_after_a_crash(mark: str, network: RoutedPodNetwork, pods: Pods, tmp_path: Path) -> None:
     (kept, kept_ns), (lost, lost_ns) = pods.new(), pods.new()
-    (address,) = await network.setup(kept, kept_ns, WHO, [PortMapping(8080, 18082)])
+    (port,) = free_ports(1)
+    (address,) = await network.setup(kept, kept_ns, WHO, [PortMapping(8080, port)])
     (gone,) = await network.setup(lost, lost_ns, WHO, [])
     again = make(mark, tmp_path / "network")
     await again.open()
     await again.retain([kept])
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=False).stdout
     assert address in routes and gone not in routes
-    with pods.listen(kept_ns, 8080), socket.create_connection(("127.0.0.1", 18082), timeout=30):
+    with pods.listen(kept_ns, 8080), socket.create_connection(("127.0.0.1", port), timeout=30):
         pass
     await again.teardown(kept, kept_ns)
-
-
-async def test_it_takes_milliseconds(network: RoutedPodNetwork, pods: Pods) -> None:
-    made = [pods.new() for _ in range(8)]
-    times = []
-    for sandbox, netns in made:
-        begun = time.perf_counter()
-        await network.setup(sandbox, netns, WHO, [])
-        times.append(time.perf_counter() - begun)
-    assert sorted(times)[4] < 0.02
 
 
 async def test_routes_to_other_nodes(pods: Pods) -> None:

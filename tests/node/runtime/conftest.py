@@ -18,7 +18,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from leaks import none_left
+from leaks import none_left, subnet
 
 from podwright.network.routed import RoutedPodNetwork
 from podwright.runtime.build.busybox import build_busybox
@@ -65,7 +65,7 @@ class Node:
 
     def make(self) -> OciRuntime:
         network = RoutedPodNetwork(
-            cluster=self.mark, node="n1", pod_cidr="10.213.7.0/24", cluster_cidr="10.213.0.0/16",
+            cluster=self.mark, node="n1", pod_cidr=f"{subnet()}.0/24", cluster_cidr="10.213.0.0/16",
             state_dir=self.state / "n1" / "network",
         )
         return OciRuntime(

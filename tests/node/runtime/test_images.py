@@ -243,10 +243,7 @@ async def test_a_running_container_keeps_its_layers(crun_node: Any) -> None:
 
 async def test_the_built_images(crun_node: Any, tmp_path: Path) -> None:
     node = crun_node
-    try:
-        archives = build_all(tmp_path)
-    except Exception as error:
-        pytest.skip(f"no package archive to be reached: {error}")
+    archives = build_all(tmp_path)
     for archive, image in zip(archives, IMAGES, strict=True):
         assert await node.images.load_archive(archive) == [image.reference]
     sandbox, (container,) = await node.run_pod(node.container(image="nginx:1.22", command=None, name="web"))
@@ -376,7 +373,7 @@ async def test_a_pull_that_is_killed_leaves_nothing_corrupt(store: ImageStore, t
         await process.wait()
         return time.monotonic() - began
 
-    whole = await pull(tmp_path / "measured", 30)
+    whole = await pull(tmp_path / "measured", 120)
     root = tmp_path / "killed"
     for part in (0.3, 0.6, 0.8, 0.95):
         await pull(root, whole * part)

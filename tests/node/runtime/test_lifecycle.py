@@ -14,7 +14,6 @@ import pytest
 from podwright.runtime.protocol import (
     ContainerState,
     DnsConfig,
-    EventType,
     Mount,
     NamespaceMode,
     NamespaceOptions,

