@@ -8,6 +8,7 @@ from podwright.scheduler.framework.permits import Permits
 from podwright.scheduler.framework.profile import Profile
 from podwright.scheduler.framework.protocols import Reserve
 from podwright.scheduler.framework.verdicts import PluginFailed, Refusal, Wait
+from podwright.scheduler.metrics import at_point
 from podwright.scheduler.state.pods import PodInfo
 
 
@@ -34,27 +35,32 @@ async def bind(profile: Profile, permits: Permits, pod: PodInfo, node: str, *, p
         PluginFailed: no plugin bound the Pod.
     """
     reserved: list[Reserve] = []
+    name = profile.scheduler_name
     try:
-        for plugin in profile.reserve:
-            reserved.append(plugin)
-            _stop(plugin.reserve(pod, node), plugin)
-        for gate in profile.permit:
-            answer = gate.permit(pod, node)
-            if isinstance(answer, Wait):
-                answer = await permits.wait(pod.uid, str(getattr(gate, "name", "")), answer.seconds)
-            _stop(answer, gate)
-        for before in profile.pre_bind:
-            if before.needs_pre_bind(pod, node):
-                _stop(await before.pre_bind(pod, node), before)
-        for binder in profile.bind:
-            if getattr(binder, "name", "") in profile.foreign:
-                async with asyncio.timeout(plugin_timeout):
+        with at_point("Reserve", name):
+            for plugin in profile.reserve:
+                reserved.append(plugin)
+                _stop(plugin.reserve(pod, node), plugin)
+        with at_point("Permit", name):
+            for gate in profile.permit:
+                answer = gate.permit(pod, node)
+                if isinstance(answer, Wait):
+                    answer = await permits.wait(pod.uid, str(getattr(gate, "name", "")), answer.seconds)
+                _stop(answer, gate)
+        with at_point("PreBind", name):
+            for before in profile.pre_bind:
+                if before.needs_pre_bind(pod, node):
+                    _stop(await before.pre_bind(pod, node), before)
+        with at_point("Bind", name):
+            for binder in profile.bind:
+                if getattr(binder, "name", "") in profile.foreign:
+                    async with asyncio.timeout(plugin_timeout):
+                        bound = await binder.bind(pod, node)
+                else:
                     bound = await binder.bind(pod, node)
-            else:
-                bound = await binder.bind(pod, node)
-            if bound:
-                return
-        raise PluginFailed("", "Bind", "no plugin bound the pod")
+                if bound:
+                    return
+            raise PluginFailed("", "Bind", "no plugin bound the pod")
     except BaseException:
         for plugin in reversed(reserved):
             plugin.unreserve(pod, node)

@@ -398,7 +398,8 @@ class Engine:
         total = self.state.nodes.count
         said = fit_error(total, found.counts)
         for plugin in evaluation.profile.post_filter:
-            node, message = plugin.post_filter(pod, found.resolvable)
+            with metrics.at_point("PostFilter", pod.scheduler_name):
+                node, message = plugin.post_filter(pod, found.resolvable)
             if node:
                 self.nominations.put(pod, node)
                 return self._reject(pod, said, frozenset(found.plugins), nominated=node)

@@ -21,9 +21,12 @@ from podwright.apiserver.server import ApiServer
 from podwright.client.client import Client
 from podwright.client.transport import InProcessTransport
 from podwright.cluster.pki import Pki
+from podwright.kubelet.admission import NodeView, admit
+from podwright.scheduler.config import ProfileConfig, SchedulerConfig
 from podwright.scheduler.scheduler import Scheduler
 
 _NODES, _CPUS, _CREATORS, _EACH = 12, 4, 8, 12
+_ROOM = {"cpu": str(_CPUS), "memory": "8Gi", "pods": "110"}
 _HOSTNAME = "kubernetes.io/hostname"
 
 
@@ -48,8 +51,9 @@ def _admin(server: ApiServer) -> Client:
     return Client(InProcessTransport(server.local, "admin", ("system:masters",)))
 
 
-def _start(server: ApiServer) -> asyncio.Task[None]:
-    return asyncio.create_task(Scheduler(Client(InProcessTransport(server.local, "system:kube-scheduler"))).run())
+def _start(server: ApiServer, name: str = "default-scheduler") -> asyncio.Task[None]:
+    client = Client(InProcessTransport(server.local, "system:kube-scheduler"))
+    return asyncio.create_task(Scheduler(client, config=SchedulerConfig((ProfileConfig(name),))).run())
 
 
 async def _stop(*schedulers: asyncio.Task[None]) -> None:
@@ -60,12 +64,11 @@ async def _stop(*schedulers: asyncio.Task[None]) -> None:
 
 
 async def _add_node(admin: Client, name: str) -> None:
-    room = {"cpu": str(_CPUS), "memory": "8Gi", "pods": "110"}
     made = await admin.create(
         NODES,
         {
             "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {_HOSTNAME: name}},
-            "status": {"capacity": room, "allocatable": room, "conditions": [{"type": "Ready", "status": "True"}]},
+            "status": {"capacity": _ROOM, "allocatable": _ROOM, "conditions": [{"type": "Ready", "status": "True"}]},
         },
     )  # fmt: skip
     await admin.update(NODES, {**made, "spec": {}})
@@ -189,6 +192,46 @@ async def test_no_node_is_overbooked_and_no_required_rule_broken(server: ApiServ
     else:
         # Each is right by what it saw; that a Pod never moves is what the API holds against both.
         assert not [b for b in watcher.broken if "moved" in b]
+
+
+@pytest.mark.parametrize("other", ["default-scheduler", "other-scheduler"])
+async def test_nodes_refuse_what_two_schedulers_bind_too_much(server: ApiServer, other: str) -> None:
+    """Two that do not know of each other may each be right by what they saw. As upstream, the node has the last word,
+    and a controller puts another Pod in the refused one's place: in the end every place is taken once."""
+    admin, nodes, places = _admin(server), [f"n{n}" for n in range(3)], 3 * (_CPUS * 1000 // 900)
+    for name in nodes:
+        await _add_node(admin, name)
+    views = {name: NodeView(name, {}, (), _ROOM) for name in nodes}
+    running: dict[str, list[Object]] = {name: [] for name in nodes}
+    seen: set[str] = set()
+    refused: list[str] = []
+
+    async def kubelets(revision: str) -> None:
+        async for kind, pod in admin.watch(PODS, resource_version=revision):
+            node = kind != "BOOKMARK" and pod["spec"].get("nodeName")
+            if not node or objects.uid(pod) in seen:
+                continue
+            seen.add(objects.uid(pod))
+            refusal = admit(pod, running[node], views[node])
+            if refusal is None:
+                running[node].append(pod)
+                if len(seen) - len(refused) == places:
+                    return
+                continue
+            refused.append(refusal.reason)
+            name, scheduler = f"again-{len(refused)}", pod["spec"]["schedulerName"]
+            await admin.delete(PODS, objects.name(pod), namespace="default", grace_period_seconds=0)
+            await admin.create(PODS, _pod(name, schedulerName=scheduler))
+
+    watching = asyncio.create_task(kubelets((await admin.list(PODS))["metadata"]["resourceVersion"]))
+    for number in range(places):
+        await admin.create(PODS, _pod(f"p-{number}", schedulerName=("default-scheduler", other)[number % 2]))
+    schedulers = [_start(server), _start(server, other)]
+    async with asyncio.timeout(60):
+        await watching
+    await _stop(*schedulers)
+    assert all(len(there) * 900 <= _CPUS * 1000 for there in running.values())
+    assert set(refused) <= {"OutOfcpu"}
 
 
 async def test_preemptors_make_room_on_nodes_of_their_own(server: ApiServer) -> None:

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.scheduler.oracle import PREFERRED, REQUIRED, Cluster
@@ -189,3 +190,20 @@ def test_the_scheduler_does_as_the_rules_say(case: tuple[list[Object], list[Obje
         if state.pod(f"{each['metadata']['namespace']}/{name(each)}") is None:
             state.assume(each, info.cls, chosen)
             placed.append({**each, "spec": {**each["spec"], "nodeName": chosen}})
+
+
+@pytest.mark.parametrize(("percentage", "scored"), [(100, 240), (50, 120), (10, 100)])
+def test_so_many_nodes_are_scored_in_turn(percentage: int, scored: int) -> None:
+    state = ClusterState()
+    room = {"cpu": "4", "memory": "1Gi", "pods": "9"}
+    for number in range(240):
+        made = {"metadata": {"name": f"n{number}"}, "spec": {}, "status": {"allocatable": room}}
+        state.nodes.put(made)
+    evaluation = Evaluation(Profile(ProfileConfig(), _handle(state, {})), state.nodes, percentage)
+    asked: Object = {"metadata": {"name": "p", "namespace": "default", "uid": "u"}, "spec": {"containers": []}}
+    seen: list[int] = []
+    while len(seen) < 240:
+        rows = evaluation.judge(PodInfo(asked, state.classes.of(asked))).feasible
+        assert len(rows) == len(set(rows)) == scored
+        seen += [int(r) for r in rows]
+    assert set(seen) == set(range(240)), "each node has its turn"

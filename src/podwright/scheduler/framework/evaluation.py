@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,11 @@ from podwright.scheduler.state.pods import PodClass, PodInfo
 _KEPT = 128
 _NO_NODE = 255
 _FEWEST_SCORED = 100
+_SAMPLED = 10
+"""One of so many attempts has its plugins timed one by one, as upstream does."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Refused(Exception):
@@ -119,6 +124,8 @@ class Evaluation:
             for point in ("PreFilter", "Filter", "Score")
         }
         self._next = 0
+        self._attempts = 0
+        self._sampled = False
         self._nodes = nodes
         self._kept: OrderedDict[PodClass, _Local] = OrderedDict()
         self._normalized = {s.name: (s, weight) for s, weight in profile.scores if isinstance(s, Normalize)}
@@ -130,6 +137,8 @@ class Evaluation:
         PluginFailed: a plugin raised.
         """
         began = perf_counter()
+        self._attempts += 1
+        self._sampled = self._attempts % _SAMPLED == 1
         skipped = self._pre_filter(pod)
         filtering = perf_counter()
         self._seconds["PreFilter"].observe(filtering - began)
@@ -213,10 +222,7 @@ class Evaluation:
     def _pre_filter(self, pod: PodInfo) -> set[str]:
         skipped = set()
         for name, plugin in self.profile.pre_filter.items():
-            try:
-                answer = plugin.pre_filter(pod)
-            except Exception as failed:
-                raise PluginFailed(name, "PreFilter", str(failed)) from failed
+            answer = self._call(name, "PreFilter", plugin.pre_filter, pod)
             if answer is SKIP:
                 skipped.add(name)
             elif isinstance(answer, Refusal):
@@ -224,10 +230,17 @@ class Evaluation:
         return skipped
 
     def _filter(self, plugin: Filter, pod: PodInfo, rows: Rows) -> Mask:
+        return self._call(plugin.name, "Filter", plugin.filter, pod, rows)
+
+    def _call(self, plugin: str, point: str, method: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        began = perf_counter()
         try:
-            return plugin.filter(pod, rows)
+            answer = method(*given, **named)
         except Exception as failed:
-            raise PluginFailed(plugin.name, "Filter", str(failed)) from failed
+            raise PluginFailed(plugin, point, str(failed)) from failed
+        if self._sampled:
+            metrics.plugin_seconds.labels(plugin, point, "Success").observe(perf_counter() - began)
+        return answer
 
     def _local(self, pod: PodInfo, skipped: set[str]) -> _Local:
         nodes = self._nodes
@@ -273,19 +286,12 @@ class Evaluation:
             # The first filter that refuses a node is the one that counts.
             code[refused & ((code == 0) | ((code > index) & (code != _NO_NODE)))] = index
         for score, weight in part.scores:
-            values = self._score(score, pod, rows)
+            values = self._call(score.name, "Score", score.score, pod, rows)
             if score.name in local.raw:
                 local.raw[score.name][rows] = values
             else:
                 base += values * weight
         part.code[rows], part.base[rows] = code, base
-
-    def _score(self, plugin: Any, pod: PodInfo, rows: Rows) -> Ints:
-        try:
-            scores: Ints = plugin.score(pod, rows)
-        except Exception as failed:
-            raise PluginFailed(plugin.name, "Score", str(failed)) from failed
-        return scores
 
     def totals(self, pod: PodInfo, judgement: Judgement) -> Ints:
         """The weighted score of each feasible row.
@@ -309,7 +315,7 @@ class Evaluation:
         before = self.profile.pre_score.get(plugin.name)
         if before is not None and before.pre_score(pod, rows) is SKIP:
             return None
-        scores = self._score(plugin, pod, rows)
+        scores = self._call(plugin.name, "Score", plugin.score, pod, rows)
         normalized = self._normalized.get(plugin.name)
         return normalized[0].normalize(pod, scores) if normalized is not None else scores
 
