@@ -70,10 +70,6 @@ class Encoder:
         _, stored = self._registry.storage(row)
         return self._registry.convert(stored, row, cached.object)
 
-    async def watched(self, row: Resource, cached: Cached) -> Object:
-        """As :meth:`served`, of what nobody has prepared. Raises ApiError (500) if it cannot be converted."""
-        return await self._registry.shown(row, cached) if row.custom else self.served(row, cached)
-
     def conversion(self, row: Resource) -> VersionForm | None:
         """What prepares entries of `row` for :meth:`frame`, if they need it: its objects are converted by a webhook."""
         form = self._registry.form(row) if row.custom else None

@@ -15,6 +15,7 @@ from podwright.api import status
 from podwright.api.calls import Call, WatchEvent
 from podwright.api.objects import Object
 from podwright.apiserver.cache.entries import Cached, Event
+from podwright.apiserver.cache.subscriptions import Item
 from podwright.apiserver.encoding import Encoder, list_kind, page_meta
 from podwright.apiserver.exchange import Bytes, Many, One, Request
 from podwright.apiserver.pipeline import Pipeline
@@ -32,12 +33,12 @@ class _QueueSink:
     def __init__(self, encoder: Encoder, watch: Watch) -> None:
         self._encoder = encoder
         self._watch = watch
-        self.events: deque[tuple[str, Cached]] = deque()
+        self.events: deque[Item] = deque()
         self.wake = asyncio.Event()
         self.ended = False
 
     def send(self, type: str, entry: Cached, event: Event | None) -> None:
-        self.events.append((type, entry))
+        self.events.append((type, entry, event))
         if len(self.events) > _BACKLOG:
             self.end()
         self.wake.set()
@@ -124,8 +125,12 @@ class LocalEndpoint:
         try:
             while not self._stopping.is_set():
                 while sink.events:
-                    type_, entry = sink.events.popleft()
-                    yield WatchEvent(type_, await self._encoder.watched(reply.row, entry))
+                    batch = list(sink.events)
+                    sink.events.clear()
+                    if (form := self._encoder.conversion(reply.row)) is not None:
+                        batch = await reply.settled(batch, form)
+                    for type_, entry, _ in batch:
+                        yield WatchEvent(type_, self._encoder.served(reply.row, entry))
                 if sink.ended or loop.time() >= deadline:
                     return
                 if reply.bookmarks and loop.time() >= next_bookmark:

@@ -9,6 +9,9 @@ from podwright.api.objects import Object
 from podwright.apiserver.cache.entries import Cached, Event
 from podwright.apiserver.cache.watch_cache import WatchCache
 
+Item = tuple[str, Cached, "Event | None"]
+"""Type, object, and the event if the object is its current one."""
+
 
 class Selector(Protocol):
     def matches(self, values: Mapping[str, str], /) -> bool: ...
@@ -56,6 +59,23 @@ class Filter:
             return False
         return self.fields is None or self.fields(self.view(entry))
 
+    def coarse(self) -> Filter:
+        """The same without fields, for objects whose fields are not known yet."""
+        return Filter(self.namespace, self.labels, None, self.key, self.node)
+
+    def judge(self, event: Event) -> Item | None:
+        """What a watch is told of an event; None: nothing."""
+        current, previous = event.current, event.previous
+        if self.everything:
+            matches = not self.namespace or current.namespace == self.namespace
+            return (event.type, current, event) if matches else None
+        before = previous is not None and self.matches(previous)
+        if event.type == "DELETED":
+            return ("DELETED", current, event) if before or (previous is None and self.matches(current)) else None
+        if self.matches(current):
+            return "MODIFIED" if before else "ADDED", current, event
+        return ("DELETED", previous.at(event.revision), None) if before and previous is not None else None
+
     def scope(self) -> tuple[str, str]:
         if self.key:
             return ("key", self.key)
@@ -99,23 +119,9 @@ class Subscription:
     def deliver(self, event: Event) -> None:
         if self._ended:
             return
-        flt = self._filter
-        current, previous = event.current, event.previous
-        if flt.everything:
-            if not flt.namespace or current.namespace == flt.namespace:
-                self._sink.send(event.type, current, event)
-            return
-        before = previous is not None and flt.matches(previous)
-        if event.type == "DELETED":
-            if before or (previous is None and flt.matches(current)):
-                self._sink.send("DELETED", current, event)
-            return
-        after = flt.matches(current)
-        if after:
-            self._sink.send("MODIFIED" if before else "ADDED", current, event)
-        elif before:
-            assert previous is not None
-            self._sink.send("DELETED", previous.at(event.revision), None)
+        item = self._filter.judge(event)
+        if item is not None:
+            self._sink.send(*item)
 
     def close(self) -> None:
         """The cache gives up on its subscribers (it was rebuilt)."""

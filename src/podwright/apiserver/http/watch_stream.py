@@ -14,6 +14,7 @@ from aiohttp import web
 
 from podwright.api.status import ApiError, bad_request
 from podwright.apiserver.cache.entries import Cached, Event
+from podwright.apiserver.cache.subscriptions import Item
 from podwright.apiserver.encoding import Encoder
 from podwright.apiserver.http.connections import Connection
 from podwright.apiserver.http.responses import Finished, head
@@ -44,7 +45,7 @@ class HttpSink:
         self._pending_bytes = 0
         self._first = True
         self._conversion = encoder.conversion(watch.row)
-        self._unconverted: deque[tuple[str, Cached, Event | None]] = deque()
+        self._unconverted: deque[Item] = deque()
         self.finished = False
         self.initial = True
         self.wake = asyncio.Event()
@@ -69,9 +70,10 @@ class HttpSink:
         while self._unconverted and not self.ended:
             batch = list(self._unconverted)
             try:
-                await self._conversion.prepare(entry for type, entry, _ in batch if type != "BOOKMARK")
-                for item in batch:
+                settled = await self._watch.settled(batch, self._conversion)
+                for _ in batch:
                     self._unconverted.popleft()
+                for item in settled:
                     self._encode(*item)
             except ApiError as error:  # also of a definition that changed meanwhile
                 self._unconverted.clear()

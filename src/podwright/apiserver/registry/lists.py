@@ -70,12 +70,8 @@ def filter_of(registry: Registry, row: Resource, request: Request) -> Filter:
 
 
 def _seen_as(registry: Registry, row: Resource) -> Callable[[Cached], Object]:
-    """A custom resource in the version that was asked for. What a webhook has not converted yet (a
-    list has it do so; an event of a watch cannot wait for it) is judged as it is stored."""
-    form = registry.form(row)
-    return lambda entry: entry.object if form.converts and entry.shown_as(form) is None else form.of(entry)
-
-
+    """A custom resource in the version that was asked for, which lists and watches have it prepared for."""
+    return registry.form(row).of
 
 
 @dataclass(slots=True)
@@ -171,6 +167,8 @@ async def list_objects(registry: Registry, request: Request, row: Resource) -> M
             [field_errors.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")],
         )
     cache = registry.cache(row)
+    if row.custom and flt.fields is not None:
+        await registry.form(row).prepare(cache.ordered(namespace))
     if token_text:
         if version and version != "0":
             raise status.bad_request("specifying resource version is not allowed when using continue")
@@ -185,8 +183,6 @@ async def list_objects(registry: Registry, request: Request, row: Resource) -> M
         await wait_for(registry, revision)
     elif version != "0":
         await registry.fresh()
-    if row.custom and flt.fields is not None:
-        await registry.form(row).prepare(cache.ordered(namespace))
     entries = flt.select(cache)
     return _page(row, flt, entries, limit, registry.feed.revision)
 

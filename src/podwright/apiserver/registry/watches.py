@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from podwright.api import status
@@ -11,11 +11,11 @@ from podwright.api.objects import Object
 from podwright.api.resources import Resource
 from podwright.api.status import FieldError
 from podwright.apiserver.cache.entries import Cached
-from podwright.apiserver.cache.subscriptions import Filter, Sink, Subscription
+from podwright.apiserver.cache.subscriptions import Filter, Item, Sink, Subscription
 from podwright.apiserver.cache.watch_cache import TooOld, WatchCache
 from podwright.apiserver.exchange import Request
 from podwright.apiserver.registry.lists import NOT_OLDER_THAN, filter_of, parse_version, wait_for
-from podwright.apiserver.registry.registry import Registry
+from podwright.apiserver.registry.registry import Form, Registry
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
@@ -35,14 +35,17 @@ class Watch:
     bookmarks: bool
     timeout: float
     current: Callable[[], int]
+    late: bool = False
+    """Fields are judged once a webhook has converted the objects: see :meth:`settled`."""
     ended: Callable[[], None] = lambda: None
     """Called by whoever serves it, when it is over."""
 
     def attach(self, sink: Sink) -> Subscription:
         """Raises ApiError (410) if the start lies too far back."""
-        subscription = Subscription(self.cache, self.filter, sink)
+        flt = self.filter.coarse() if self.late else self.filter
+        subscription = Subscription(self.cache, flt, sink)
         if self.send_initial:
-            for entry in self.filter.select(self.cache):
+            for entry in flt.select(self.cache):
                 sink.send("ADDED", entry, None)
             if self.end_of_initial:
                 sink.send("BOOKMARK", self.bookmark(end_of_initial=True), None)
@@ -54,6 +57,21 @@ class Watch:
         subscription.start()
         return subscription
 
+    async def settled(self, batch: Sequence[Item], form: Form) -> list[Item]:
+        """What a batch that the sink was sent comes to once its objects are converted. Raises ApiError (500)."""
+        items = list(batch)
+        if self.late:
+            changes = [event for _, _, event in batch if event is not None]
+            await form.prepare([*_objects(batch), *(e.previous for e in changes if e.previous is not None)])
+            judged = [
+                self.filter.judge(event) if event is not None
+                else (type, entry, None) if type == "BOOKMARK" or self.filter.matches(entry) else None
+                for type, entry, event in batch
+            ]
+            items = [item for item in judged if item is not None]
+        await form.prepare(_objects(items))
+        return items
+
     def bookmark(self, *, end_of_initial: bool = False) -> Cached:
         """An object that says only how far the watch is."""
         revision = self.current()
@@ -62,6 +80,10 @@ class Watch:
             metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
         obj: Object = {"kind": self.stored.kind, "apiVersion": self.stored.api_version, "metadata": metadata}
         return Cached.from_object("", obj, revision)
+
+
+def _objects(batch: Sequence[Item]) -> list[Cached]:
+    return [entry for type, entry, _ in batch if type != "BOOKMARK"]
 
 
 async def watch(registry: Registry, request: Request, row: Resource, min_seconds: float) -> Watch:
@@ -108,6 +130,7 @@ async def watch(registry: Registry, request: Request, row: Resource, min_seconds
     return Watch(
         row, stored, cache, flt, revision, send_initial, bool(initial) and bookmarks, bookmarks,
         _timeout(query.get("timeoutSeconds"), min_seconds), lambda: registry.feed.revision,
+        row.custom and flt.fields is not None and registry.form(row).converts,
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from copy import deepcopy
 from typing import Any
 
 import pytest
+
+from podwright.client.transport import Call
 
 from .conftest import Api, Pki, take
 from .hook_server import HookServer, hook_server
@@ -229,6 +232,8 @@ async def test_a_changed_schema_shows_in_what_is_stored(api: Api, hooks: HookSer
     await api.patch(f"{CRDS}/{NAME}", {"spec": body["spec"]})
     assert (await api.get(f"{V1}/a")).json["spec"] == {"mode": "fast"}
     assert (await api.get(V1)).json["items"][0]["spec"] == {"mode": "fast"}
+    async with api.watch(f"{V1}?watch=1") as events:
+        assert [e["object"]["spec"] for e in await take(events, 1)] == [{"mode": "fast"}]
 
 
 async def test_fields_are_selected_in_the_version_that_is_asked_for(api: Api, hooks: HookServer) -> None:
@@ -243,3 +248,33 @@ async def test_fields_are_selected_in_the_version_that_is_asked_for(api: Api, ho
     assert (await api.get(f"{V1}?fieldSelector=spec.host%3Dx")).status == 400, "v1 has no such field"
     assert (await api.delete(f"{V2}?fieldSelector=spec.host%3Dx")).status == 200
     assert [o["metadata"]["name"] for o in (await api.get(V1)).json["items"]] == ["b"]
+
+
+async def test_a_watch_judges_fields_in_its_version_too(api: Api, hooks: HookServer) -> None:
+    body = definition(hooks)
+    body["spec"]["versions"][1]["selectableFields"] = [{"jsonPath": ".spec.host"}]
+    await api.post(CRDS, body)
+    for name, host in (("a", "x:1"), ("b", "y:2")):
+        await api.post(V1, widget(name, hostPort=host))
+    beside: list[tuple[str, str]] = []
+
+    async def in_process() -> None:
+        call = Call("GET", V2, {"watch": "1", "fieldSelector": "spec.host=x"})
+        async for event in api.server.local.watch(call, "me", ["system:masters"]):
+            beside.append((event.type, event.object["metadata"]["name"]))
+            if len(beside) == 5:
+                return
+
+    expected = [("ADDED", "a"), ("ADDED", "b"), ("DELETED", "a"), ("MODIFIED", "b"), ("DELETED", "b")]
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(in_process())
+        async with api.watch(f"{V2}?watch=1&fieldSelector=spec.host%3Dx") as events:
+            first = await take(events, 1)
+            await api.patch(f"{V1}/b", {"spec": {"hostPort": "x:9"}})
+            await api.patch(f"{V1}/a", {"spec": {"hostPort": "z:1"}})
+            await api.post(V1, widget("c", hostPort="y:1"))
+            await api.patch(f"{V1}/b", {"spec": {"hostPort": "x:10"}})
+            await api.delete(f"{V1}/b")
+            seen = [*first, *await take(events, 4)]
+    assert [(e["type"], e["object"]["metadata"]["name"]) for e in seen] == expected == beside
+    assert {e["object"]["apiVersion"] for e in seen} == {"conv.example.com/v2"}
