@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podwright.api import objects
+from podwright.api.objects import Object
 from podwright.api.resources import NODES
 from podwright.client.client import Client
 from podwright.client.clock import SystemClock
 from podwright.client.events import EventRecorder
 from podwright.client.https import HttpsTransport
+from podwright.client.informers import Informer
 from podwright.cluster import demo_images, loop
 from podwright.cluster.down import find_cluster
 from podwright.cluster.layout import DISK_SPEED, IMAGES, Layout, node_name
@@ -29,6 +30,7 @@ from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.eviction.manager import Evictions
 from podwright.kubelet.kubelet import Kubelet
 from podwright.kubelet.probes.manager import Probes
+from podwright.kubelet.server.access import Access
 from podwright.kubelet.server.node_pods import KubeletPods
 from podwright.kubelet.server.server import KubeletServer
 from podwright.kubelet.stats.pages import pages
@@ -172,6 +174,7 @@ class LocalNode:
             certificate=pki.directory / f"kubelet-{name}.crt",
             key=pki.directory / f"kubelet-{name}.key",
             client_ca=pki.ca.certificate,
+            gate=Access(client, name, clock),
             pages=pages(self._kubelet),
         )
 
@@ -223,11 +226,24 @@ class LocalNode:
     async def ready(self) -> None:
         """Returns when the API says that the node is Ready. Raises TimeoutError."""
         async with asyncio.timeout(_READY_TIMEOUT):
-            watch = self._client.watch(NODES, field_selector=f"metadata.name={self.name}")
-            async with aclosing(watch) as events:  # type: ignore[type-var]
-                async for _, node in events:
-                    if objects.condition_is_true(node, "Ready"):
-                        return
+            await until_ready(self._client, self.name)
+
+
+async def until_ready(client: Client, node: str) -> None:
+    """Returns when the API says that the node is Ready. A server that does not answer, or ends the watch, is asked
+    again."""
+    ready = asyncio.Event()
+
+    def look(old: Object | None, new: Object | None) -> None:
+        if new is not None and objects.condition_is_true(new, "Ready"):
+            ready.set()
+
+    own = Informer(client, NODES, field_selector=f"metadata.name={node}")
+    own.add_handler(look)
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(own.run(), name=f"until {node} is ready")
+        await ready.wait()
+        following.cancel()
 
 
 def node_routes(spec: ClusterSpec, ranges: Ranges, node: str) -> NodeRoutes:
