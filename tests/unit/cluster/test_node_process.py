@@ -37,6 +37,7 @@ class Killed:
             raise ServerUnreachable("connection refused")
         if self.watches == 3:
             yield WatchEvent("MODIFIED", node("True"))
+            await asyncio.Event().wait()
 
     async def aclose(self) -> None: ...
 
