@@ -282,9 +282,9 @@ def _common(kinds: Sequence[DeclType]) -> DeclType:
     """The type that all have; dyn if there is none."""
     found = kinds[0] if kinds else DYN
     for kind in kinds[1:]:
-        if not fits(kind, found, {}):
+        if kind.name == "dyn" or not fits(kind, found, {}):
             return DYN
-        if found.name == "null" or (found.name != "dyn" and kind.name == "dyn"):
+        if found.name == "null":
             found = kind
     return found
 

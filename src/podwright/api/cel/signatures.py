@@ -221,7 +221,7 @@ def fits(given: DeclType, wanted: DeclType, bound: dict[str, DeclType]) -> bool:
         known = bound.get(wanted.name)
         if known is not None and not fits(given, known, bound):
             return False
-        if known is None or known.name in ("dyn", "null"):
+        if known is None or known.name == "null" or given.name == "dyn":
             bound[wanted.name] = given
         return True
     if given.name == "dyn" or wanted.name == "dyn":

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from podwright.api.cel.admission import AUTHORIZER, composed, variables
+from podwright.api.cel.declarations import DYN, DeclType
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import expressions, names
@@ -10,7 +14,6 @@ from podwright.api.validation.label_selectors import label_selector
 from podwright.api.validation.rules import Kinds, Rules, spec_of
 from podwright.api.validation.webhooks import client_config
 
-_VARIABLES = frozenset({"object", "oldObject", "request", "namespaceObject", "authorizer"})
 GROUP = "admissionregistration.k8s.io"
 _FAILURE = ("Fail", "Ignore")
 _MATCH = ("Equivalent", "Exact")
@@ -23,6 +26,7 @@ _REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
 _REVIEW_VERSIONS = frozenset({"v1", "v1beta1"})
 _MAX_CONDITIONS = 64
 _MAX_AUDIT = 20
+_VARIABLES = variables()
 
 
 def _one_of(errs: list[FieldError], value: str | None, allowed: tuple[str, ...], field: str) -> None:
@@ -123,13 +127,12 @@ def _resources(errs: list[FieldError], resources: list[str], field: str) -> None
             errs.append(invalid(where, resource, f"if '*/{sub}' is present, must not specify {resource}"))
 
 
-def _variables(spec: Object) -> frozenset[str]:
-    """What the expressions of a policy see."""
-    return _VARIABLES | {"variables"} | ({"params"} if spec.get("paramKind") else set())
+def _without_authorizer(known: Mapping[str, DeclType]) -> dict[str, DeclType]:
+    return {name: kind for name, kind in known.items() if name not in AUTHORIZER}
 
 
 def _conditions(
-    errs: list[FieldError], conditions: list[Object], path: str, known: frozenset[str] = _VARIABLES
+    errs: list[FieldError], conditions: list[Object], path: str, known: Mapping[str, DeclType] = _VARIABLES
 ) -> None:
     if len(conditions) > _MAX_CONDITIONS:
         errs.append(too_many(path, len(conditions), _MAX_CONDITIONS))
@@ -138,7 +141,7 @@ def _conditions(
         name = condition.get("name") or ""
         if not (condition.get("expression") or "").strip():
             errs.append(required(f"{path}[{i}].expression"))
-        expressions.compiles(errs, condition.get("expression") or "", f"{path}[{i}].expression", known)
+        expressions.compiles(errs, condition.get("expression") or "", f"{path}[{i}].expression", known, "bool")
         if not name:
             errs.append(required(f"{path}[{i}].name"))
         else:
@@ -164,7 +167,8 @@ def _match_resources(errs: list[FieldError], match: Object, path: str) -> None:
                     errs.append(duplicate(f"{where}.resourceNames[{j}]", name))
 
 
-def _policy(errs: list[FieldError], spec: Object) -> None:
+def _policy(errs: list[FieldError], spec: Object) -> dict[str, DeclType]:
+    """Gives what the policy's expressions see."""
     _one_of(errs, spec.get("failurePolicy"), _FAILURE, "spec.failurePolicy")
     kind = spec.get("paramKind")
     if kind is not None:
@@ -192,9 +196,9 @@ def _policy(errs: list[FieldError], spec: Object) -> None:
         _match_resources(errs, match, "spec.matchConstraints")
         if not match.get("resourceRules"):
             errs.append(required("spec.matchConstraints.resourceRules"))
-    known = _variables(spec)
-    _conditions(errs, spec.get("matchConditions") or [], "spec.matchConditions", known - {"variables"})
-    seen: set[str] = set()
+    known = variables(params=DYN if spec.get("paramKind") else None)
+    _conditions(errs, spec.get("matchConditions") or [], "spec.matchConditions", known)
+    kinds: dict[str, DeclType] = {}
     for i, variable in enumerate(spec.get("variables") or ()):
         where, name = f"spec.variables[{i}]", variable.get("name") or ""
         if not name.strip():
@@ -204,17 +208,18 @@ def _policy(errs: list[FieldError], spec: Object) -> None:
                 errs.append(invalid(f"{where}.name", name, f"name is not a valid CEL identifier: {problem}"))
         if not (variable.get("expression") or "").strip():
             errs.append(required(f"{where}.expression", "expression is not specified"))
-        expressions.compiles(errs, variable.get("expression") or "", f"{where}.expression", known)
-        if name in seen:
+        known["variables"] = composed(kinds)
+        found = expressions.compiles(errs, variable.get("expression") or "", f"{where}.expression", known)
+        if name in kinds:
             errs.append(duplicate(f"{where}.name", name))
-        seen.add(name)
+        kinds[name] = found
+    return known | {"variables": composed(kinds)}
 
 
 def validating_policy(errs: list[FieldError], obj: Object) -> None:
     spec = spec_of(obj)
-    _policy(errs, spec)
+    known = _policy(errs, spec)
     validations, audit = spec.get("validations") or [], spec.get("auditAnnotations") or []
-    known = _variables(spec)
     if not validations and not audit:
         errs.append(required("spec.validations", "validations or auditAnnotations must contain at least one item"))
     for i, validation in enumerate(validations):
@@ -232,8 +237,9 @@ def validating_policy(errs: list[FieldError], obj: Object) -> None:
         if given and not given.strip():
             errs.append(invalid(f"{where}.messageExpression", given, "must be non-empty if specified"))
         else:
-            expressions.compiles(errs, given, f"{where}.messageExpression", known - {"authorizer"})
-        expressions.compiles(errs, expression, f"{where}.expression", known)
+            told = _without_authorizer(known)
+            expressions.compiles(errs, given, f"{where}.messageExpression", told, "string")
+        expressions.compiles(errs, expression, f"{where}.expression", known, "bool")
         _one_of(errs, validation.get("reason"), _REASONS, f"{where}.reason")
     if len(audit) > _MAX_AUDIT:
         said = f"must not have more than {_MAX_AUDIT} auditAnnotations"
@@ -241,7 +247,7 @@ def validating_policy(errs: list[FieldError], obj: Object) -> None:
     _audit(errs, audit, (obj.get("metadata") or {}).get("name") or "", known)
 
 
-def _audit(errs: list[FieldError], annotations: list[Object], policy: str, known: frozenset[str]) -> None:
+def _audit(errs: list[FieldError], annotations: list[Object], policy: str, known: Mapping[str, DeclType]) -> None:
     seen: set[str] = set()
     for i, annotation in enumerate(annotations):
         where, key = f"spec.auditAnnotations[{i}]", annotation.get("key") or ""
@@ -253,12 +259,13 @@ def _audit(errs: list[FieldError], annotations: list[Object], policy: str, known
             errs.append(invalid(f"{where}.key", key, said))
         if not (annotation.get("valueExpression") or "").strip():
             errs.append(required(f"{where}.valueExpression", "valueExpression is not specified"))
-        expressions.compiles(errs, annotation.get("valueExpression") or "", f"{where}.valueExpression", known)
+        value = annotation.get("valueExpression") or ""
+        expressions.compiles(errs, value, f"{where}.valueExpression", known, "string", "null")
 
 
 def mutating_policy(errs: list[FieldError], obj: Object) -> None:
     spec = spec_of(obj)
-    _policy(errs, spec)
+    known = _policy(errs, spec) | {"Object": DYN, "JSONPatch": DYN}
     reinvocation = spec.get("reinvocationPolicy")
     if reinvocation is None:
         errs.append(required("spec.reinvocationPolicy"))
@@ -283,7 +290,6 @@ def mutating_policy(errs: list[FieldError], obj: Object) -> None:
             elif other == kind and not (given or {}).get("expression", "").strip():
                 errs.append(required(f"{where}.{field}.expression", "expression is not specified"))
             elif other == kind:
-                known = _variables(spec) | {"Object", "JSONPatch"}
                 expressions.compiles(errs, given["expression"], f"{where}.{field}.expression", known)
 
 

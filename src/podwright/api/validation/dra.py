@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from podwright.api.cel.declarations import DYN
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import conditions, dra_slices, expressions, metadata, names, pod_resources, scheduling
@@ -35,7 +36,7 @@ from podwright.api.validation.rules import Kinds, Rules, spec_of
 from podwright.api.validation.volume_systems import csi_driver_name as driver_name
 
 GROUP = "resource.k8s.io"
-_DEVICE_VARIABLE = frozenset({"device"})
+_DEVICE_VARIABLE = {"device": DYN}
 _MOST = 32
 """Requests, constraints, configurations, selectors and results."""
 _MOST_FIRST = 8
