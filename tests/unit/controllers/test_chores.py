@@ -193,13 +193,45 @@ async def test_a_missing_claim_template_is_an_event() -> None:
         assert h.api.total - before < 30
 
 
-async def test_admission_policies_are_marked_as_seen() -> None:
+async def test_expressions_of_admission_policies_are_checked_against_the_types_they_match() -> None:
     policies = BUILTIN.by_path("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies")
     assert policies is not None
+
+    def policy(name: str, *expressions: str, resources: tuple[str, ...] = ("deployments", "replicasets")) -> Object:
+        rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": [*resources], "operations": ["*"]}
+        return {
+            "metadata": {"name": name},
+            "spec": {
+                "matchConstraints": {"resourceRules": [rule]}, "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+                "variables": [{"name": "images", "expression": "object.spec.template.spec.containers.map(c, c.image)"}],
+                "validations": [{"expression": text} for text in expressions],
+            },
+        }
+
     async with Harness().running(AdmissionPolicyStatusController) as h:
-        h.api.add(policies, {"metadata": {"name": "p"}, "spec": {"validations": []}})
+        right = "variables.images.all(i, i.startsWith(params.data['registry'])) && object.spec.replicas > 1"
+        h.api.add(policies, policy("right", right))
+        h.api.add(policies, policy("any", "object.nothing", resources=("*",)))
+        h.api.add(policies, policy("wrong", right, "object.spec.replicsa > 1", "object.spec.strategy.type == 5"))
         await h.settle()
-        assert h.api.read(policies, "p")["status"]["observedGeneration"] == 1
+        for name in ("right", "any"):
+            assert h.api.read(policies, name)["status"] == {"observedGeneration": 1, "typeChecking": {}}
+        place = "ERROR: <input>:1:12: undefined field 'replicsa'\n | object.spec.replicsa > 1\n | ...........^\n"
+        assert h.api.read(policies, "wrong")["status"]["typeChecking"]["expressionWarnings"] == [
+            {
+                "fieldRef": "spec.validations[1].expression",
+                "warning": f"apps/v1, Kind=Deployment: {place}\napps/v1, Kind=ReplicaSet: {place}",
+            },
+            {
+                "fieldRef": "spec.validations[2].expression",
+                "warning": (
+                    "apps/v1, Kind=Deployment: ERROR: <input>:1:27: found no matching overload for '_==_' applied to "
+                    "'(string, int)'\n | object.spec.strategy.type == 5\n | ..........................^\n\n"
+                    "apps/v1, Kind=ReplicaSet: ERROR: <input>:1:12: undefined field 'strategy'\n"
+                    " | object.spec.strategy.type == 5\n | ...........^\n"
+                ),
+            },
+        ]
 
 
 async def test_a_flow_schema_says_whether_its_priority_level_exists() -> None:
