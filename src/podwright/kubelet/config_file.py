@@ -13,6 +13,7 @@ import yaml
 
 from podwright.api import quantity
 from podwright.kubelet.config import KubeletConfig
+from podwright.kubelet.sync.backoff import go_duration
 
 API_VERSION = "kubelet.config.k8s.io/v1beta1"
 NUMA_NODES = Path("/sys/devices/system/node")
@@ -128,6 +129,19 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
 }
 
 
+_AS_WRITTEN: Mapping[str, Callable[[Any], Any]] = {
+    "containerLogMaxSize": str,
+    "evictionMaxPodGracePeriod": int,
+    "cpuCFSQuotaPeriod": lambda microseconds: go_duration(microseconds / 1e6),
+    "evictionSoftGracePeriod": lambda graces: {name: go_duration(grace) for name, grace in graces.items()},
+    "memorySwap": lambda behavior: {"swapBehavior": behavior},
+    "shutdownGracePeriodByPodPriority": lambda graces: [
+        {"priority": priority, "shutdownGracePeriodSeconds": int(grace)} for priority, grace in graces
+    ],
+    "staticPodURLHeader": lambda headers: {name: value.split(",") for name, value in headers.items()},
+}
+
+
 def read(path: Path) -> dict[str, Any]:
     """Fields of KubeletConfig that the file sets. Raises BadConfiguration."""
     try:
@@ -158,6 +172,19 @@ def read(path: Path) -> dict[str, Any]:
             f"{path}: cpuManagerPolicy: static needs reservedSystemCPUs, or cpu in systemReserved or kubeReserved"
         )
     return found
+
+
+def document(config: KubeletConfig) -> dict[str, Any]:
+    """The configuration in the file's own form: what /configz tells."""
+    told: dict[str, Any] = {"kind": "KubeletConfiguration", "apiVersion": API_VERSION}
+    for name, (field, convert) in _FIELDS.items():
+        value = getattr(config, field)
+        if value in (None, "", (), {}):
+            continue
+        if convert is seconds:
+            value = go_duration(value)
+        told[name] = _AS_WRITTEN[name](value) if name in _AS_WRITTEN else str(value) if convert is Path else value
+    return told
 
 
 def applied(config: KubeletConfig, path: Path) -> KubeletConfig:

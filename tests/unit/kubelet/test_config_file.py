@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from podwright.kubelet import config_file
 from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.config_file import BadConfiguration, applied, seconds
 
@@ -37,6 +39,24 @@ def test_fields_become_the_kubelets(tmp_path: Path) -> None:
     assert (config.shutdown_grace_period, config.cpu_cfs_quota_period) == (45.0, 50_000)
     assert config.capacity == {"podwright.io/disk-read-bps": "200Mi", "example.com/licence": "3"}
     assert seconds("1h2m3.5s") == 3723.5
+    again = tmp_path / "told.yaml"
+    again.write_text(json.dumps(config_file.document(config), default=str))
+    assert applied(KubeletConfig(node_name="n", data_dir=tmp_path, cgroup_root="/x"), again) == config
+
+
+def test_topology_policies_are_taken_where_they_make_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_file, "NUMA_NODES", tmp_path)
+    file, config = tmp_path / "kubelet.yaml", KubeletConfig(node_name="n", data_dir=tmp_path, cgroup_root="/x")
+    (tmp_path / "node0").mkdir()
+    file.write_text(HEAD + "topologyManagerPolicy: single-numa-node\ntopologyManagerScope: pod\n")
+    assert applied(config, file) == config
+    (tmp_path / "node1").mkdir()
+    with pytest.raises(BadConfiguration, match="'single-numa-node' on a machine with 2 NUMA nodes: only none"):
+        applied(config, file)
+    file.write_text(HEAD + "topologyManagerPolicy: none\nmemoryManagerPolicy: None\n")
+    assert applied(config, file) == config
 
 
 @pytest.mark.parametrize(
@@ -46,6 +66,8 @@ def test_fields_become_the_kubelets(tmp_path: Path) -> None:
         (HEAD + "maxPod: 3\n", 'unknown field "maxPod"'),
         (HEAD + "maxPods: many\n", "maxPods: 'many' is no integer"),
         (HEAD + "cpuManagerPolicy: greedy\n", "'greedy' is none of none, static"),
+        (HEAD + "memoryManagerPolicy: Static\n", "memoryManagerPolicy: 'Static' is none of None"),
+        (HEAD + "topologyManagerPolicy: strict\n", "'strict' is none of none, best-effort, restricted"),
         (HEAD + "shutdownGracePeriod: 5 minutes\n", "no duration"),
         (HEAD + "capacity: {podwright.io/disk-read-bps: fast}\n", "capacity: "),
         (HEAD + "reservedSystemCPUs: a-b\n", "reservedSystemCPUs: "),

@@ -60,13 +60,16 @@ class KubeletServer:
         certificate: Path,
         key: Path,
         client_ca: Path,
+        gate: access.Access,
         pages: Mapping[str, Page] | None = None,
     ) -> None:
         self._pods = pods
         self._runtime = runtime
         self._host, self._port = host, port
         self._tls = access.tls_context(certificate, key, client_ca)
-        self._pages = {"/healthz": self._healthz, "/pods": self._list_pods, **(pages or {})}
+        self._gate = gate
+        health = dict.fromkeys(("/healthz", "/healthz/ping", "/healthz/log", "/healthz/syncloop"), self._healthz)
+        self._pages = {**health, "/pods": self._list_pods, "/runningpods": self._list_running, **(pages or {})}
         self._runner: web.ServerRunner | None = None
 
     async def start(self) -> None:
@@ -82,7 +85,7 @@ class KubeletServer:
             await self._runner.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        refused = access.refusal(request)
+        refused = await self._gate.refusal(request)
         if refused is not None:
             return refused
         try:
@@ -124,8 +127,18 @@ class KubeletServer:
         return web.Response(text="ok")
 
     async def _list_pods(self, request: web.Request) -> web.StreamResponse:
-        body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": list(self._pods.pods())}
-        return web.Response(body=orjson.dumps(body), content_type="application/json")
+        return _pod_list(self._pods.pods())
+
+    async def _list_running(self, request: web.Request) -> web.StreamResponse:
+        """What the runtime has, in the form of Pods."""
+        found = []
+        for pod in self._pods.pods():
+            running = self._pods.pod_runtime(objects.uid(pod)).running()
+            if running:
+                meta = {k: pod["metadata"][k] for k in ("name", "namespace", "uid")}
+                containers = [{"name": c.name, "image": c.image, "resources": {}} for c in running]
+                found.append({"metadata": meta, "spec": {"containers": containers}, "status": {}})
+        return _pod_list(found)
 
     def _pod(self, namespace: str, name: str) -> Object:
         pod = self._pods.pod(namespace, name)
@@ -204,6 +217,11 @@ class KubeletServer:
         if sandbox is None:
             raise web.HTTPNotFound(text=f'pod "{name}" has no sandbox')
         return await port_forward.serve(request, lambda port: self._runtime.port_forward(sandbox.id, port))
+
+
+def _pod_list(items: Sequence[Object]) -> web.Response:
+    body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": list(items)}
+    return web.Response(body=orjson.dumps(body), content_type="application/json")
 
 
 def _system_log(path: str) -> web.StreamResponse:

@@ -10,6 +10,7 @@ import prometheus_client
 from aiohttp import web
 
 from podwright.api import objects
+from podwright.kubelet import config_file
 from podwright.kubelet.kubelet import Kubelet
 from podwright.kubelet.probes.manager import Probes
 from podwright.kubelet.stats import node_usage
@@ -145,7 +146,12 @@ def pages(kubelet: Kubelet) -> dict[str, Handler]:
         text = (await asyncio.to_thread(prometheus_client.generate_latest)).decode() + own
         return web.Response(text=text, headers=_TEXT)
 
+    async def configz(request: web.Request) -> web.StreamResponse:
+        told = {"kubeletconfig": config_file.document(kubelet.config)}
+        return web.Response(body=orjson.dumps(told, default=str), content_type="application/json")
+
     return {
+        "/configz": configz,
         "/stats/summary": stats,
         "/metrics": metrics,
         "/metrics/resource": resource,
