@@ -41,12 +41,13 @@ async def bind(profile: Profile, permits: Permits, pod: PodInfo, node: str, *, p
             for plugin in profile.reserve:
                 reserved.append(plugin)
                 _stop(plugin.reserve(pod, node), plugin)
-        with at_point("Permit", name):
-            for gate in profile.permit:
-                answer = gate.permit(pod, node)
-                if isinstance(answer, Wait):
-                    answer = await permits.wait(pod.uid, str(getattr(gate, "name", "")), answer.seconds)
-                _stop(answer, gate)
+        if profile.permit:
+            with at_point("Permit", name):
+                for gate in profile.permit:
+                    answer = gate.permit(pod, node)
+                    if isinstance(answer, Wait):
+                        answer = await permits.wait(pod.uid, str(getattr(gate, "name", "")), answer.seconds)
+                    _stop(answer, gate)
         with at_point("PreBind", name):
             for before in profile.pre_bind:
                 if before.needs_pre_bind(pod, node):

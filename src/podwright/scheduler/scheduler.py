@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import uuid
+from collections.abc import Callable
 
 from podwright.api.resources import NODES, PODS
 from podwright.client.client import Client
@@ -20,6 +21,7 @@ from podwright.scheduler.config import SchedulerConfig
 
 log = logging.getLogger(__name__)
 
+_PATIENCE = 10.0
 _LIVE = "status.phase!=Succeeded,status.phase!=Failed"
 
 
@@ -30,6 +32,12 @@ class Scheduler:
         self._client = client
         self._config = config or SchedulerConfig()
         self._clock = clock or SystemClock()
+        self._missing: Callable[[], list[str]] = list
+
+    def waits_for(self) -> list[str]:
+        """Resources that cannot be listed yet: nothing is scheduled before all of them are there.
+        Empty while another process leads."""
+        return self._missing()
 
     async def run(self) -> None:
         election = self._config.leader_election
@@ -52,7 +60,17 @@ class Scheduler:
         factory = InformerFactory(client, clock=self._clock)
         nodes = factory.informer(NODES)
         recorder = EventRecorder(client, "default-scheduler", clock=self._clock)
+        self._missing = lambda: [*([] if pods.has_synced() else [PODS.qualified]), *factory.missing()]
+        try:
+            await self._follow(client, pods, nodes, factory, recorder)
+        finally:
+            self._missing = list
+
+    async def _follow(
+        self, client: Client, pods: Informer, nodes: Informer, factory: InformerFactory, recorder: EventRecorder
+    ) -> None:
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._complain(), name="scheduler complaint")
             group.create_task(pods.run(), name="scheduler pods")
             group.create_task(factory.run(), name="scheduler informers")
             group.create_task(recorder.run(), name="scheduler events")
@@ -63,6 +81,11 @@ class Scheduler:
                 client, self._config, self._clock, pods=pods, informers=factory, recorder=recorder
             )
             await work.run()
+
+    async def _complain(self) -> None:
+        await self._clock.sleep(_PATIENCE)
+        if missing := self.waits_for():
+            log.warning("nothing is scheduled before there are lists of %s", ", ".join(missing))
 
     async def _until_needed(self, pods: Informer) -> None:
         """Returns when a Pod waits, or after the warm-up time."""

@@ -36,6 +36,9 @@ async def test_attempts_queues_and_preemption_are_counted(admin: Client, server:
     assert value("preemption_attempts_total") >= tries + 1 and value("preemption_victims_sum") >= victims + 1
     assert value("pod_scheduling_sli_duration_seconds_count", attempts="1") == sli + 1
     assert value("scheduling_attempt_duration_seconds_count", result="scheduled", **profile) >= 1
+    await add_node(admin, node("b"))
+    await admin.create(PODS, pod("choosy", cpu="0"))
+    await placed(admin, "choosy")
     for point in ("PreFilter", "Filter", "Score", "Reserve", "PreBind", "Bind"):
         labels = {"extension_point": point, "status": "Success", **profile}
         assert value("framework_extension_point_duration_seconds_count", **labels) >= 1
@@ -43,6 +46,6 @@ async def test_attempts_queues_and_preemption_are_counted(admin: Client, server:
     assert value("plugin_execution_duration_seconds_count", **labels) >= 1
 
     async def waiting() -> bool:
-        return (value("pending_pods", queue="gated"), value("cache_size", type="nodes")) == (1, 1)
+        return (value("pending_pods", queue="gated"), value("cache_size", type="nodes")) == (1, 2)
 
     await until(waiting)

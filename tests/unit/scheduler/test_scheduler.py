@@ -20,11 +20,13 @@ from podwright.api.resources import (
     SERVICEACCOUNTS,
     STORAGECLASSES,
 )
+from podwright.api.status import failure
 from podwright.apiserver.config import ApiServerConfig
 from podwright.apiserver.server import ApiServer
 from podwright.client.client import Client
-from podwright.client.transport import InProcessTransport
+from podwright.client.transport import Call, InProcessTransport
 from podwright.cluster.pki import Pki
+from podwright.scheduler.config import SchedulerConfig
 from podwright.scheduler.scheduler import Scheduler
 
 Until = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
@@ -266,3 +268,36 @@ async def test_no_node_is_ever_booked_twice_under_a_burst(admin: Client) -> None
         if name:
             counts[name] = counts.get(name, 0) + 1
     assert counts == {f"n{i}": 3 for i in range(5)}
+
+
+class Refused(InProcessTransport):
+    """Somebody took a right from the scheduler's role."""
+
+    refused = "deviceclasses"
+
+    async def call(self, call: Call) -> Object:
+        if self.refused and call.path.endswith(self.refused):
+            raise failure(403, "Forbidden", f"{self.refused} is forbidden")
+        return await super().call(call)
+
+
+async def test_a_list_that_is_refused_stops_scheduling_and_is_named(server: ApiServer) -> None:
+    transport = Refused(server.local, "system:kube-scheduler")
+    scheduler = Scheduler(Client(transport), config=SchedulerConfig(warm_up=0.0))
+    assert scheduler.waits_for() == [], "before it leads it waits for nothing"
+    user = Client(InProcessTransport(server.local, "admin", ("system:masters",)))
+    running = asyncio.ensure_future(scheduler.run())
+    try:
+        await add_node(user, node("a"))
+        await user.create(PODS, pod("p"))
+
+        async def named() -> bool:
+            return scheduler.waits_for() == ["deviceclasses.resource.k8s.io"]
+
+        await until(named)
+        transport.refused = ""
+        assert await placed(user, "p") == "a"
+        assert scheduler.waits_for() == []
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

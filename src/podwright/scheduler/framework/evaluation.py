@@ -120,7 +120,7 @@ class Evaluation:
         self.filters = profile.filters
         self._percentage = percentage
         self._seconds = {
-            point: metrics.point_seconds.labels(point, "Success", profile.scheduler_name)
+            point: metrics.at(point, "Success", profile.scheduler_name)
             for point in ("PreFilter", "Filter", "Score")
         }
         self._next = 0
