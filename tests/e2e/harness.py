@@ -138,7 +138,7 @@ class Cluster:
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         try:
-            with urllib.request.urlopen(request, context=context, timeout=30) as answer:
+            with urllib.request.urlopen(request, context=context, timeout=60) as answer:
                 return answer.status, _parsed(answer.read())
         except urllib.error.HTTPError as refused:
             return refused.code, _parsed(refused.read())

@@ -89,7 +89,7 @@ def test_get_w_shows_changes_as_they_come(cluster: Cluster) -> None:
             until(lambda s=state: s in " ".join(seen), f"the watch shows {state}")
     finally:
         watch.terminate()
-        watch.wait(10)
+        watch.wait(60)
 
 
 def test_logs_in_every_form(cluster: Cluster, talker: str) -> None:
@@ -113,7 +113,7 @@ def test_logs_follow_and_previous(cluster: Cluster) -> None:
     count = busybox("c", "for i in 1 2 3 4 5; do echo $i; sleep 0.2; done")
     cluster.apply(pod("counter", count, restartPolicy="Never"))
     until(lambda: cluster.pod("counter")["status"].get("phase") in ("Running", "Succeeded"))
-    assert cluster.kubectl("logs", "-f", "counter", timeout=20).split() == ["1", "2", "3", "4", "5"]
+    assert cluster.kubectl("logs", "-f", "counter").split() == ["1", "2", "3", "4", "5"]
     cluster.kubectl("delete", "pod", "crasher", "counter", "--now")
 
 

@@ -564,7 +564,7 @@ def latency(api: Api) -> None:
             taken.append(time.monotonic() - created[piece["metadata"]["labels"]["kubernetes.io/service-name"]])
     # Upstream's limits are 20 s and 50 s; the first slices are read after the last Service was made.
     quantiles = statistics.quantiles(taken, n=100)
-    assert quantiles[49] < 10 and quantiles[98] < 20, quantiles
+    assert quantiles[49] < 20 and quantiles[98] < 50, quantiles
 
 
 # -- Pods by address ------------------------------------------------------------------------------------------------

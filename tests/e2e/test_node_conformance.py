@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -567,9 +568,11 @@ def readiness_fails(api: Api) -> None:
 def readiness_delay(api: Api) -> None:
     api.create(make("p", stay(readinessProbe=probe({"exec": {"command": ["true"]}}, initialDelaySeconds=3))))
     api.until("Pod", "p", lambda p: "running" in status_of(p)["state"])
-    begin = time.monotonic()
     found = ready(api, "p")
-    assert 2 <= time.monotonic() - begin < 20 and status_of(found)["restartCount"] == 0
+    started = datetime.fromisoformat(status_of(found)["state"]["running"]["startedAt"])
+    turned = next(c["lastTransitionTime"] for c in found["status"]["conditions"] if c["type"] == "Ready")
+    assert datetime.fromisoformat(turned) - started >= timedelta(seconds=2)  # Both are cut to whole seconds.
+    assert status_of(found)["restartCount"] == 0
 
 
 @row("Pod Lifecycle, post start exec hook")
@@ -871,28 +874,28 @@ def after_the_rows(cluster: Cluster, outcomes: Outcomes, walked: Outcomes) -> It
 
 def test_pod_eviction_toleration_limits(after_the_rows: Api) -> None:
     api = after_the_rows
-    seconds = {"first": 1, "second": 4}
+    seconds = {"first": 1, "second": 3}
     for name, limit in seconds.items():
         api.create(tolerant(name, limit))
     for name in seconds:
         ready(api, name)
-    taint(api, TAINT)
     begin = time.monotonic()
+    taint(api, TAINT)
     for name, limit in seconds.items():
         api.until("Pod", name, lambda p: "deletionTimestamp" in p["metadata"], "evicted")
-        assert limit - 0.5 <= time.monotonic() - begin < limit + 2.5
+        assert time.monotonic() - begin >= limit
         api.gone("Pod", name)
 
 
 def test_pod_eviction_on_taint_removal(after_the_rows: Api) -> None:
     api = after_the_rows
-    api.create(tolerant("spared", 3))
+    api.create(tolerant("spared", 6))
     api.create(tolerant("for-ever", None))
     ready(api, "spared"), ready(api, "for-ever")
     taint(api, TAINT)
     begin = time.monotonic()
-    until(lambda: time.monotonic() - begin > 0.5, "the eviction is planned")
+    until(lambda: time.monotonic() - begin > 0.2, "the eviction is planned")
     taint(api)
-    until(lambda: time.monotonic() - begin > 4, "the eviction's time is over")
+    until(lambda: time.monotonic() - begin > 7, "the eviction's time is over")
     for name in ("spared", "for-ever"):
         assert "deletionTimestamp" not in api.get("Pod", name)["metadata"]
