@@ -223,6 +223,10 @@ class InformerFactory:
         for informer in list(self._informers.values()):
             await informer.synced()
 
+    def missing(self) -> list[str]:
+        """Resources of which the first list is not complete."""
+        return [i.resource.qualified for i in self._informers.values() if not i.has_synced()]
+
 
 def by_namespace(obj: Object) -> Iterable[str]:
     """Index function: the namespace."""

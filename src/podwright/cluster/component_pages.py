@@ -12,7 +12,7 @@ import logging
 import socket
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import prometheus_client
@@ -31,6 +31,8 @@ SCHEDULER_PORT = 10259
 CONTROLLERS_PORT = 10257
 _HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
 _BEARER = "Bearer "
+
+Check = Callable[[], bool]
 
 
 def _certificate() -> ssl.SSLContext:
@@ -72,8 +74,9 @@ async def _refusal(client: Client, request: web.BaseRequest) -> web.Response | N
 
 
 @contextlib.asynccontextmanager
-async def serving(client: Client, port: int) -> AsyncIterator[int]:
-    """Serves while the context lasts; gives the port, which the system chooses for 0.
+async def serving(client: Client, port: int, ready: Mapping[str, Check]) -> AsyncIterator[int]:
+    """Serves while the context lasts; gives the port, which the system chooses for 0. `ready`: what /readyz asks, by
+    name.
 
     Raises:
         OSError: the port is taken.
@@ -83,6 +86,10 @@ async def serving(client: Client, port: int) -> AsyncIterator[int]:
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, text="Method Not Allowed")
         if request.path in _HEALTH:
+            checks = ready if request.path == "/readyz" else {}
+            failed = [f"[-]{name} failed: reason withheld\n" for name, check in checks.items() if not check()]
+            if failed:
+                return web.Response(status=500, text=f"{''.join(failed)}readyz check failed\n")
             return web.Response(text="ok")
         if request.path != "/metrics":
             return web.Response(status=404, text="404 page not found")

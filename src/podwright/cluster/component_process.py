@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from podwright.client import kubeconfig
@@ -78,11 +78,13 @@ def run_components(
             async with contextlib.AsyncExitStack() as pages, asyncio.TaskGroup() as group:
                 end = group.create_task(loop.until(stop), name="stop")
                 await _answers(clients(""))
-                if secure_port != 0:
-                    await _serve_pages(pages, clients(""), wanted, secure_port)
+                ready: dict[str, component_pages.Check] = {}
                 if "scheduler" in wanted:
                     made = components.scheduler(clients, scheduler, election=election)
-                    group.create_task(made, name="scheduler")
+                    ready["sched-handler-sync"] = lambda: not made.waits_for()
+                    group.create_task(made.run(), name="scheduler")
+                if secure_port != 0:
+                    await _serve_pages(pages, clients(""), ready, wanted, secure_port)
                 if "controllers" in wanted:
                     managed = components.run_controllers(clients, controllers, election=election)
                     group.create_task(managed, name="controllers")
@@ -102,11 +104,15 @@ def run_components(
 
 
 async def _serve_pages(
-    pages: contextlib.AsyncExitStack, client: Client, wanted: Sequence[str], port: int | None
+    pages: contextlib.AsyncExitStack,
+    client: Client,
+    ready: Mapping[str, component_pages.Check],
+    wanted: Sequence[str],
+    port: int | None,
 ) -> None:
     default = component_pages.SCHEDULER_PORT if "scheduler" in wanted else component_pages.CONTROLLERS_PORT
     try:
-        await pages.enter_async_context(component_pages.serving(client, port or default))
+        await pages.enter_async_context(component_pages.serving(client, port or default, ready))
     except OSError as taken:
         if port is not None:
             raise

@@ -18,15 +18,16 @@ from podwright.cluster.spec import ClusterSpec
 if TYPE_CHECKING:
     from podwright.controllers.config import ControllerConfig
     from podwright.scheduler.config import SchedulerConfig
+    from podwright.scheduler.scheduler import Scheduler
 
 ClientFor = Callable[[str, Sequence[str]], Client]
 
 _SERVICE_ACCOUNTS = ("system:serviceaccounts", "system:serviceaccounts:kube-system")
 
 
-async def scheduler(
+def scheduler(
     clients: ClientFor, config: SchedulerConfig | None = None, *, election: Timing | None = None
-) -> None:
+) -> Scheduler:
     """With `election` as candidate for the configuration's Lease, whatever the configuration says of elections."""
     from podwright.scheduler.config import SchedulerConfig
     from podwright.scheduler.scheduler import Scheduler
@@ -34,7 +35,7 @@ async def scheduler(
     config = config or SchedulerConfig()
     if election is not None:
         config = replace(config, leader_election=replace(config.leader_election, leader_elect=True, **asdict(election)))
-    await Scheduler(clients("system:kube-scheduler", ()), config=config).run()
+    return Scheduler(clients("system:kube-scheduler", ()), config=config)
 
 
 async def controllers(

@@ -152,7 +152,8 @@ class ServerProcess:
         if "scheduler" in self._components:
             from podwright.cluster.components import scheduler
 
-            group.create_task(scheduler(clients, self._scheduler_config, election=self._election), name="scheduler")
+            chosen = scheduler(clients, self._scheduler_config, election=self._election)
+            group.create_task(chosen.run(), name="scheduler")
         if "controllers" in self._components:
             from podwright.cluster.components import controllers
 

@@ -136,7 +136,7 @@ class LocalApi(Kubectl):
         options = self._options
         if options.scheduler:
             self.server.component_statuses.here.add("scheduler")
-            group.create_task(components.scheduler(self.client_of), name="scheduler")
+            group.create_task(components.scheduler(self.client_of).run(), name="scheduler")
         if options.controllers:
             self.server.component_statuses.here.add("controller-manager")
             made = components.run_controllers(self.client_of, self._controller_config(), election=None)

@@ -168,14 +168,18 @@ async def test_health_is_open_and_metrics_are_for_who_may_read_them(
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "m"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:monitoring"},
         "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": "default"}]})
-    async with serving(client, 0) as port, aiohttp.ClientSession() as session:
+    synced = False
+    async with serving(client, 0, {"sched-handler-sync": lambda: synced}) as port, aiohttp.ClientSession() as session:
         async def get(path: str, token: str = "") -> tuple[int, str]:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
             url = f"https://127.0.0.1:{port}{path}"
             async with session.get(url, headers=headers, ssl=False) as answer:
                 return answer.status, await answer.text()
 
-        assert await get("/healthz") == (200, "ok")
+        assert await get("/healthz") == await get("/livez") == (200, "ok")
+        assert await get("/readyz") == (500, "[-]sched-handler-sync failed: reason withheld\nreadyz check failed\n")
+        synced = True
+        assert await get("/readyz") == (200, "ok")
         assert (await get("/metrics"))[0] == 401
         assert (await get("/metrics", "nonsense"))[0] == 401
         assert (await get("/metrics", tokens["other"]))[0] == 403
