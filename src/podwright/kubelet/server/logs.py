@@ -139,23 +139,27 @@ async def read_log(
             if options.follow:
                 end = asyncio.ensure_future(ended())
                 await asyncio.wait((end,), timeout=0)
+            # Without follow it is what there is now: whoever writes faster than we read would never be done.
+            size = None if options.follow else os.fstat(file.fileno()).st_size
             if options.tail is not None:
                 file.seek(await asyncio.to_thread(tail_offset, file, options.tail))
             while True:
                 # Asked before reading: what was written before the end is read after this.
                 over = end is None or end.done()
-                async with aclosing(_complete_lines(file)) as batches:
+                async with aclosing(_complete_lines(file, size)) as batches:
                     async for lines in batches:
                         piece = b"".join(writer.render(line) for line in lines)
                         if piece:
                             yield piece
                         if writer.full:
                             return
+                if end is None:
+                    return
                 if _rotated(path, file):
                     file.close()
                     file = path.open("rb")
                     continue
-                if end is None or over:
+                if over:
                     return
                 await _change(inotify, end)
         finally:
@@ -164,11 +168,12 @@ async def read_log(
                 end.cancel()
 
 
-async def _complete_lines(file: BinaryIO) -> AsyncGenerator[list[LogLine], None]:
-    """The complete lines from where the file stands, in batches; an unfinished last one is left for the next time."""
+async def _complete_lines(file: BinaryIO, size: int | None) -> AsyncGenerator[list[LogLine], None]:
+    """The complete lines from where the file stands (as far as `size`), in batches; an unfinished last one is left for
+    the next time."""
     while True:
         start = file.tell()
-        block = await asyncio.to_thread(file.read, _BLOCK)
+        block = await asyncio.to_thread(file.read, _BLOCK if size is None else max(0, min(_BLOCK, size - start)))
         end = block.rfind(b"\n")
         if end < 0:
             if len(block) == _BLOCK:

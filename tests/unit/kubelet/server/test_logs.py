@@ -56,6 +56,17 @@ async def test_options(log: Path, options: LogOptions, expected: bytes) -> None:
     assert await read(log, options) == expected
 
 
+async def test_without_follow_nothing_is_given_that_is_written_later(log: Path) -> None:
+    """A reader behind a flood comes to an end."""
+    pieces = read_log(log, LogOptions(), ended=_ended)
+    given = await anext(pieces)
+    with log.open("ab") as file:
+        file.write(b"2026-01-01T00:00:05.0+00:00 stdout F later\n")
+    log.rename(log.with_suffix(".old"))
+    log.write_bytes(b"2026-01-01T00:00:07.0+00:00 stdout F later still\n")
+    assert given + b"".join([piece async for piece in pieces]) == b"one\noops\npartial\n\n"
+
+
 async def test_times_are_in_utc_and_once_a_line(log: Path) -> None:
     text = await read(log, LogOptions(timestamps=True, tail=3))
     assert text == b"2026-01-01T00:00:03.000000001Z partial\n2026-01-01T00:00:04.000000001Z \n"
