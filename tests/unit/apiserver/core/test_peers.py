@@ -11,6 +11,8 @@ from typing import Any
 import orjson
 import pytest
 from tests.unit.apiserver.core.conftest import Api, Pki, config_for, config_map, running, service_account
+from tests.unit.apiserver.core.hook_server import hook_server
+from tests.unit.apiserver.core.test_admission_of_custom_resources import patch, register
 
 from podwright.api.resources import SERVICES
 from podwright.apiserver.peers import PREFIX, Peers
@@ -140,6 +142,38 @@ async def test_tokens_definitions_and_rights_hold_on_every_server(pair: list[Api
             await two.get("/api/v1/namespaces")
     assert made.status == 201
     assert (await one.get("/apis/x.io/v1/things/t")).status == 200
+
+
+async def test_webhooks_and_policies_hold_on_every_server(pair: list[Api], pki: Pki) -> None:
+    one, two = pair
+    path, group = "/api/v1/namespaces/default/configmaps", "admissionregistration.k8s.io"
+    rules = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
+    async with hook_server(pki) as hooks:
+        hooks.answers["/mark"] = lambda request: patch(
+            {"op": "add", "path": "/metadata/labels", "value": {"seen": "yes"}}
+        )
+        await register(one, hooks, "Mutating", "/mark", rules)
+        policy = {
+            "apiVersion": f"{group}/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "short"},
+            "spec": {"matchConstraints": {"resourceRules": [rules]},
+                     "validations": [{"expression": "object.metadata.name != 'b'"}]},
+        }  # fmt: skip
+        binding = {
+            "apiVersion": f"{group}/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": "short"},
+            "spec": {"policyName": "short", "validationActions": ["Deny"]},
+        }
+        assert (await one.post(f"/apis/{group}/v1/validatingadmissionpolicies", policy)).status == 201
+        assert (await one.post(f"/apis/{group}/v1/validatingadmissionpolicybindings", binding)).status == 201
+        for server in (two, one):
+            await server.get(path)  # it has seen what the store has
+            made = await server.post(path, config_map(f"a{len(hooks.asked)}"))
+            assert made.json["metadata"]["labels"] == {"seen": "yes"}
+            assert "failed expression" in (await server.post(path, config_map("b"))).json["message"]
+        asked = len(hooks.asked)
+        await two.delete(f"/apis/{group}/v1/mutatingwebhookconfigurations/mark")
+        await one.get(path)
+        assert "labels" not in (await one.post(path, config_map("c"))).json["metadata"]
+        assert len(hooks.asked) == asked
 
 
 SERVICES_PATH = "/api/v1/namespaces/default/services"
