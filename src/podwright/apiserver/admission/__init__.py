@@ -33,12 +33,8 @@ from podwright.apiserver.admission.storage import (
 )
 from podwright.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
 from podwright.apiserver.admission.validating_policies import ValidatingAdmissionPolicy
-from podwright.apiserver.admission.webhooks import (
-    Convert,
-    MutatingAdmissionWebhook,
-    ValidatingAdmissionWebhook,
-    conversion,
-)
+from podwright.apiserver.admission.versions import Convert, conversion
+from podwright.apiserver.admission.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 from podwright.apiserver.authorization import Union
 from podwright.apiserver.authorization.escalation import RBACEscalation
 from podwright.apiserver.config import ApiServerConfig
@@ -56,7 +52,7 @@ def build(
     convert: Convert = conversion,
 ) -> Chain:
     """The default plugins, less those the configuration disables. `table` knows custom resources, which may be
-    parameters of policies; `convert` gives webhooks the version of an object that they ask for."""
+    parameters of policies; `convert` gives webhooks and policies the version of an object that they ask for."""
     plugins: list[AdmissionPlugin] = [
         NamespaceLifecycle(objects),
         LimitRanger(objects),
@@ -78,9 +74,9 @@ def build(
         ClusterTrustBundleAttest(authorizer),
         CertificateSubjectRestriction(),
         DefaultIngressClass(objects),
-        MutatingAdmissionPolicy(objects, authorizer, table),
+        MutatingAdmissionPolicy(objects, authorizer, table, convert),
         MutatingAdmissionWebhook(objects, authorizer, table, convert),
-        ValidatingAdmissionPolicy(objects, authorizer, table),
+        ValidatingAdmissionPolicy(objects, authorizer, table, convert),
         ValidatingAdmissionWebhook(objects, authorizer, table, convert),
         ResourceQuota(objects, writer),
     ]

@@ -84,7 +84,7 @@ class CelAuthorizer:
         request = self._request
         if request is None:
             raise EvaluationError("no such key: requestResource")
-        resource = request.resource
+        resource = request.requested or request.resource
         attributes = Attributes(
             self._user, "", resource.group, resource.version, resource.plural, request.subresource,
             request.namespace, request.name,

@@ -17,7 +17,7 @@ from podwright.api.cel import (
     compile_expression,
 )
 from podwright.api.objects import Object
-from podwright.api.resources import NAMESPACES, Resource
+from podwright.api.resources import NAMESPACES
 from podwright.apiserver.admission.cel_authorizer import CelAuthorizer
 from podwright.apiserver.requests import AdmissionRequest, Authorizer, Objects
 
@@ -28,10 +28,10 @@ _NAMESPACE_METADATA = (
 )
 
 
-def request_object(request: AdmissionRequest, seen: Resource | None = None) -> Object:
-    """The ``request`` of an AdmissionReview, without the objects, which are given in the version of `seen`."""
-    asked = request.requested or request.resource
-    resource = seen or asked
+def request_object(request: AdmissionRequest) -> Object:
+    """The ``request`` of an AdmissionReview, without the objects."""
+    resource = request.resource
+    asked = request.requested or resource
     kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
     place = {"group": resource.group, "version": resource.version, "resource": resource.plural}
     asked_kind = {"group": asked.group, "version": asked.version, "kind": asked.kind}

@@ -19,6 +19,7 @@ from podwright.api.status import ApiError
 from podwright.apiserver.admission.chain import Reinvocation
 from podwright.apiserver.admission.policies import Binding, ConfigurationError, Definition, Policies
 from podwright.apiserver.admission.refusals import forbidden
+from podwright.apiserver.admission.versions import Convert, conversion, in_version
 from podwright.apiserver.requests import AdmissionRequest, Authorizer, Objects
 
 GROUP = "admissionregistration.k8s.io"
@@ -30,11 +31,14 @@ class MutatingAdmissionPolicy(Policies):
     name = "MutatingAdmissionPolicy"
     extra_names = frozenset({"Object", "JSONPatch"})
 
-    def __init__(self, objects: Objects, authorizer: Authorizer, table: ResourceTable | None = None) -> None:
+    def __init__(
+        self, objects: Objects, authorizer: Authorizer, table: ResourceTable | None = None,
+        convert: Convert = conversion,
+    ) -> None:
         policies = BUILTIN.by_path(GROUP, "v1", "mutatingadmissionpolicies")
         bindings = BUILTIN.by_path(GROUP, "v1", "mutatingadmissionpolicybindings")
         assert policies is not None and bindings is not None
-        super().__init__(objects, authorizer, policies, bindings, table)
+        super().__init__(objects, authorizer, policies, bindings, table, convert)
 
     def handles(self, request: AdmissionRequest) -> bool:
         return super().handles(request) and request.operation in ("CREATE", "UPDATE")
@@ -51,13 +55,18 @@ class MutatingAdmissionPolicy(Policies):
         if self._compiled is not None and not self._compiled:
             return
         round_ = Reinvocation.of(request)
-        for definition, bindings in self.matching(request):
+        for definition, version, bindings in self.matching(request):
             for binding in bindings:
                 identity = (self.name, definition.name, binding.name)
                 if round_.skips(identity):
                     continue
                 before = request.object
-                self._apply(definition, binding, request)
+                seen = await in_version(request, version, self.convert)
+                shown = seen.object
+                self._apply(definition, binding, seen)
+                if seen is not request and seen.object is not shown and seen.object is not None:
+                    same = version is request.resource
+                    request.object = seen.object if same else await self.convert(version, request.resource, seen.object)
                 round_.ran(
                     identity,
                     changed=request.object is not before,

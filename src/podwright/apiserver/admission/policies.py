@@ -14,6 +14,7 @@ from podwright.api.selectors.labels import InvalidSelector, from_label_selector
 from podwright.apiserver.admission.chain import Plugin
 from podwright.apiserver.admission.expressions import NAMES, Conditions, variables_of
 from podwright.apiserver.admission.matching import Match, is_exempt
+from podwright.apiserver.admission.versions import Convert
 from podwright.apiserver.requests import AdmissionRequest, Authorizer, Objects
 
 
@@ -64,7 +65,9 @@ class Policies(Plugin):
         policies: Resource,
         bindings: Resource,
         table: ResourceTable | None,
+        convert: Convert,
     ) -> None:
+        self.convert = convert
         self.objects = objects
         self.authorizer = authorizer
         self._policies = policies
@@ -160,14 +163,15 @@ class Policies(Plugin):
             "failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction"
         )
 
-    def matching(self, request: AdmissionRequest) -> Iterator[tuple[Definition, list[Binding]]]:
-        """Policies whose constraints the request meets, with those of their bindings that do too."""
+    def matching(self, request: AdmissionRequest) -> Iterator[tuple[Definition, Resource, list[Binding]]]:
+        """Policies whose constraints the request meets, the row in whose version they see it, and those of their
+        bindings that it meets too."""
         for definition, bindings in self.bound():
-            if definition.match is not None and not definition.match(request):
-                continue
-            chosen = [b for b in bindings if b.match is None or b.match(request)]
-            if chosen:
-                yield definition, chosen
+            version: Resource | None = request.requested or request.resource
+            if definition.match is not None:
+                version = definition.match.version(request)
+            if version is not None and (chosen := [b for b in bindings if b.match is None or b.match(request)]):
+                yield definition, version, chosen
 
     def scope(
         self, definition: Definition, request: AdmissionRequest, params: Object | None, budget: Budget

@@ -13,6 +13,7 @@ from podwright.api.resources import BUILTIN, ResourceTable
 from podwright.api.status import ApiError
 from podwright.apiserver.admission.policies import Binding, ConfigurationError, Definition, Policies
 from podwright.apiserver.admission.refusals import forbidden
+from podwright.apiserver.admission.versions import Convert, conversion, in_version
 from podwright.apiserver.requests import AdmissionRequest, Authorizer, Objects
 
 GROUP = "admissionregistration.k8s.io"
@@ -38,11 +39,14 @@ class _Denial:
 class ValidatingAdmissionPolicy(Policies):
     name = "ValidatingAdmissionPolicy"
 
-    def __init__(self, objects: Objects, authorizer: Authorizer, table: ResourceTable | None = None) -> None:
+    def __init__(
+        self, objects: Objects, authorizer: Authorizer, table: ResourceTable | None = None,
+        convert: Convert = conversion,
+    ) -> None:
         policies = BUILTIN.by_path(GROUP, "v1", "validatingadmissionpolicies")
         bindings = BUILTIN.by_path(GROUP, "v1", "validatingadmissionpolicybindings")
         assert policies is not None and bindings is not None
-        super().__init__(objects, authorizer, policies, bindings, table)
+        super().__init__(objects, authorizer, policies, bindings, table, convert)
 
     def compile_expressions(self, spec: Object, names: frozenset[str]) -> _Expressions:
         without_authorizer = names - {"authorizer"}
@@ -68,10 +72,11 @@ class ValidatingAdmissionPolicy(Policies):
             return
         denied: list[tuple[Definition, Binding | None, _Denial]] = []
         audited: list[Object] = []
-        for definition, bindings in self.matching(request):
+        for definition, version, bindings in self.matching(request):
             annotations: dict[str, list[str]] = {}
+            seen = await in_version(request, version, self.convert)
             for binding in bindings:
-                self._apply(definition, binding, request, denied, audited, annotations)
+                self._apply(definition, binding, seen, denied, audited, annotations)
             for key, values in annotations.items():
                 request.audit[f"{definition.name}/{key}"] = ", ".join(dict.fromkeys(values))
         if audited:

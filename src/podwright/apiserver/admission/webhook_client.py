@@ -14,7 +14,7 @@ import orjson
 from yarl import URL
 
 from podwright.api.objects import Object, labels
-from podwright.api.resources import ENDPOINTSLICES, SERVICES, Resource
+from podwright.api.resources import ENDPOINTSLICES, SERVICES
 from podwright.api.status import ApiError, failure
 from podwright.apiserver.admission.expressions import request_object
 from podwright.apiserver.requests import AdmissionRequest, Objects
@@ -35,15 +35,6 @@ class Target:
     url: str
     connect: str
     server_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A request's objects in the version that a webhook's rules name."""
-
-    resource: Resource
-    object: Object | None
-    old_object: Object | None
 
 
 def target_of(objects: Objects, config: Object, timeout: int) -> Target:
@@ -115,9 +106,9 @@ class WebhookClient:
             await self._session.close()
             self._session = None
 
-    async def call(self, webhook: Object, request: AdmissionRequest, seen: Seen) -> Object:
-        """The ``response`` of the webhook's AdmissionReview; warnings and audit annotations are taken over into the
-        request. Raises CallFailed."""
+    async def call(self, webhook: Object, request: AdmissionRequest) -> Object:
+        """The ``response`` of the webhook's AdmissionReview of a request in the version that it names; warnings and
+        audit annotations are taken over into the request. Raises CallFailed."""
         timeout = int(webhook.get("timeoutSeconds") or DEFAULT_TIMEOUT)
         config = webhook.get("clientConfig") or {}
         identifier = str(uuid.uuid4())
@@ -126,9 +117,9 @@ class WebhookClient:
             "apiVersion": "admission.k8s.io/v1",
             "request": {
                 "uid": identifier,
-                **request_object(request, seen.resource),
-                "object": seen.object if request.operation != "DELETE" else None,
-                "oldObject": seen.old_object,
+                **request_object(request),
+                "object": request.object if request.operation != "DELETE" else None,
+                "oldObject": request.old_object,
             },
         }
         answer = await self.post(config, orjson.dumps(body), timeout)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
-from podwright.api import conversion as builtin
 from podwright.api import defaulting
 from podwright.api.cel import CompileError, EvaluationError
 from podwright.api.objects import Object, name
@@ -29,16 +26,9 @@ from podwright.apiserver.admission.chain import Plugin, Reinvocation
 from podwright.apiserver.admission.expressions import Conditions, variables_of
 from podwright.apiserver.admission.matching import Match, is_exempt
 from podwright.apiserver.admission.refusals import forbidden
-from podwright.apiserver.admission.webhook_client import CallFailed, Seen, WebhookClient, rejected
+from podwright.apiserver.admission.versions import Convert, conversion, in_version
+from podwright.apiserver.admission.webhook_client import CallFailed, WebhookClient, rejected
 from podwright.apiserver.requests import AdmissionRequest, Authorizer, Objects
-
-Convert = Callable[[Resource, Resource, Object], Awaitable[Object]]
-"""From the version of a row into that of another."""
-
-
-async def conversion(source: Resource, target: Resource, obj: Object) -> Object:
-    """Of built-in kinds."""
-    return builtin.convert(source, target, obj)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,45 +90,37 @@ class _Webhooks(Plugin):
             return _Hook(identity, webhook, None, None, str(error))
         return _Hook(identity, webhook, match, conditions or None)
 
-    def _wants(
-        self, hook: _Hook, request: AdmissionRequest, variables: list[dict[str, Any]]
-    ) -> Resource | None:
-        """In which version a webhook is to be called; None if it is not. Raises ApiError if its conditions
-        fail and it must not be ignored."""
+    async def _wanted(
+        self, hook: _Hook, request: AdmissionRequest, views: dict[Resource, AdmissionRequest]
+    ) -> AdmissionRequest | None:
+        """The request in the version in which a webhook is to be called; None if it is not. Raises ApiError: its
+        conditions fail and it must not be ignored, or (500) the request cannot be converted."""
         if hook.match is None:
             if hook.ignores_failure:
                 return None
             raise internal(f'failed calling webhook "{hook.identity[1]}": {hook.broken}')
         version = hook.match.version(request)
-        if version is None or hook.conditions is None:
-            return version
-        if not variables:
-            variables.append(variables_of(request, self._objects, self._authorizer))
+        if version is None:
+            return None
+        if version not in views:
+            views[version] = await in_version(request, version, self._convert)
+        seen = views[version]
+        if hook.conditions is None:
+            return seen
         try:
-            return version if hook.conditions.hold(variables[0]) else None
+            return seen if hook.conditions.hold(variables_of(seen, self._objects, self._authorizer)) else None
         except EvaluationError as error:
             if hook.ignores_failure:
                 return None
             raise forbidden(request, str(error)) from None
 
-    async def _seen(self, request: AdmissionRequest, version: Resource) -> Seen:
-        """Raises ApiError (500)."""
-        resource, obj, old = request.resource, request.object, request.old_object
-        if version is resource or request.operation == "CONNECT":
-            return Seen(version, obj, old)
-        return Seen(
-            version,
-            await self._convert(resource, version, obj) if obj is not None else None,
-            await self._convert(resource, version, old) if old is not None else None,
-        )
-
-    async def _call(self, hook: _Hook, request: AdmissionRequest, seen: Seen) -> Object | None:
+    async def _call(self, hook: _Hook, request: AdmissionRequest) -> Object | None:
         """The webhook's response; None if it failed and failures are ignored. Raises ApiError."""
         called = hook.identity[1]
         if request.dry_run and hook.webhook.get("sideEffects") not in ("None", "NoneOnDryRun"):
             raise bad_request(f'admission webhook "{called}" does not support dry run')
         try:
-            response = await self._client.call(hook.webhook, request, seen)
+            response = await self._client.call(hook.webhook, request)
         except CallFailed as error:
             if hook.ignores_failure:
                 return None
@@ -162,27 +144,24 @@ class MutatingAdmissionWebhook(_Webhooks):
         hooks = self._hooks if self._hooks is not None else self._compiled()
         if not hooks:
             return
-        variables: list[dict[str, Any]] = []
+        views: dict[Resource, AdmissionRequest] = {}
         round_ = Reinvocation.of(request)
         for hook in hooks:
-            version = self._wants(hook, request, variables)
-            if version is None or round_.skips(hook.identity):
+            if round_.skips(hook.identity) or (seen := await self._wanted(hook, request, views)) is None:
                 continue
-            seen = await self._seen(request, version)
-            response = await self._call(hook, request, seen)
-            patched = _patched(hook, request, seen, response) if response is not None else None
+            response = await self._call(hook, seen)
+            patched = _patched(hook, seen, response) if response is not None else None
             changed = patched is not None
             if patched is not None:
-                same = version is request.resource or request.operation == "CONNECT"
-                request.object = patched if same else await self._convert(version, request.resource, patched)
-            if changed:
-                variables.clear()
+                same = seen.resource is request.resource or request.operation == "CONNECT"
+                request.object = patched if same else await self._convert(seen.resource, request.resource, patched)
+                views.clear()
             round_.ran(
                 hook.identity, changed=changed, if_needed=hook.webhook.get("reinvocationPolicy") == "IfNeeded"
             )
 
 
-def _patched(hook: _Hook, request: AdmissionRequest, seen: Seen, response: Object) -> Object | None:
+def _patched(hook: _Hook, request: AdmissionRequest, response: Object) -> Object | None:
     """The object after the response's JSON patch; None if it stays as it is."""
     encoded = response.get("patch")
     if not encoded:
@@ -193,22 +172,22 @@ def _patched(hook: _Hook, request: AdmissionRequest, seen: Seen, response: Objec
             f'failed calling webhook "{called}": received invalid webhook response: webhook response.patchType must be'
             f' "JSONPatch", got "{response.get("patchType") or ""}"'
         )
-    if seen.object is None or request.operation == "DELETE":
+    if request.object is None or request.operation == "DELETE":
         raise internal(
             f'admission webhook "{called}" attempted to modify the object, which is not supported for this operation'
         )
     try:
         operations = orjson.loads(base64.b64decode(encoded))
-        patched = json_patch.apply(seen.object, operations)
+        patched = json_patch.apply(request.object, operations)
     except (ApiError, ValueError, binascii.Error) as error:
         if hook.ignores_failure and not isinstance(error, ApiError):
             return None
         raise internal(str(error.__cause__ or error)) from None
     if not isinstance(patched, dict):
         raise internal(f'admission webhook "{called}" patched the object into something else')
-    if request.operation != "CONNECT" and not seen.resource.custom:
-        defaulting.apply(seen.resource, patched)
-    return patched if patched != seen.object else None
+    if request.operation != "CONNECT" and not request.resource.custom:
+        defaulting.apply(request.resource, patched)
+    return patched if patched != request.object else None
 
 
 class ValidatingAdmissionWebhook(_Webhooks):
@@ -225,20 +204,19 @@ class ValidatingAdmissionWebhook(_Webhooks):
         hooks = self._hooks if self._hooks is not None else self._compiled()
         if not hooks:
             return
-        variables: list[dict[str, Any]] = []
-        wanted = [(hook, version) for hook in hooks if (version := self._wants(hook, request, variables)) is not None]
+        views: dict[Resource, AdmissionRequest] = {}
+        wanted = [(hook, seen) for hook in hooks if (seen := await self._wanted(hook, request, views)) is not None]
         if not wanted:
             return
-        views = {version: await self._seen(request, version) for version in dict.fromkeys(v for _, v in wanted)}
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._answer(hook, request, views[version])) for hook, version in wanted]
+            tasks = [group.create_task(self._answer(hook, seen)) for hook, seen in wanted]
         for task in tasks:
             if (error := task.result()) is not None:
                 raise error
 
-    async def _answer(self, hook: _Hook, request: AdmissionRequest, seen: Seen) -> ApiError | None:
+    async def _answer(self, hook: _Hook, request: AdmissionRequest) -> ApiError | None:
         try:
-            await self._call(hook, request, seen)
+            await self._call(hook, request)
         except ApiError as error:
             return error
         return None

@@ -121,6 +121,43 @@ async def test_equivalent_versions_of_built_in_kinds(api: Api, hooks: HookServer
     assert seen[0]["object"]["spec"]["maxReplicas"] == 3
 
 
+def policy(kind: str, name: str, rule: dict[str, Any], **spec: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A policy and its binding."""
+    rule = {"operations": ["CREATE", "UPDATE"], **rule}
+    group = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
+    binding = {"policyName": name, **({"validationActions": ["Deny"]} if kind == "Validating" else {})}
+    return (
+        {**group, "kind": f"{kind}AdmissionPolicy", "spec": {"matchConstraints": {"resourceRules": [rule]}, **spec}},
+        {**group, "kind": f"{kind}AdmissionPolicyBinding", "spec": binding},
+    )
+
+
+async def test_policies_see_the_version_that_they_name(api: Api, hooks: HookServer) -> None:
+    await api.post(CRDS, definition(hooks))
+    rule = {"apiGroups": ["conv.example.com"], "apiVersions": ["v1"], "resources": ["widgets"]}
+    mutation = {"patchType": "JSONPatch", "jsonPatch": {
+        "expression": '[JSONPatch{op: "replace", path: "/spec/hostPort", value: object.spec.hostPort + "0"}]'
+    }}
+    made = (
+        *policy("Mutating", "ten-times", rule, mutations=[mutation], reinvocationPolicy="Never",
+                matchConditions=[{"name": "v2", "expression": "request.requestKind.version == 'v2'"}]),
+        *policy("Validating", "no-low-ports", rule, validations=[{
+            "expression": "request.kind.version == 'v1' && !object.spec.hostPort.endsWith(':20')",
+            "messageExpression": "object.spec.hostPort + ' ' + request.requestKind.version",
+        }]),
+    )
+    for obj in made:
+        plural = obj["kind"].lower().replace("policy", "policies") if obj["kind"].endswith("Policy") else \
+            obj["kind"].lower() + "s"
+        assert (await api.post(f"{HOOKS}/{plural}", obj)).status == 201
+    created = await api.post(V2, widget("a", "v2", host="h", port="1"))
+    assert created.status == 201, created.text
+    assert created.json["spec"] == {"host": "h", "port": "10"}
+    refused = await api.post(V2, widget("b", "v2", host="h", port="2"))
+    assert refused.status == 422 and refused.json["message"].endswith("denied request: h:20 v2"), refused.text
+    assert (await api.post(V1, widget("c", hostPort="h:2"))).json["spec"] == {"hostPort": "h:2"}
+
+
 async def test_policies_see_custom_resources(api: Api) -> None:
     await api.post(CRDS, crontabs())
     rule = {"apiGroups": ["stable.example.com"], "apiVersions": ["*"], "operations": ["*"], "resources": ["crontabs"]}
