@@ -46,3 +46,8 @@ def _number(text: str, completions: int) -> int:
 
 def count_indexes(text: str, completions: int) -> int:
     return sum(end - start + 1 for start, end in indexes(text, completions))
+
+
+def first_overlap(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> int | None:
+    """The lowest index that both lists hold."""
+    return min((max(a, c) for a, b in one for c, d in other if max(a, c) <= min(b, d)), default=None)

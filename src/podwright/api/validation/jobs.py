@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podwright.api.objects import Object, deepcopy
 from podwright.api.status import INVALID, FieldError
-from podwright.api.validation import names
+from podwright.api.validation import metadata, names
 from podwright.api.validation.field_errors import (
     duplicate,
     immutable,
@@ -15,7 +15,7 @@ from podwright.api.validation.field_errors import (
     too_long,
     too_many,
 )
-from podwright.api.validation.job_indexes import IndexesError, count_indexes, indexes
+from podwright.api.validation.job_indexes import IndexesError, count_indexes, first_overlap, indexes
 from podwright.api.validation.label_selectors import label_selector, matches
 from podwright.api.validation.pod_spec import pod_template
 from podwright.api.validation.pod_warnings import of_template
@@ -270,30 +270,17 @@ def job_update(errs: list[FieldError], new: Object, old: Object) -> None:
     spec, before = spec_of(new), spec_of(old)
     _spec_and_selector(errs, spec)
     completions, old_completions = spec.get("completions"), before.get("completions")
-    if completions != old_completions:
+    if spec.get("completionMode") != "Indexed":
+        metadata.same(errs, completions, old_completions, "spec.completions")
+    elif completions not in (None, old_completions) and completions != spec.get("parallelism"):
         # Elastic indexed Jobs (KEP-3715): completions may follow parallelism.
-        elastic = (
-            spec.get("completionMode") == "Indexed"
-            and completions is not None
-            and old_completions is not None
-            and spec.get("parallelism") == completions
-            and spec.get("podFailurePolicy") is None
-        )
-        if not elastic:
-            same = completions == spec.get("parallelism")
-            if spec.get("completionMode") == "Indexed" and completions is not None and not same:
-                said = "can only be modified in tandem with spec.parallelism"
-                errs.append(invalid("spec.completions", completions, said))
-            else:
-                errs.append(immutable("spec.completions", completions))
-    if spec.get("selector") != before.get("selector"):
-        errs.append(immutable("spec.selector", spec.get("selector")))
+        errs.append(invalid("spec.completions", completions, "can only be modified in tandem with spec.parallelism"))
+    metadata.same(errs, spec.get("selector"), before.get("selector"), "spec.selector")
     template, old_template = spec.get("template") or {}, before.get("template") or {}
     if template != old_template and not _may_change(template, old_template, before, old):
         errs.append(immutable("spec.template", template))
     for field in _IMMUTABLE:
-        if spec.get(field) != before.get(field):
-            errs.append(immutable(f"spec.{field}", spec.get(field)))
+        metadata.same(errs, spec.get(field), before.get(field), f"spec.{field}")
 
 
 def _may_change(template: Object, old_template: Object, before: Object, old: Object) -> bool:
@@ -332,13 +319,17 @@ def job_status(errs: list[FieldError], new: Object, old: Object) -> None:
                 errs.append(duplicate(field, uid))
             seen.add(uid)
     _status_conditions(errs, status, before, spec)
+    spans: dict[str, list[tuple[int, int]]] = {}
     for kind in ("completedIndexes", "failedIndexes"):
         listed = status.get(kind)
         if listed and spec.get("completions") is not None:
             try:
-                list(indexes(listed, spec["completions"]))
+                spans[kind] = list(indexes(listed, spec["completions"]))
             except IndexesError as error:
                 errs.append(invalid(f"status.{kind}", listed, f"error parsing {kind}: {error}"))
+    if len(spans) == 2 and (both := first_overlap(*spans.values())) is not None:
+        said = f"failedIndexes and completedIndexes overlap at index: {both}"
+        errs.append(invalid("status.failedIndexes", status["failedIndexes"], said))
     if status.get("completedIndexes") and spec.get("completionMode") != "Indexed":
         said = "cannot set non-empty completedIndexes when non-indexed completion mode"
         errs.append(invalid("status.completedIndexes", status["completedIndexes"], said))
@@ -380,7 +371,7 @@ def _status_conditions(errs: list[FieldError], status: Object, before: Object, s
     if not completed and "Complete" in true:
         errs.append(required("status.completionTime", "completionTime is required for Complete jobs"))
     if completed and started and completed < started:
-        errs.append(invalid("status.completionTime", completed, "must be equal to or after `startTime`"))
+        errs.append(invalid("status.completionTime", completed, "completionTime cannot be set before startTime"))
     if finished:
         for count in ("active", "terminating"):
             if status.get(count):
@@ -389,14 +380,21 @@ def _status_conditions(errs: list[FieldError], status: Object, before: Object, s
             errs.append(required("status.startTime", "startTime is required for finished job"))
         uncounted = status.get("uncountedTerminatedPods") or {}
         if uncounted.get("failed") or uncounted.get("succeeded"):
-            errs.append(invalid("status.uncountedTerminatedPods", uncounted, "must be empty for finished job"))
+            said = "uncountedTerminatedPods needs to be empty for finished job"
+            errs.append(invalid("status.uncountedTerminatedPods", uncounted, said))
     for kind in ("Failed", "Complete", "FailureTarget"):
         if kind in was and kind not in true:
             errs.append(_omitted(field, f"cannot disable the terminal {kind}=True condition"))
     if "SuccessCriteriaMet" in was and "SuccessCriteriaMet" not in true:
         errs.append(_omitted(field, "cannot disable the SuccessCriteriaMet=True condition"))
+    if "Complete" in was and "SuccessCriteriaMet" in true - was:
+        said = "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions"
+        errs.append(_omitted(field, said))
+    if spec.get("successPolicy") is not None and "Complete" in true and "SuccessCriteriaMet" not in true:
+        said = "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True"
+        errs.append(_omitted(field, said))
     if completed and before.get("completionTime") and completed != before["completionTime"]:
-        errs.append(immutable("status.completionTime", completed))
+        errs.append(invalid("status.completionTime", completed, "completionTime cannot be mutated"))
     if before.get("startTime") and started != before["startTime"] and not spec.get("suspend"):
         errs.append(required("status.startTime", "startTime cannot be removed for unsuspended job"))
 

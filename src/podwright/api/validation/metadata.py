@@ -120,6 +120,14 @@ def annotation_values(errs: list[FieldError], values: dict[str, str], path: str)
         errs.append(too_long(path, ANNOTATION_BYTES))
 
 
+def user_annotations(errs: list[FieldError], values: dict[str, str], path: str) -> None:
+    """Annotations for a signer: each key with its domain."""
+    annotation_values(errs, values, path)
+    for key in values:
+        if "/" not in key and not names.qualified_name(key.lower()):
+            errs.append(invalid(path, key.lower(), 'must be a domain-prefixed key (such as "acme.io/foo")'))
+
+
 def of_template(errs: list[FieldError], given: Object, path: str) -> None:
     """Metadata for objects still to be made: labels and annotations alone."""
     annotation_values(errs, given.get("annotations") or {}, f"{path}.annotations")

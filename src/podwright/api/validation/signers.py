@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from podwright.api.status import FieldError
 from podwright.api.validation import names
 from podwright.api.validation.field_errors import invalid, required, too_long
 
-_MAX_PATH = 253 * 2 + 2
-"""One subdomain for the domain, one for the path, one label of a resource and the slashes between them."""
+_MAX_DOMAIN = 253
+_MAX_SIGNER = 253 + 1 + 63 + 1 + 253
+"""A domain, a namespace and the name of a resource in it, and what stands between them."""
+
+
+def is_kubernetes(signer: str) -> bool:
+    """Whether the signer is one of the project's own."""
+    return f".{signer.partition('/')[0]}".endswith(".kubernetes.io")
 
 
 def signer_name(errs: list[FieldError], signer: str, field: str) -> None:
     if not signer:
         errs.append(required(field))
         return
-    domain, slash, rest = signer.partition("/")
-    if not slash or "/" in rest:
+    if signer.count("/") != 1:
         said = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
         errs.append(invalid(field, signer, said))
         return
-    segments = domain.split(".")
-    if len(segments) < 2:
+    domain, _, rest = signer.partition("/")
+    if len(domain) > _MAX_DOMAIN:
+        errs.append(too_long(field, _MAX_DOMAIN))
+    _labels(errs, domain, field, names.dns_label)
+    if "." not in domain:
         errs.append(invalid(field, domain, "should be a domain with at least two segments separated by dots"))
-    for label in segments:
-        errs += [invalid(field, label, f"validating label {_quoted(label)}: {said}") for said in names.dns_label(label)]
-    if len(rest) > 253:
-        errs.append(too_long(field, 253))
-    for part in rest.split("."):
-        if problems := names.dns_1035_label(part) if not part[:1].isdigit() else names.dns_label(part):
-            errs += [invalid(field, part, f"validating label {_quoted(part)}: {said}") for said in problems]
-    if len(signer) > _MAX_PATH:
-        errs.append(too_long(field, _MAX_PATH))
+    _labels(errs, rest, field, names.dns_subdomain)
+    if len(signer) > _MAX_SIGNER:
+        errs.append(too_long(field, _MAX_SIGNER))
 
 
-def _quoted(text: str) -> str:
-    return f'"{text}"'
+def _labels(errs: list[FieldError], value: str, field: str, check: Callable[[str], tuple[str, ...]]) -> None:
+    """What is wrong with the first bad label."""
+    for label in value.split("."):
+        if problems := check(label):
+            errs += [invalid(field, value, f'validating label "{label}": {said}') for said in problems]
+            return
 
 
 def signer_of_bundle(name: str) -> str:
     """The signer to which a ClusterTrustBundle of this name belongs, "" if to none."""
-    parts = name.split(":")
-    return "" if len(parts) < 2 else "/".join(parts[:2])
+    return name.rpartition(":")[0].replace(":", "/")
 
 
 def trust_bundle_name(name: str, signer: str) -> tuple[str, ...]:

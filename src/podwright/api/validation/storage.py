@@ -10,9 +10,13 @@ from podwright.api.validation.field_errors import (
     NEGATIVE,
     duplicate,
     forbidden,
-    immutable,
+    formed,
+    in_range,
     invalid,
-    not_supported,
+    items,
+    named,
+    non_negative,
+    one_of,
     required,
     too_long,
 )
@@ -25,12 +29,15 @@ GROUP = "storage.k8s.io"
 _RECLAIM = ("Delete", "Retain")
 _BINDING = ("Immediate", "WaitForFirstConsumer")
 _FS_GROUP = ("File", "None", "ReadWriteOnceWithFSType")
-_LIFECYCLE = ("Ephemeral", "Persistent")
+_LIFECYCLE = ("Persistent", "Ephemeral")
+_NEEDED = ("attachRequired", "podInfoOnMount", "storageCapacity", "seLinuxMount")
+_SAID_AS = {"attachRequired": "attachedRequired"}
+"""Upstream names this field differently in its errors."""
 _MAX_PARAMETERS = 512
 _MAX_PARAMETER_BYTES = 256 * 1024
 _MAX_ATTACHMENT_BYTES = 256 * 1024
 _MAX_ERROR_BYTES = 1024
-_MAX_NODE_ID = 192
+_MAX_NODE_ID = 256
 _MIN_TOKEN_SECONDS = 600
 _MAX_TOKEN_SECONDS = 1 << 32
 
@@ -38,38 +45,32 @@ _MAX_TOKEN_SECONDS = 1 << 32
 def storage_class(errs: list[FieldError], obj: Object) -> None:
     _provisioner(errs, obj.get("provisioner") or "", "provisioner")
     _parameters(errs, obj.get("parameters") or {}, "parameters")
-    policy = obj.get("reclaimPolicy")
-    if policy and policy not in _RECLAIM:
-        errs.append(not_supported("reclaimPolicy", policy, _RECLAIM))
+    if policy := obj.get("reclaimPolicy"):
+        one_of(errs, policy, "reclaimPolicy", _RECLAIM)
     mode = obj.get("volumeBindingMode")
-    if mode is None:
-        errs.append(required("volumeBindingMode"))
-    elif mode not in _BINDING:
-        errs.append(not_supported("volumeBindingMode", mode, _BINDING))
+    one_of(errs, mode, "volumeBindingMode", _BINDING, needed=mode is None)
+    before: list[dict[str, set[str]]] = []
     for i, term in enumerate(obj.get("allowedTopologies") or ()):
-        seen: set[str] = set()
+        seen: dict[str, set[str]] = {}
         for j, requirement in enumerate(term.get("matchLabelExpressions") or ()):
             where = f"allowedTopologies[{i}].matchLabelExpressions[{j}]"
             key, values = requirement.get("key") or "", requirement.get("values") or []
             if not values:
                 errs.append(required(f"{where}.values"))
-            errs += [duplicate(f"{where}.values[{k}]", v) for k, v in enumerate(values) if v in values[:k]]
+            items(errs, values, f"{where}.values", None, key=str)
             metadata.label_name(errs, key, f"{where}.key")
             if key in seen:
                 errs.append(duplicate(f"{where}.key", key))
-            seen.add(key)
+            seen[key] = set(values)
+        errs += [duplicate(f"allowedTopologies[{i}].matchLabelExpressions", "") for terms in before if terms == seen]
+        before.append(seen)
 
 
 def _provisioner(errs: list[FieldError], name: str, field: str) -> None:
-    if not name:
-        errs.append(required(field, name))
-    else:
-        errs += [invalid(field, name, said) for said in names.qualified_name(name.lower())]
+    named(errs, name.lower(), field, names.qualified_name)
 
 
 def _parameters(errs: list[FieldError], parameters: dict[str, str], field: str, *, needed: bool = False) -> None:
-    if needed and not parameters:
-        errs.append(required(field, "must contain at least one key/value pair"))
     if len(parameters) > _MAX_PARAMETERS:
         errs.append(too_long(field, _MAX_PARAMETERS))
         return
@@ -80,40 +81,31 @@ def _parameters(errs: list[FieldError], parameters: dict[str, str], field: str, 
         size += len(key) + len(value)
     if size > _MAX_PARAMETER_BYTES:
         errs.append(too_long(field, _MAX_PARAMETER_BYTES))
+    if needed and not parameters:
+        errs.append(required(field, "must contain at least one key/value pair"))
 
 
 def _class_update(errs: list[FieldError], new: Object, old: Object) -> None:
-    said = "updates to {} are forbidden."
-    if (new.get("parameters") or {}) != (old.get("parameters") or {}):
-        errs.append(forbidden("parameters", said.format("parameters")))
-    if new.get("provisioner") != old.get("provisioner"):
-        errs.append(forbidden("provisioner", said.format("provisioner")))
-    if new.get("reclaimPolicy") != old.get("reclaimPolicy"):
-        errs.append(forbidden("reclaimPolicy", said.format("reclaimPolicy")))
-    if new.get("volumeBindingMode") != old.get("volumeBindingMode"):
-        errs.append(immutable("volumeBindingMode", new.get("volumeBindingMode")))
+    for field in ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"):
+        metadata.same(errs, new.get(field), old.get(field), field)
 
 
 def attachment(errs: list[FieldError], obj: Object) -> None:
-    spec = spec_of(obj)
+    spec, path = spec_of(obj), "spec.source"
     csi_driver_name(errs, spec.get("attacher") or "", "spec.attacher")
     source = spec.get("source") or {}
     name, inline = source.get("persistentVolumeName"), source.get("inlineVolumeSpec")
-    if inline is None and name is None:
-        errs.append(required("spec.source", "must specify exactly one of inlineVolumeSpec and persistentVolumeName"))
-    if inline is not None and name is not None:
-        said = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
-        errs.append(forbidden("spec.source", said))
+    said = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
     if name is not None:
-        if not name:
-            errs.append(required("spec.source.persistentVolumeName", "must specify non empty persistentVolumeName"))
-        else:
-            field = "spec.source.persistentVolumeName"
-            errs += [invalid(field, name, said) for said in names.dns_subdomain(name)]
-    if inline is not None:
-        volume_spec(errs, inline, "", "spec.source.inlineVolumeSpec", inline=True)
-    node = spec.get("nodeName") or ""
-    errs += [invalid("spec.nodeName", node, said) for said in names.dns_subdomain(node)]
+        if inline is not None:
+            errs.append(forbidden(path, said))
+        field = f"{path}.persistentVolumeName"
+        named(errs, name, field, names.dns_subdomain, "must specify non empty persistentVolumeName")
+    elif inline is not None:
+        volume_spec(errs, inline, "", f"{path}.inlineVolumeSpec", inline=True)
+    else:
+        errs.append(required(path, said))
+    formed(errs, spec.get("nodeName") or "", "spec.nodeName", names.dns_subdomain)
     _attachment_status(errs, obj.get("status") or {})
 
 
@@ -122,40 +114,38 @@ def _attachment_status(errs: list[FieldError], status: Object) -> None:
     if size > _MAX_ATTACHMENT_BYTES:
         errs.append(too_long("status.attachmentMetadata", _MAX_ATTACHMENT_BYTES))
     for field in ("attachError", "detachError"):
-        if len((status.get(field) or {}).get("message") or "") > _MAX_ERROR_BYTES:
-            errs.append(too_long(f"status.{field}.message", _MAX_ERROR_BYTES))
+        error = status.get(field) or {}
+        if len((error.get("message") or "").encode()) > _MAX_ERROR_BYTES:
+            errs.append(too_long(f"status.{field}.message", _MAX_ATTACHMENT_BYTES))  # upstream names this limit
+        if (code := error.get("errorCode") or 0) < 0:
+            errs.append(invalid(f"status.{field}.errorCode", code, in_range(0, 2**31 - 1)))
 
 
 def _attachment_update(errs: list[FieldError], new: Object, old: Object) -> None:
     attachment(errs, new)
-    if spec_of(new) != spec_of(old):
-        errs.append(invalid("spec", spec_of(new), "field is immutable"))
+    metadata.same(errs, spec_of(new), spec_of(old), "spec")
 
 
 def csi_node(errs: list[FieldError], obj: Object) -> None:
-    seen: set[str] = set()
-    for i, driver in enumerate(spec_of(obj).get("drivers") or ()):
+    drivers = spec_of(obj).get("drivers") or []
+    for i, driver in enumerate(drivers):
         where = f"spec.drivers[{i}]"
         name, node_id = driver.get("name") or "", driver.get("nodeID") or ""
         csi_driver_name(errs, name, f"{where}.name")
         if not node_id:
             errs.append(required(f"{where}.nodeID", node_id))
         if len(node_id) > _MAX_NODE_ID:
-            said = f"must be {_MAX_NODE_ID} characters or less"
-            errs.append(invalid(f"{where}.nodeID", node_id, said))
-        count = (driver.get("allocatable") or {}).get("count")
-        if count is not None and count < 0:
-            errs.append(invalid(f"{where}.allocatable.count", count, NEGATIVE))
+            errs.append(invalid(f"{where}.nodeID", node_id, f"must be {_MAX_NODE_ID} characters or less"))
+        non_negative(errs, (driver.get("allocatable") or {}).get("count"), f"{where}.allocatable.count")
+        if any(name == (other.get("name") or "") for other in drivers[:i]):
+            errs.append(duplicate(f"{where}.name", name))
         keys = driver.get("topologyKeys") or []
         for j, key in enumerate(keys):
             if not key:
-                errs.append(required(f"{where}.topologyKeys", key))
+                errs.append(required(where, key))
             if key in keys[:j]:
-                errs.append(duplicate(f"{where}.topologyKeys", key))
-            errs += [invalid(f"{where}.topologyKeys", key, said) for said in names.qualified_name(key)]
-        if name in seen:
-            errs.append(duplicate(f"{where}.name", name))
-        seen.add(name)
+                errs.append(duplicate(where, key))
+            formed(errs, key, where, names.qualified_name)
 
 
 def _csi_node_update(errs: list[FieldError], new: Object, old: Object) -> None:
@@ -165,69 +155,59 @@ def _csi_node_update(errs: list[FieldError], new: Object, old: Object) -> None:
         earlier = before.get(driver.get("name"))
         if earlier is not None:
             now, then = ({k: v for k, v in d.items() if k != "allocatable"} for d in (driver, earlier))
-            if now != then:
-                errs.append(invalid("CSINodeDriver", driver, "field is immutable"))
+            metadata.same(errs, now, then, "spec.drivers")
 
 
 def csi_driver(errs: list[FieldError], obj: Object) -> None:
     spec = spec_of(obj)
-    for field in ("attachRequired", "podInfoOnMount", "storageCapacity"):
+    for field in _NEEDED:
         if spec.get(field) is None:
-            errs.append(required(f"spec.{field}"))
-    policy = spec.get("fsGroupPolicy")
-    if policy is not None and policy not in _FS_GROUP:
-        errs.append(not_supported("spec.fsGroupPolicy", policy, _FS_GROUP))
+            errs.append(required(f"spec.{_SAID_AS.get(field, field)}"))
+    if (policy := spec.get("fsGroupPolicy")) is not None:
+        one_of(errs, policy, "spec.fsGroupPolicy", _FS_GROUP)
     audiences: set[str] = set()
     for i, request in enumerate(spec.get("tokenRequests") or ()):
         audience, seconds = request.get("audience") or "", request.get("expirationSeconds")
+        field = f"spec.tokenRequests[{i}].expirationSeconds"
         if audience in audiences:
             errs.append(duplicate(f"spec.tokenRequests[{i}].audience", audience))
-        audiences.add(audience)
-        if seconds is None:
-            continue
-        field = f"spec.tokenRequests[{i}].expirationSeconds"
-        if seconds < _MIN_TOKEN_SECONDS:
+        elif seconds is not None and seconds < _MIN_TOKEN_SECONDS:
             errs.append(invalid(field, seconds, "may not specify a duration less than 10 minutes"))
-        if seconds > _MAX_TOKEN_SECONDS:
+        elif seconds is not None and seconds > _MAX_TOKEN_SECONDS:
             errs.append(invalid(field, seconds, "may not specify a duration larger than 2^32 seconds"))
+        audiences.add(audience)
     for mode in spec.get("volumeLifecycleModes") or ():
-        if mode not in _LIFECYCLE:
-            errs.append(not_supported("spec.volumeLifecycleModes", mode, _LIFECYCLE))
-    if spec.get("seLinuxMount") is None:
-        errs.append(required("spec.seLinuxMount"))
+        one_of(errs, mode, "spec.volumeLifecycleModes", _LIFECYCLE)
     seconds = spec.get("nodeAllocatableUpdatePeriodSeconds")
     if seconds is not None and seconds < 10:
         said = "must be greater than or equal to 10 seconds"
         errs.append(invalid("spec.nodeAllocatableUpdatePeriodSeconds", seconds, said))
-
-
-def _driver_name(name: str, prefix: bool) -> names.Problems:
-    problems = names.dns_subdomain(name.lower())
-    return (names.max_length(63), *problems) if len(name) > 63 else problems
+    if spec.get("serviceAccountTokenInSecrets") is not None and not spec.get("tokenRequests"):
+        said = "serviceAccountTokenInSecrets is only valid when tokenRequests is set"
+        errs.append(forbidden("spec.serviceAccountTokenInSecrets", said))
 
 
 def _csi_driver_update(errs: list[FieldError], new: Object, old: Object) -> None:
     csi_driver(errs, new)
     for field in ("attachRequired", "volumeLifecycleModes"):
-        if spec_of(new).get(field) != spec_of(old).get(field):
-            errs.append(immutable(f"spec.{field}", spec_of(new).get(field)))
+        value = spec_of(new).get(field)
+        metadata.same(errs, value, spec_of(old).get(field), f"spec.{_SAID_AS.get(field, field)}")
 
 
 def csi_storage_capacity(errs: list[FieldError], obj: Object) -> None:
     label_selector(errs, obj.get("nodeTopology"), "nodeTopology")
-    name = obj.get("storageClassName") or ""
-    errs += [invalid("storageClassName", name, said) for said in names.dns_subdomain(name)]
+    formed(errs, obj.get("storageClassName") or "", "storageClassName", names.dns_subdomain)
     for field in ("capacity", "maximumVolumeSize"):
         amount = obj.get(field)
-        if amount is not None and (not quantity.is_valid(amount) or quantity.parse(amount) < 0):
+        if amount is not None and not quantity.is_valid(amount):
+            errs.append(invalid(field, amount, quantity.FORMAT_ERROR))
+        elif field == "capacity" and amount is not None and quantity.parse(amount) < 0:
             errs.append(invalid(field, amount, NEGATIVE))
 
 
 def _capacity_update(errs: list[FieldError], new: Object, old: Object) -> None:
-    csi_storage_capacity(errs, new)
     for field in ("nodeTopology", "storageClassName"):
-        if new.get(field) != old.get(field):
-            errs.append(immutable(field, new.get(field)))
+        metadata.same(errs, new.get(field), old.get(field), field)
 
 
 def attributes_class(errs: list[FieldError], obj: Object) -> None:
@@ -240,10 +220,11 @@ def _attributes_update(errs: list[FieldError], new: Object, old: Object) -> None
         errs.append(forbidden("driverName", "updates to driverName are forbidden."))
     if (new.get("parameters") or {}) != (old.get("parameters") or {}):
         errs.append(forbidden("parameters", "updates to parameters are forbidden."))
+    attributes_class(errs, new)
 
 
 KINDS: Kinds = {
-    (GROUP, "CSIDriver"): Rules(name=_driver_name, create=csi_driver, update=_csi_driver_update, generation=True),
+    (GROUP, "CSIDriver"): Rules(create=csi_driver, update=_csi_driver_update, generation=True),
     (GROUP, "CSINode"): Rules(create=csi_node, update=_csi_node_update),
     (GROUP, "CSIStorageCapacity"): Rules(create=csi_storage_capacity, update=_capacity_update),
     (GROUP, "StorageClass"): Rules(create=storage_class, update=_class_update),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import names, paths, pod_env, signers
+from podwright.api.validation import metadata, paths, pod_env, signers
 from podwright.api.validation.field_errors import forbidden, invalid, not_supported, required
 from podwright.api.validation.label_selectors import label_selector
 
@@ -133,7 +133,7 @@ def _certificate(errs: list[FieldError], certificate: Object, path: str, taken: 
     seconds = certificate.get("maxExpirationSeconds")
     if seconds is not None:
         field = f"{path}.maxExpirationSeconds"
-        longest = _DAY if signer.startswith("kubernetes.io/") else _MAX_EXPIRATION
+        longest = _DAY if signers.is_kubernetes(signer) else _MAX_EXPIRATION
         if seconds < _MIN_EXPIRATION:
             said = f"if provided, maxExpirationSeconds must be >= {_MIN_EXPIRATION}"
             errs.append(invalid(field, seconds, said))
@@ -148,5 +148,4 @@ def _certificate(errs: list[FieldError], certificate: Object, path: str, taken: 
     if not count:
         said = "specify at least one of credentialBundlePath, keyPath, and certificateChainPath"
         errs.append(required(path, said))
-    for key in certificate.get("userAnnotations") or ():
-        errs += [invalid(f"{path}.userAnnotations", key, said) for said in names.qualified_name(key.lower())]
+    metadata.user_annotations(errs, certificate.get("userAnnotations") or {}, f"{path}.userAnnotations")

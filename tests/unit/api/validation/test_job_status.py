@@ -87,7 +87,7 @@ CASES: dict[str, tuple[Object, Object, str, str]] = {
         {},
         {**DONE, "startTime": LATE, "completionTime": EARLY},
         "status.completionTime",
-        f'Invalid value: "{EARLY}": must be equal to or after `startTime`',
+        f'Invalid value: "{EARLY}": completionTime cannot be set before startTime',
     ),
     "active when finished": (
         {},

@@ -709,7 +709,7 @@ UPDATES: dict[str, tuple[str, Object, Object, FieldError]] = {
         "storage.k8s.io/v1/StorageClass",
         {},
         {"provisioner": "x"},
-        forbidden("provisioner", "updates to provisioner are forbidden."),
+        invalid("provisioner", "x", IMMUTABLE),
     ),
     "priority": (
         "scheduling.k8s.io/v1/PriorityClass",
