@@ -84,6 +84,21 @@ async def test_grows_by_usage_over_target() -> None:
         assert "SuccessfulRescale" in h.event_reasons("h")
 
 
+async def test_a_metric_of_one_container_looks_at_no_other() -> None:
+    target = {"type": "Utilization", "averageUtilization": 50}
+    metric = {"type": "ContainerResource", "containerResource": {"name": "cpu", "container": "c", "target": target}}
+    async with Harness().running(HorizontalPodAutoscalerController) as h:
+        setup(h, 2, metric)
+        use(h, "600m", "900m")
+        for item in h.api.answers[METRICS]["items"]:
+            item["containers"].append({"name": "sidecar", "usage": {"cpu": "9"}})
+        await h.advance(20)
+        assert size(h) == 3
+        (current,) = h.api.read(HORIZONTALPODAUTOSCALERS, "h")["status"]["currentMetrics"]
+        assert current["containerResource"]["container"] == "c"
+        assert current["containerResource"]["current"] == {"averageUtilization": 75, "averageValue": "750m"}
+
+
 async def test_within_tolerance_nothing_changes_and_nothing_is_written() -> None:
     async with Harness().running(HorizontalPodAutoscalerController) as h:
         use(h, "520m", "520m")

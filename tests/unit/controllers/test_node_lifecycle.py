@@ -106,6 +106,24 @@ async def test_a_zone_with_most_nodes_down_stops_evicting() -> None:
         assert len(evicted) <= 1
 
 
+async def test_a_large_zone_in_trouble_evicts_slowly() -> None:
+    """One node in a hundred seconds, from 51 nodes on."""
+    async with Harness(ControllerConfig(large_cluster_size_threshold=5)).running(NodeLifecycleController) as h:
+        names = [f"n{i}" for i in range(6)]
+        for name in names:
+            h.api.add(NODES, make_node(name))
+
+        def evicted() -> int:
+            return sum((taints.UNREACHABLE, "NoExecute") in effects(h, name) for name in names)
+
+        await live(h, 80, "n0", "n1")
+        assert evicted() == 1
+        await live(h, 90, "n0", "n1")
+        assert evicted() <= 2
+        await live(h, 40, "n0", "n1")
+        assert evicted() == 2
+
+
 async def test_evictions_are_ten_seconds_apart() -> None:
     async with Harness().running(NodeLifecycleController) as h:
         names = [f"n{i}" for i in range(8)]

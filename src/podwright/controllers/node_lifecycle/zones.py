@@ -3,6 +3,7 @@ fault is more likely ours or the network's, so that eviction slows down or stops
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ class _Zone:
     rate: float = 0.0
     statuses: dict[str, str] = field(default_factory=dict)
     pending: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    next_at: float = 0.0
+    taken_at: float = -math.inf
 
 
 class Zones:
@@ -93,10 +94,12 @@ class Zones:
         place = self._zones.get(zone)
         if place is None or not place.pending or place.rate <= 0:
             return None, None
-        if now < place.next_at:
-            return None, place.next_at - now
+        # By the rate of now, which may have changed since the last one was taken.
+        due = place.taken_at + 1.0 / place.rate
+        if now < due:
+            return None, due - now
         node, _ = place.pending.popitem(last=False)
-        place.next_at = now + 1.0 / place.rate
+        place.taken_at = now
         return node, None
 
     def put_back(self, node: str) -> None:
@@ -106,4 +109,4 @@ class Zones:
             place = self._zones[zone]
             place.pending[node] = None
             place.pending.move_to_end(node, last=False)
-            place.next_at = 0.0
+            place.taken_at = -math.inf
