@@ -38,10 +38,8 @@ class ApiServerConfig:
     service_account_max_token_seconds: int = 0
     token_file: Path | None = None
     bootstrap_tokens: bool = True
-    oidc_issuers: Sequence[dict[str, object]] = ()
-    """JWT authenticators as in AuthenticationConfiguration's `jwt`."""
     authentication_config: Path | None = None
-    """An AuthenticationConfiguration: its `jwt` joins the issuers, its `anonymous` says which paths are open."""
+    """An AuthenticationConfiguration: its `jwt` are issuers of tokens, its `anonymous` says which paths are open."""
     requestheader_client_ca: Path | None = None
     requestheader_allowed_names: Sequence[str] = ()
 

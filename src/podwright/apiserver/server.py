@@ -27,7 +27,7 @@ from podwright.apiserver.aggregation.backends import Backends, Remote
 from podwright.apiserver.aggregation.proxying import Aggregator
 from podwright.apiserver.aggregation.registrations import Registrations
 from podwright.apiserver.audit import Auditor, LogFile, Policy
-from podwright.apiserver.authentication import anonymous
+from podwright.apiserver.authentication import anonymous, configuration
 from podwright.apiserver.authentication.legacy_tokens import LegacyTokens
 from podwright.apiserver.cache.entries import Event
 from podwright.apiserver.cache.feed import Feed
@@ -125,7 +125,7 @@ class ApiServer:
         )
         self.pipeline = Pipeline(
             authenticator or configured_authenticator, authorizer or configured_authorizer, self.flows,
-            self.handlers, anonymous.configured(authentication.read_configuration(config.authentication_config)),
+            self.handlers, anonymous.configured(configuration.read(config.authentication_config)),
         )
         self.metrics = Metrics()
         self.health = Health()

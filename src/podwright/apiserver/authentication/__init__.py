@@ -11,16 +11,14 @@ import base64
 import binascii
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
-
-import yaml
 
 from podwright.api.objects import Object
 from podwright.api.status import ApiError, unauthorized
+from podwright.apiserver.authentication import configuration
 from podwright.apiserver.authentication.bootstrap_tokens import BootstrapTokens
 from podwright.apiserver.authentication.front_proxy import FrontProxies, authorities
-from podwright.apiserver.authentication.oidc import OpenIDConnect, issuer_of
+from podwright.apiserver.authentication.oidc import OpenIDConnect
 from podwright.apiserver.authentication.service_account import ServiceAccountTokens, load_keys
 from podwright.apiserver.authentication.static_tokens import StaticTokens
 from podwright.apiserver.authentication.x509 import ClientCertificates
@@ -103,16 +101,6 @@ def bearer_token(credentials: Credentials) -> str | None:
     return None
 
 
-def read_configuration(path: Path | None) -> Object:
-    """An AuthenticationConfiguration; empty without a file. Raises OSError, ValueError."""
-    if path is None:
-        return {}
-    found: Object = yaml.safe_load(path.read_text()) or {}
-    if found.get("kind") != "AuthenticationConfiguration":
-        raise ValueError(f"{path}: no AuthenticationConfiguration")
-    return found
-
-
 def build(
     config: ApiServerConfig,
     objects: Objects,
@@ -120,7 +108,8 @@ def build(
     clock: Callable[[], float] = time.time,
     used: Callable[[Object], None] = lambda secret: None,
 ) -> Union:
-    """The authenticators that the configuration asks for. `used`: see ServiceAccountTokens."""
+    """The authenticators that the configuration asks for. `used`: see ServiceAccountTokens. Raises OSError,
+    ValueError."""
     tokens: list[TokenAuthenticator] = []
     if config.token_file is not None:
         tokens.append(StaticTokens.from_file(config.token_file))
@@ -137,9 +126,8 @@ def build(
         )
     if config.bootstrap_tokens:
         tokens.append(BootstrapTokens(objects, clock=clock))
-    structured = read_configuration(config.authentication_config)
-    issuers = (*config.oidc_issuers, *(structured.get("jwt") or ()))
-    tokens.extend(OpenIDConnect(issuer_of(entry), clock=clock) for entry in issuers)
+    structured = configuration.read(config.authentication_config, config.service_account_issuer)
+    tokens.extend(OpenIDConnect(entry, clock=clock) for entry in structured.get("jwt") or ())
     if config.requestheader_client_ca is None:
         return Union(ClientCertificates(clock=clock), tokens)
     proxies = FrontProxies(config.requestheader_client_ca, config.requestheader_allowed_names)
