@@ -96,7 +96,8 @@ class Cluster:
             try:
                 await self._step(pod, count)
             except ApiError as refused:
-                if refused.code not in (404, 409):
+                # It went meanwhile, or its namespace goes, in which nothing is bound any more.
+                if refused.code not in (403, 404, 409):
                     raise
 
     async def _step(self, pod: Object, count: int) -> None:
