@@ -197,6 +197,7 @@ async def spoken(api: Api, path: str, protocol: str) -> bytes:
             said = b""
             async for frame in socket:
                 assert frame.type == aiohttp.WSMsgType.BINARY
+                assert protocol != "channel.k8s.io" or frame.data[0] == 1 or len(frame.data) == 1, frame.data
                 said += frame.data if protocol == "binary.k8s.io" else frame.data[1:] if frame.data[0] == 1 else b""
             return said
 

@@ -424,7 +424,7 @@ def kubelet_pages(api: Api) -> None:
             f"{node['status']['daemonEndpoints']['kubeletEndpoint']['Port']}"  # fmt: skip
 
     def code(page: str, **headers: str) -> int:
-        return requests.get(f"{where}/{page}", headers=headers, verify=False, timeout=60).status_code
+        return requests.get(f"{where}/{page}", headers=headers, verify=api._session.verify, timeout=60).status_code
 
     bearer = {"Authorization": f"Bearer {token}"}
     until(lambda: code("metrics/resource", **bearer) == 200, "its rights are known")

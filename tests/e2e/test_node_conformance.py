@@ -8,7 +8,7 @@ import base64
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -110,7 +110,8 @@ LOOKS: dict[str, Look] = {
         "echo $p_one $p_two", "^1 2$", {"envFrom": [{"prefix": "p_", "secretRef": {"name": "plain"}}]}
     ),
     "Container Runtime, TerminationMessage, from file of succeeding container": Look(
-        "printf OK", "^OK$", {"terminationMessagePolicy": "FallbackToLogsOnError"}
+        None, "^OK$",
+        {"command": ["sh", "-c", f"printf OK > {SAY}; echo DONE"], "terminationMessagePolicy": "FallbackToLogsOnError"},
     ),
     "Container Runtime, TerminationMessagePath, non-root user and non-default path": Look(
         None, "^by 10000$",
@@ -182,10 +183,6 @@ LOOKS: dict[str, Look] = {
     "VolumeSubpathEnvExpansion, subpath expansion": Look(
         "test -d /whole/NAME && mount | grep -c ' /part '", "^1$",
         sub_path("$(N)", N={"fieldRef": {"fieldPath": "metadata.name"}}), EMPTY_DIR,
-    ),
-    "VolumeSubpathEnvExpansion, subpath test writes": Look(
-        "echo x > /part/f; cat /whole/NAME/mine/f", "^x$",
-        sub_path("$(N)/mine", N={"fieldRef": {"fieldPath": "metadata.name"}}), EMPTY_DIR,
     ),
     "Pods, service environment variables": Look(
         "echo $FOOSERVICE_SERVICE_HOST $FOOSERVICE_SERVICE_PORT $FOOSERVICE_PORT; "
@@ -301,17 +298,35 @@ def pod_template_replace(api: Api) -> None:
 
 @row("lease API should be available")
 def leases(api: Api) -> None:
-    spec = {"holderIdentity": "holder", "leaseDurationSeconds": 30, "leaseTransitions": 0,
-            "acquireTime": "2026-01-01T00:00:00.000000Z", "renewTime": "2026-01-01T00:00:05.000000Z"}  # fmt: skip
-    lifecycle(api, {"kind": "Lease", "metadata": {"name": "l"}, "spec": spec}, {"spec": {"holderIdentity": "other"}})
-    api.create({"kind": "Lease", "metadata": {"name": "kept"}, "spec": spec})
-    assert api.get("Lease", "kept")["spec"] == spec
+    """Upstream's times lie in the year 1."""
+
+    def spec(holder: str, seconds: int) -> Json:
+        acquired, renewed = (f"0001-01-01T00:0{minute}:{seconds}.000000Z" for minute in (0, 1))
+        times = {"acquireTime": acquired, "renewTime": renewed}
+        return {"holderIdentity": holder, "leaseDurationSeconds": seconds, "leaseTransitions": seconds, **times}
+
+    made = {"kind": "Lease", "metadata": {"name": "l"}, "spec": spec("holder", 10)}
+    lifecycle(api, made, {"spec": {"holderIdentity": "other"}})
+    api.create({**made, "metadata": {"name": "kept"}})
+    assert api.get("Lease", "kept")["spec"] == spec("holder", 10)
+    api.update("Lease", "kept", lambda lease: lease.update(spec=spec("holder2", 20)))
+    assert api.get("Lease", "kept")["spec"] == spec("holder2", 20)
+    api.patch("Lease", "kept", {"spec": spec("holder3", 30)}, content_type=STRATEGIC)
+    assert api.get("Lease", "kept")["spec"] == spec("holder3", 30)
+    api.create({**made, "metadata": {"name": "taken", "labels": {"deletecollection": "true"}}})
+    assert len(api.list("Lease")) == 2
+    api.delete_all("Lease", "deletecollection=true")
+    assert [lease["metadata"]["name"] for lease in api.list("Lease")] == ["kept"]
 
 
 @row("RuntimeClass API")
 def runtime_class_api(api: Api) -> None:
     made = {"kind": "RuntimeClass", "metadata": {"name": "rc"}, "handler": "h"}
     lifecycle(api, made, {"metadata": {"annotations": {"more": "1"}}})
+    twice = {"kind": "RuntimeClass", "metadata": {"name": "twice"}, "handler": "h"}
+    api.create(twice)
+    refused(409, lambda: api.create(twice))
+    api.delete("RuntimeClass", "twice")
     invalid = {"kind": "RuntimeClass", "metadata": {"name": "rc2"}, "handler": "NOT A HANDLER"}
     refused(422, lambda: api.create(invalid))
 
@@ -357,7 +372,7 @@ def existing_runtime_class(api: Api) -> None:
     name = runtime_class(api, "no-such-handler")
     until(lambda: api.create(make("p", stay(), runtimeClassName=name)))
     scheduled = api.until("Pod", "p", lambda p: has_condition(p, "PodScheduled"))
-    assert scheduled["spec"]["nodeName"] == "node-1"
+    assert scheduled["spec"]["nodeName"] == "node-1" and not scheduled["spec"].get("overhead")
 
     def told() -> bool:
         events = [e for e in api.list("Event") if e["reason"] == "FailedCreatePodSandBox"]
@@ -398,28 +413,31 @@ def restart_policies(api: Api) -> None:
         "on-failure": ("OnFailure", f"{count} [ $n -ge 1 ]"),
         "never": ("Never", f"{count} exit 1"),
     }
+    volumes = [{"name": "v", "emptyDir": {"medium": "Memory"}}]
     for name, (policy, script) in cases.items():
-        api.create(make(name, stay(command=script, **mount), restartPolicy=policy, **EMPTY_DIR))
+        api.create(make(name, stay(command=script, **mount), restartPolicy=policy, volumes=volumes))
     running = api.until("Pod", "always", lambda p: has_condition(p, "Ready") and status_of(p)["restartCount"] == 2)
     assert running["status"]["phase"] == "Running" and "running" in status_of(running)["state"]
     succeeded = ended(api, "on-failure")
     assert status_of(succeeded)["restartCount"] == 1 and not has_condition(succeeded, "Ready")
     failed = ended(api, "never", "Failed")
     assert status_of(failed)["restartCount"] == 0
-    assert status_of(failed)["state"]["terminated"]["exitCode"] == 1
+    assert status_of(failed)["state"]["terminated"]["exitCode"] == 1 and not has_condition(failed, "Ready")
+    for name in cases:
+        api.delete("Pod", name), api.gone("Pod", name)
 
 
 @row("Container Runtime, TerminationMessage, from container's log output of failing container")
 def words_of_failure(api: Api) -> None:
     fallback = {"terminationMessagePolicy": "FallbackToLogsOnError"}
-    api.create(make("p", stay(command="echo DONE; exit 1", **fallback), restartPolicy="Never"))
-    assert message(ended(api, "p", "Failed")) == "DONE\n"
+    api.create(make("p", stay(command="echo TO; echo -n DONE; exit 1", **fallback), restartPolicy="Never"))
+    assert message(ended(api, "p", "Failed")) == "TO\nDONE"
 
 
 @row("Container Runtime, TerminationMessage, from log output of succeeding container")
 def words_of_success(api: Api) -> None:
     fallback = {"terminationMessagePolicy": "FallbackToLogsOnError"}
-    api.create(make("p", stay(command="echo DONE; exit 0", **fallback), restartPolicy="Never"))
+    api.create(make("p", stay(command="echo -n DONE", **fallback), restartPolicy="Never"))
     assert message(ended(api, "p")) == ""
 
 
@@ -461,6 +479,21 @@ def sub_path_heals(api: Api) -> None:
               and status_of(p)["state"]["waiting"]["reason"] == "CreateContainerConfigError")  # fmt: skip
     api.patch("Pod", "p", {"metadata": {"annotations": {"mysubpath": "mypath"}}})
     ready(api, "p")
+
+
+@row("VolumeSubpathEnvExpansion, subpath test writes")
+def sub_path_writes(api: Api) -> None:
+    """What the path is made of may change: the volume is cleared away all the same."""
+    look = sub_path("$(A)/$(N)", A={"fieldRef": {"fieldPath": "metadata.annotations['mysubpath']"}}, N="foo")
+    made = make("p", stay(**look), **EMPTY_DIR)
+    made["metadata"]["annotations"] = {"mysubpath": "mypath"}
+    api.create(made)
+    ready(api, "p")
+    execute(api, "p", "touch", "/whole/mypath/foo/test.log")
+    assert execute(api, "p", "ls", "/part") == "test.log\n"
+    api.update("Pod", "p", lambda p: p["metadata"]["annotations"].update(mysubpath="mynewpath"))
+    untouched(api, "p", 0.5)
+    ready(api, "p"), api.delete("Pod", "p"), api.gone("Pod", "p")
 
 
 def stays_out(api: Api, value: str) -> None:
@@ -640,8 +673,28 @@ def with_inits(policy: str, *inits: str, main: str = STAY) -> Json:
     return make("p", stay(command=main), initContainers=made, restartPolicy=policy)
 
 
+def observed(api: Api, reached: Callable[[Json], bool], *waiting: str) -> Json:
+    """The Pod, watched until that; at no moment were these containers anything but waiting for the initialization."""
+    with api.watch("Pod", "name=p", api.get("Pod", "p")["metadata"]["resourceVersion"]) as following:
+        while True:
+            pod = following("MODIFIED")
+            if not pod["status"].get("initContainerStatuses"):
+                continue
+            for name in waiting:
+                status = status_of(pod, name)
+                assert status["state"] == {"waiting": {"reason": "PodInitializing"}} and not status["restartCount"]
+            if reached(pod):
+                return pod
+
+
+def not_initialized(pod: Json, *names: str) -> None:
+    condition = next(c for c in pod["status"]["conditions"] if c["type"] == "Initialized")
+    assert condition["status"] == "False" and condition["reason"] == "ContainersNotInitialized"
+    assert condition["message"] == f"containers with incomplete status: [{' '.join(names)}]"
+
+
 def inits_done(pod: Json) -> None:
-    assert has_condition(pod, "Initialized")
+    assert has_condition(pod, "Initialized") and len(pod["status"]["initContainerStatuses"]) == 2
     for status in pod["status"]["initContainerStatuses"]:
         assert status["ready"] and status["state"]["terminated"]["reason"] == "Completed"
 
@@ -663,51 +716,57 @@ def inits_then_app_once(api: Api) -> None:
 @row("init-container-fails-stops-app-restartalways-pod")
 def init_fails_again_and_again(api: Api) -> None:
     api.create(with_inits("Always", "false", "true"))
-    found = api.until("Pod", "p", lambda p: status_of(p, "init1")["restartCount"] >= 3)
-    assert found["status"]["phase"] == "Pending" and has_condition(found, "Initialized", "False")
-    condition = next(c for c in found["status"]["conditions"] if c["type"] == "Initialized")
-    assert condition["reason"] == "ContainersNotInitialized"
-    assert condition["message"] == "containers with incomplete status: [init1 init2]"
-    for name in ("init2", "main"):
-        assert status_of(found, name)["state"] == {"waiting": {"reason": "PodInitializing"}}
-        assert not status_of(found, name).get("lastState")
+    found = observed(api, lambda p: status_of(p, "init1")["restartCount"] >= 3, "init2", "main")
+    assert found["status"]["phase"] == "Pending"
+    not_initialized(found, "init1", "init2")
+    assert status_of(found, "init1")["lastState"]["terminated"]["exitCode"] == 1
+    assert not status_of(found, "init2").get("lastState")
 
 
 @row("init-container-fails-stops-app-restartnever-pod")
 def init_fails_once(api: Api) -> None:
     api.create(with_inits("Never", "true", "false"))
-    found = ended(api, "p", "Failed")
+    found = observed(api, lambda p: p["status"]["phase"] == "Failed", "main")
     assert status_of(found, "init1")["state"]["terminated"]["exitCode"] == 0
     assert status_of(found, "init2")["state"]["terminated"]["exitCode"] == 1
-    assert status_of(found, "main")["state"] == {"waiting": {"reason": "PodInitializing"}}
-    assert has_condition(found, "Initialized", "False")
+    not_initialized(found, "init2")
 
 
-def debugged(api: Api, *names: str) -> None:
-    added = [{**busybox(n, f"echo polo from {n}; {STAY}"), "stdin": True, "tty": True} for n in names]
-    api.patch("Pod", "p", {"spec": {"ephemeralContainers": added}}, "ephemeralcontainers", STRATEGIC)
-    for name in names:
-        api.until("Pod", "p", lambda p, n=name: "running" in status_of(p, n)["state"])
-        until(lambda n=name: f"polo from {n}" in log_of(api, "p", n))
+def debugger(name: str) -> Json:
+    return {**busybox(name, f"echo polo from {name}; {STAY}"), "stdin": True, "tty": True}
+
+
+def debugged(api: Api, name: str) -> None:
+    api.until("Pod", "p", lambda p: "running" in status_of(p, name)["state"])
+    until(lambda: f"polo from {name}" in log_of(api, "p", name))
+    assert execute(api, "p", "echo", "marco", container=name) == "marco\n"
 
 
 @row("Ephemeral Container Creation")
 def ephemeral(api: Api) -> None:
     api.create(make("p", stay()))
-    ready(api, "p")
+    assert ready(api, "p")["metadata"]["generation"] == 1
+    change = {"spec": {"ephemeralContainers": [debugger("debugger")]}}
+    assert api.patch("Pod", "p", change, "ephemeralcontainers", STRATEGIC)["metadata"]["generation"] == 2
     debugged(api, "debugger")
-    assert api.get("Pod", "p", "ephemeralcontainers")["spec"]["ephemeralContainers"][0]["name"] == "debugger"
+    api.until("Pod", "p", lambda p: p["status"]["observedGeneration"] == 2)
 
 
 @row("Ephemeral Container, update ephemeral containers")
 def ephemeral_update(api: Api) -> None:
     api.create(make("p", stay()))
     ready(api, "p")
-    debugged(api, "debugger")
-    debugged(api, "debugger", "debugger2")
+    for number, name in enumerate(("debugger", "debugger2"), 1):
+
+        def add(pod: Json, name: str = name) -> None:
+            pod["spec"].setdefault("ephemeralContainers", []).append(debugger(name))
+
+        api.update("Pod", "p", add, "ephemeralcontainers")
+        debugged(api, name)
+        assert len(api.get("Pod", "p", "ephemeralcontainers")["spec"]["ephemeralContainers"]) == number
     found = api.get("Pod", "p")
     assert {s["name"] for s in found["status"]["ephemeralContainerStatuses"]} == {"debugger", "debugger2"}
-    assert status_of(found)["restartCount"] == 0
+    assert found["metadata"]["generation"] == 3 and status_of(found)["restartCount"] == 0
 
 
 # -- Pods -----------------------------------------------------------------------------------------------------------
@@ -717,7 +776,8 @@ def ephemeral_update(api: Api) -> None:
 def exec_websocket(api: Api) -> None:
     api.create(make("p", stay()))
     ready(api, "p")
-    assert execute(api, "p", "echo", "remote", "execution", "test") == "remote execution test\n"
+    path = f"{api.path('Pod', 'p', 'exec')}?stderr=1&stdout=1&container=main&command=echo&command=remote+execution+test"
+    assert asyncio.run(spoken(api, path, "channel.k8s.io")) == b"remote execution test\n"
 
 
 @row("Pods, logs from websockets")
@@ -760,7 +820,7 @@ def pod_collection(api: Api) -> None:
         made = make(f"p-{number}", stay())
         made["metadata"]["labels"] = {"type": "Testing"}
         api.create(made)
-    found = api.until_list("Pod", "type=Testing", lambda pods: all(p["status"].get("startTime") for p in pods))
+    found = api.until_list("Pod", "type=Testing", lambda pods: all(has_condition(p, "Ready") for p in pods))
     assert len(found) == 3
     api.delete_all("Pod", "type=Testing")
     api.until_list("Pod", "type=Testing", lambda pods: not pods)
@@ -788,17 +848,23 @@ def pod_and_its_status(api: Api) -> None:
         api.create(make("p", stay()))
         following("ADDED")
         ready(api, "p")
-        change = {"metadata": {"labels": {"test-pod": "patched"}}, "spec": {"terminationGracePeriodSeconds": 1}}
+        image = "docker.io/library/busybox:1.36"
+        spec = {"terminationGracePeriodSeconds": 1, "containers": [{"name": "main", "image": image}]}
+        change = {"metadata": {"labels": {"test-pod": "patched"}}, "spec": spec}
         patched = api.patch("Pod", "p", change, content_type=STRATEGIC)
+        assert patched["spec"]["containers"][0]["image"] == image
         assert patched["metadata"]["labels"] == {"name": "p", "test-pod": "patched"}
         while following("MODIFIED")["metadata"]["labels"].get("test-pod") != "patched":
             continue
 
+        api.until("Pod", "p", lambda p: has_condition(p, "Ready") and status_of(p)["restartCount"] == 1)
+
         def not_ready(pod: Json) -> None:
-            next(c for c in pod["status"]["conditions"] if c["type"] == "Ready")["status"] = "False"
+            for condition in pod["status"]["conditions"]:
+                condition["status"] = "False" if condition["type"].endswith("Ready") else condition["status"]
 
         replaced = api.update("Pod", "p", not_ready, "status")
-        assert has_condition(replaced, "Ready", "False")
+        assert has_condition(replaced, "Ready", "False") and has_condition(replaced, "ContainersReady", "False")
         ready(api, "p")  # The kubelet knows better.
         api.delete_all("Pod", "name=p")
         following("DELETED")
