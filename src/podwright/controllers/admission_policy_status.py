@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from podwright.api import objects, schema
-from podwright.api.cel.admission import composed, variables
 from podwright.api.cel.checking import check
 from podwright.api.cel.declarations import DYN, DeclType, declared
+from podwright.api.cel.variables import composed, variables
 from podwright.api.objects import Object
 from podwright.api.resources import BUILTIN, CUSTOMRESOURCEDEFINITIONS
 from podwright.controllers.frame import Context, Controller

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from podwright.api.cel.admission import AUTHORIZER, composed, variables
 from podwright.api.cel.declarations import DYN, DeclType
+from podwright.api.cel.variables import AUTHORIZER, composed, variables
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import expressions, names

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from podwright.api.cel.admission import USER_INFO
 from podwright.api.cel.declarations import DYN, map_of
 from podwright.api.cel.syntax import Ident, Node, Select, parse
+from podwright.api.cel.variables import USER_INFO
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names

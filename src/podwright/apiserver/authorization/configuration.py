@@ -11,13 +11,20 @@ from pathlib import Path
 import yaml
 
 from podwright.api.cel import EvaluationError, Program, compile_expression
+from podwright.api.cel.variables import SUBJECT_ACCESS_REVIEW
 from podwright.api.objects import Object
+from podwright.api.status import FieldError
+from podwright.api.validation import names
+from podwright.api.validation.expressions import compiles
+from podwright.api.validation.field_errors import duplicate, invalid, not_supported, required, too_many
 from podwright.apiserver.authorization.webhook import WebhookAuthorizer, endpoint_of, review_of
 from podwright.apiserver.requests import Attributes, Decision
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 _VERSIONS = ("apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1", "apiserver.config.k8s.io/v1alpha1")
+_TYPES = ("AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook")
 _DENY = "Deny"
+_MOST_CONDITIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,67 +40,136 @@ def seconds(text: str) -> float:
     """Raises ValueError."""
     found = _DURATION.fullmatch(text)
     if not text or found is None:
-        raise ValueError(f"{text!r} is no duration of whole hours, minutes and seconds")
-    hours, minutes, rest = (int(part or 0) for part in found.groups())
-    return float(hours * 3600 + minutes * 60 + rest)
+        raise ValueError(f"{text!r} is no duration of hours, minutes and seconds")
+    hours, minutes, rest = (float(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + rest
 
 
 def read(path: Path) -> list[Entry]:
-    """Raises OSError; ValueError for what cannot be honoured."""
+    """Raises OSError; ValueError for what upstream refuses: all of it, a line each."""
     config = yaml.safe_load(path.read_text()) or {}
     if config.get("kind") != "AuthorizationConfiguration" or config.get("apiVersion") not in _VERSIONS:
         raise ValueError(f"{path}: no AuthorizationConfiguration")
-    entries = [
-        Entry(str(e.get("type")), str(e.get("name") or ""), e.get("webhook") or {})
-        for e in config.get("authorizers") or ()
-    ]
-    if not entries:
-        raise ValueError(f"{path}: authorizers: Required value: at least one authorization mode must be defined")
-    for i, entry in enumerate(entries):
-        if not entry.name:
-            raise ValueError(f"{path}: authorizers[{i}].name: Required value")
-        if (entry.type, entry.name) in {(e.type, e.name) for e in entries[:i]}:
-            raise ValueError(f"{path}: authorizers[{i}].name: Duplicate value: {entry.name!r}")
-        if entry.type != "Webhook" and entry.type in {e.type for e in entries[:i]}:
-            raise ValueError(f"{path}: authorizers[{i}].type: Duplicate value: {entry.type!r}")
-    return entries
+    authorizers = config.get("authorizers") or []
+    if errs := errors_of(authorizers):
+        raise ValueError("\n".join(f"{path}: {e.field}: {e.message}" for e in errs))
+    return [Entry(e["type"], e["name"], e.get("webhook") or {}) for e in authorizers]
+
+
+def errors_of(authorizers: Sequence[Object]) -> list[FieldError]:
+    errs: list[FieldError] = []
+    if not authorizers:
+        errs.append(required("authorizers", "at least one authorization mode must be defined"))
+    for i, entry in enumerate(authorizers):
+        path, kind, name = f"authorizers[{i}]", entry.get("type") or "", entry.get("name") or ""
+        if not kind:
+            errs.append(required(f"{path}.type"))
+        elif kind not in _TYPES:
+            errs.append(not_supported(f"{path}.type", kind, _TYPES))
+        elif kind != "Webhook" and kind in [other.get("type") for other in authorizers[:i]]:
+            errs.append(duplicate(f"{path}.type", kind))
+        else:
+            if not name:
+                errs.append(required(f"{path}.name"))
+            elif name in [other.get("name") for other in authorizers[:i]]:
+                errs.append(duplicate(f"{path}.name", name))
+            elif problems := names.dns_subdomain(name):
+                errs.append(invalid(f"{path}.name", name, f"authorizer name is invalid: {', '.join(problems)}"))
+            _webhook(errs, kind, entry.get("webhook"), path)
+    return errs
+
+
+def _webhook(errs: list[FieldError], kind: str, settings: Object | None, path: str) -> None:
+    if kind != "Webhook":
+        if settings is not None:
+            errs.append(invalid(f"{path}.webhook", "non-null", "may only be specified when type=Webhook"))
+        return
+    if settings is None:
+        errs.append(required(f"{path}.webhook", "required when type=Webhook"))
+        return
+    for field, most in (("timeout", 30.0), ("authorizedTTL", None), ("unauthorizedTTL", None)):
+        _span(errs, settings.get(field) or "", f"{path}.{field}", most)
+    conditions = settings.get("matchConditions") or []
+    needed = "required if match conditions are specified" if conditions else None
+    for field, allowed, missing in (
+        ("subjectAccessReviewVersion", ("v1", "v1beta1"), ""),
+        ("matchConditionSubjectAccessReviewVersion", ("v1",), needed),
+        ("failurePolicy", ("NoOpinion", _DENY), ""),
+    ):
+        value = settings.get(field) or ""
+        if value and value not in allowed:
+            errs.append(not_supported(f"{path}.{field}", value, allowed))
+        elif not value and missing is not None:
+            errs.append(required(f"{path}.{field}", missing))
+    _connection(errs, settings.get("connectionInfo") or {}, f"{path}.connectionInfo")
+    if len(conditions) > _MOST_CONDITIONS:
+        errs.append(too_many(f"{path}.matchConditions", len(conditions), _MOST_CONDITIONS))
+        return
+    for i, condition in enumerate(conditions):
+        where, source = f"{path}.matchConditions[{i}].expression", condition.get("expression") or ""
+        if not source.strip():
+            errs.append(required(where))
+        elif source in [other.get("expression") for other in conditions[:i]]:
+            errs.append(duplicate(where, source))
+        else:
+            compiles(errs, source, where, {"request": SUBJECT_ACCESS_REVIEW}, "bool")
+
+
+def _span(errs: list[FieldError], text: str, path: str, most: float | None) -> None:
+    try:
+        span = seconds(text) if text else 0
+    except ValueError as wrong:
+        errs.append(invalid(path, text, str(wrong)))
+        return
+    if not span:
+        errs.append(required(path))
+    elif most is not None and span > most:
+        errs.append(invalid(path, text, f"must be > 0s and <= {most:.0f}s"))
+
+
+def _connection(errs: list[FieldError], connection: Object, path: str) -> None:
+    kind, file = connection.get("type") or "", connection.get("kubeConfigFile") or ""
+    if not kind:
+        errs.append(required(f"{path}.type"))
+    elif kind != "KubeConfigFile":
+        errs.append(not_supported(f"{path}.type", kind, ("KubeConfigFile",)))
+    elif not file:
+        errs.append(required(f"{path}.kubeConfigFile"))
+    elif not file.startswith("/"):
+        errs.append(invalid(f"{path}.kubeConfigFile", file, "must be an absolute path"))
+    elif not Path(file).is_file():
+        errs.append(invalid(f"{path}.kubeConfigFile", file, "must be a regular file"))
 
 
 class ConditionalWebhook:
     """A webhook that is asked only where its matchConditions hold, and that may refuse what it cannot be asked."""
 
     def __init__(self, entry: Entry) -> None:
-        """Raises ValueError, CompileError."""
+        """`entry` has been checked. Raises OSError, ValueError for a kubeconfig that is of no use."""
         settings = entry.webhook
-        connection = settings.get("connectionInfo") or {}
-        if connection.get("type") != "KubeConfigFile":
-            raise ValueError(f"webhook {entry.name!r}: only a connectionInfo of type KubeConfigFile is supported")
-        policy = settings.get("failurePolicy")
-        if policy not in (_DENY, "NoOpinion"):
-            raise ValueError(f"webhook {entry.name!r}: failurePolicy must be Deny or NoOpinion")
-        self._denies = policy == _DENY
+        self._denies = settings["failurePolicy"] == _DENY
         self._conditions: Sequence[Program] = [
             compile_expression(condition["expression"], ("request",))
             for condition in settings.get("matchConditions") or ()
         ]
         self._webhook = WebhookAuthorizer(
-            endpoint_of(Path(connection["kubeConfigFile"])), timeout=seconds(settings.get("timeout") or ""),
-            authorized_ttl=seconds(settings.get("authorizedTTL") or "5m"),
-            unauthorized_ttl=seconds(settings.get("unauthorizedTTL") or "30s"),
+            endpoint_of(Path(settings["connectionInfo"]["kubeConfigFile"])), timeout=seconds(settings["timeout"]),
+            authorized_ttl=seconds(settings["authorizedTTL"]), unauthorized_ttl=seconds(settings["unauthorizedTTL"]),
+            version=settings["subjectAccessReviewVersion"],
         )
 
     async def close(self) -> None:
         await self._webhook.close()
 
     async def authorize(self, attributes: Attributes) -> Decision:
-        request = review_of(attributes)["spec"] if self._conditions else {}
+        request = review_of(attributes, whole=True)["spec"] if self._conditions else {}
         problem = ""
         for program in self._conditions:
             try:
                 if program.evaluate({"request": request}) is False:
                     return Decision(False)
             except EvaluationError as error:
-                problem = f"matchCondition {program.source!r}: {error}"
+                problem = f"cel evaluation error: expression '{program.source}' resulted in error: {error}"
         decision = Decision(False, reason=problem, failed=True)
         if not problem:
             decision = await self._webhook.authorize(attributes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import orjson
 import yaml
 
 from podwright.api.objects import Object
+from podwright.api.selectors import fields, labels
 from podwright.apiserver.requests import Attributes, Decision
 
 AUTHORIZED_TTL = 300.0
@@ -63,23 +64,52 @@ def endpoint_of(kubeconfig: Path) -> Endpoint:
     return Endpoint(cluster["server"], tls, user.get("token") or "")
 
 
-def review_of(a: Attributes) -> Object:
-    """The SubjectAccessReview that asks for a decision on `a`."""
+_LABEL_OPERATORS = {
+    labels.IN: "In", labels.EQUALS: "In", labels.DOUBLE_EQUALS: "In", labels.NOT_IN: "NotIn",
+    labels.NOT_EQUALS: "NotIn", labels.EXISTS: "Exists", labels.DOES_NOT_EXIST: "DoesNotExist",
+}  # fmt: skip
+
+
+def _selectors(a: Attributes) -> Iterator[tuple[str, list[Object]]]:
+    """What a list, watch or deletecollection is narrowed to. What cannot be read, or has no requirement that the API
+    has an operator for, does not narrow it."""
+    try:
+        terms = fields.parse(a.field_selector).terms
+        yield "fieldSelector", [
+            {"key": field, "operator": "In" if operator == fields.EQUALS else "NotIn", "values": [value]}
+            for field, operator, value in terms
+        ]
+    except labels.InvalidSelector:
+        pass
+    try:
+        yield "labelSelector", [
+            {"key": term.key, "operator": _LABEL_OPERATORS[term.operator], "values": sorted(term.values)}
+            for term in labels.parse(a.label_selector).requirements
+            if term.operator in _LABEL_OPERATORS
+        ]
+    except labels.InvalidSelector:
+        pass
+
+
+def review_of(a: Attributes, *, whole: bool = False, version: str = "v1") -> Object:
+    """The SubjectAccessReview that asks for a decision on `a`; `whole`: with what is empty too, for expressions."""
     spec: Object = {
         "user": a.user.name,
-        "groups": list(a.user.groups),
+        "groups" if version == "v1" else "group": list(a.user.groups),
         "uid": a.user.uid,
         "extra": {k: list(v) for k, v in a.user.extra.items()},
     }
     if a.is_resource:
-        wanted = {
+        wanted: Object = {
             "verb": a.verb, "group": a.group, "version": a.version, "resource": a.resource,
             "subresource": a.subresource, "namespace": a.namespace, "name": a.name,
         }
-        spec["resourceAttributes"] = {k: v for k, v in wanted.items() if v}
+        spec["resourceAttributes"] = {k: v for k, v in wanted.items() if v or whole} | {
+            name: {"requirements": requirements} for name, requirements in _selectors(a) if requirements
+        }
     else:
         spec["nonResourceAttributes"] = {"verb": a.verb, "path": a.path}
-    return {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+    return {"apiVersion": f"authorization.k8s.io/{version}", "kind": "SubjectAccessReview", "spec": spec}
 
 
 class WebhookAuthorizer:
@@ -88,9 +118,11 @@ class WebhookAuthorizer:
     def __init__(
         self, endpoint: Endpoint, *, clock: Callable[[], float] = time.monotonic, timeout: float = TIMEOUT,
         authorized_ttl: float = AUTHORIZED_TTL, unauthorized_ttl: float = UNAUTHORIZED_TTL,
+        version: str = "v1",
     ) -> None:
         """Times in seconds."""
         self._timeout = timeout
+        self._version = version
         self._ttl = {True: authorized_ttl, False: unauthorized_ttl}
         self._endpoint = endpoint
         self._clock = clock
@@ -102,7 +134,7 @@ class WebhookAuthorizer:
             await self._session.close()
 
     async def authorize(self, attributes: Attributes) -> Decision:
-        review = review_of(attributes)
+        review = review_of(attributes, version=self._version)
         key = orjson.dumps(review["spec"], option=orjson.OPT_SORT_KEYS)
         now = self._clock()
         known = self._answers.get(key)

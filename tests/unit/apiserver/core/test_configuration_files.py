@@ -56,16 +56,22 @@ async def test_a_webhook_with_conditions_before_the_others(pki: Pki, tmp_path: P
         asked.append(verb)
         return web.json_response({**review, "status": {"allowed": verb == "list", "denied": verb == "delete"}})
 
-    conditions = "[{expression: \"has(request.resourceAttributes) && request.user == 'bob'\"}]"
+    conditions = (
+        "[{expression: \"has(request.resourceAttributes) && request.user == 'bob'\"}, {expression: "
+        "\"request.resourceAttributes.subresource == '' && (!has(request.resourceAttributes.labelSelector) || "
+        "request.resourceAttributes.labelSelector.requirements.all(r, r.key == 'app' && r.operator == 'In'))\"}]"
+    )
     async with https_server(pki, decide) as port:
         config = config_for(pki, authorization_config=authorization(tmp_path, port, "NoOpinion", conditions))
         async with running(config) as api:
             for _ in range(2):
                 assert (await api.get(MAPS, token=BOB)).status == 200
+            assert (await api.get(f"{MAPS}?labelSelector=app%3Dx", token=BOB)).status == 200
+            assert (await api.get(f"{MAPS}?labelSelector=app%21%3Dx", token=BOB)).status == 403
             assert (await api.get(f"{MAPS}/x", token=BOB)).status == 403
             assert (await api.delete(f"{MAPS}/x", token=BOB)).status == 403
             assert (await api.get(MAPS)).status == 200
-    assert asked == ["list", "get", "delete"], "an answer is remembered, and of administrators nobody asks"
+    assert asked == ["list", "list", "get", "delete"], "an answer is remembered, and of administrators nobody asks"
 
 
 @pytest.mark.parametrize(("policy", "status"), [("Deny", 403), ("NoOpinion", 201)])
@@ -85,6 +91,24 @@ def test_files_that_say_nothing(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"AuthorizationConfiguration|authorizers"):
             configuration.read(path)
     assert configuration.seconds("1h2m3s") == 3723.0
+
+
+def test_a_webhook_is_checked_field_by_field() -> None:
+    settings = {
+        "timeout": "31s", "authorizedTTL": "1m", "failurePolicy": "Maybe", "subjectAccessReviewVersion": "v1",
+        "connectionInfo": {"type": "KubeConfigFile", "kubeConfigFile": "here"},
+        "matchConditions": [{"expression": "request.usr == ''"}, {"expression": "request.user"}, {"expression": " "}],
+    }
+    entries = [{"type": "Webhook", "name": "a", "webhook": settings}, {"type": "ABAC", "name": "b"}]
+    errs = configuration.errors_of(entries)
+    assert [(e.field.removeprefix("authorizers[0]."), e.message.partition(":")[0]) for e in errs] == [
+        ("timeout", "Invalid value"), ("unauthorizedTTL", "Required value"),
+        ("matchConditionSubjectAccessReviewVersion", "Required value"), ("failurePolicy", "Unsupported value"),
+        ("connectionInfo.kubeConfigFile", "Invalid value"), ("matchConditions[0].expression", "Invalid value"),
+        ("matchConditions[1].expression", "Invalid value"), ("matchConditions[2].expression", "Required value"),
+        ("authorizers[1].type", "Unsupported value"),
+    ]
+    assert "undefined field 'usr'" in errs[5].message and "must evaluate to bool" in errs[6].message
 
 
 async def test_who_is_nobody(pki: Pki, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""The types of the variables that admission expressions see (Kubernetes documentation, "Validating Admission Policy",
-"Validation expression")."""
+"""The types of the variables that expressions of admission, authentication and authorization see (Kubernetes
+documentation, "Validating Admission Policy", "Using Authentication Configuration", "Authorization")."""
 
 from __future__ import annotations
 
@@ -38,6 +38,16 @@ NAMESPACE = _object(
     ),
     spec=_object("NamespaceSpec", finalizers="list(string)"),
     status=_object("NamespaceStatus", conditions=DeclType("list", _CONDITION), phase="string"),
+)  # fmt: skip
+_REQUIREMENT = _object("SelectorRequirement", key="string", operator="string", values="list(string)")
+_SELECTOR = _object("SelectorAttributes", rawSelector="string", requirements=DeclType("list", _REQUIREMENT))
+SUBJECT_ACCESS_REVIEW = _object(
+    "SubjectAccessReviewSpec", user="string", groups="list(string)", uid="string", extra="map(string,list(string))",
+    resourceAttributes=_object(
+        "ResourceAttributes", namespace="string", verb="string", group="string", version="string", resource="string",
+        subresource="string", name="string", fieldSelector=_SELECTOR, labelSelector=_SELECTOR,
+    ),
+    nonResourceAttributes=_object("NonResourceAttributes", path="string", verb="string"),
 )  # fmt: skip
 AUTHORIZER: Mapping[str, DeclType] = {
     "authorizer": named("Authorizer"), "authorizer.requestResource": named("ResourceCheck"),
