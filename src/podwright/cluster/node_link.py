@@ -27,7 +27,7 @@ def ensure(cluster: str, ranges: Ranges, nodes: Sequence[str]) -> None:
     prefix = ranges.nodes.prefixlen
     if not _exists(ranges.bridge):
         _ip(
-            f"link add {ranges.bridge} type bridge",
+            f"link add {ranges.bridge} address {_mac(ranges.bridge_address)} type bridge",
             f"addr add {ranges.bridge_address}/{prefix} dev {ranges.bridge}",
             f"link set {ranges.bridge} up",
         )
@@ -40,7 +40,7 @@ def ensure(cluster: str, ranges: Ranges, nodes: Sequence[str]) -> None:
         outside = f"{ranges.bridge}n{number}"
         _ip(
             f"netns add {inside}",
-            f"link add {outside} type veth peer name eth0 netns {inside}",
+            f"link add {outside} type veth peer name eth0 address {_mac(ranges.node_address(number))} netns {inside}",
             f"link set {outside} master {ranges.bridge} up",
         )
         _ip(
@@ -66,6 +66,13 @@ def remove(cluster: str, ranges: Ranges, nodes: Sequence[str]) -> None:
     if _exists(ranges.bridge):
         _ip(f"link del {ranges.bridge}")
     subprocess.run(["nft", "delete", "table", "ip", _table(cluster)], capture_output=True, check=False)
+
+
+def _mac(address: str) -> str:
+    """Who has the address keeps it for good, as a machine's card does: a bridge with none of its own takes that of one
+    of its ports and changes it when that port goes, and whoever knew the old one would send into the void for seconds.
+    """
+    return "0a:58:" + socket.inet_aton(address).hex(":")
 
 
 def _exists(link: str) -> bool:
