@@ -20,7 +20,8 @@ from podwright.api import status
 from podwright.api.yaml_documents import MAX_DEPTH, MAX_STRICT_ERRORS, DecodeError, encode_yaml, from_yaml, read_yaml
 
 __all__ = [
-    "JSON", "MAX_DEPTH", "YAML", "DecodeError", "Decoded", "decode", "encode_yaml", "from_json", "from_yaml",
+    "JSON", "MAX_DEPTH", "YAML", "DecodeError", "Decoded", "check_depth", "decode", "encode_yaml", "from_json",
+    "from_yaml",
 ]
 
 JSON = "application/json"
@@ -111,11 +112,12 @@ def from_json(body: bytes) -> Any:
     except orjson.JSONDecodeError:
         value = _lenient_json(body)
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
-        _check_depth(value)
+        check_depth(value)
     return value
 
 
-def _check_depth(value: Any) -> None:
+def check_depth(value: Any) -> None:
+    """Raises DecodeError for more than MAX_DEPTH lists and objects within each other."""
     level, depth = [value] if isinstance(value, dict | list) else [], 0
     while level:
         depth += 1
@@ -153,7 +155,7 @@ def _lenient_json(body: bytes) -> Any:
         raise DecodeError("exceeded max depth") from e
     except (OverflowError, ValueError) as e:
         raise DecodeError(f"invalid number: {e}") if not isinstance(e, DecodeError) else e from e
-    _check_depth(value)
+    check_depth(value)
     return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode())
 
 

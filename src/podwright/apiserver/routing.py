@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
+from orjson import dumps
+
+from podwright.api.status import bad_request
+
 _VERBS = {
     "GET": "get",
     "HEAD": "get",
@@ -69,6 +73,16 @@ class Query:
         value = self._first.get(name)
         return value is not None and value.lower() not in ("false", "0")
 
+    def integer(self, name: str) -> int | None:
+        """Upstream's int64; None if the parameter is missing or empty. Raises ApiError (400)."""
+        text = self._first.get(name)
+        if not text:
+            return None
+        try:
+            return parsed_integer(text, signed=True)
+        except ValueError as error:
+            raise bad_request(str(error)) from None
+
     def __bool__(self) -> bool:
         return bool(self._all)
 
@@ -77,6 +91,19 @@ class Query:
 
 
 EMPTY_QUERY = Query([])
+
+
+def parsed_integer(text: str, *, signed: bool) -> int:
+    """Decimal digits that fit into 64 bits. Raises ValueError in the words of Go's strconv."""
+    parser = "strconv.ParseInt" if signed else "strconv.ParseUint"
+    digits = text[1:] if signed and text[:1] in ("+", "-") else text
+    shown = dumps(text[:64]).decode()
+    if not (digits.isascii() and digits.isdigit()):
+        raise ValueError(f"{parser}: parsing {shown}: invalid syntax")
+    value = int(text) if len(text) < 32 else 1 << 64
+    if not -(1 << 63) <= value < 1 << (63 if signed else 64):
+        raise ValueError(f"{parser}: parsing {shown}: value out of range")
+    return value
 
 
 def split_target(target: str) -> tuple[str, str]:

@@ -64,6 +64,11 @@ def test_json_patch(ops: list, result: dict) -> None:
         ([{"op": "replace", "path": "", "value": []}], 422), ([{"op": "remove", "path": ""}], 422),
         ([{"op": "move", "from": "/o", "path": "/o/x"}], 422),
         ([{"op": "test", "path": "/a", "value": 1}] * 10_001, 413),
+        ([{"op": "copy", "from": "/o", "path": f"/o/{i}"} for i in range(60)], 422),  # it doubles with each
+        ([op for _ in range(300) for op in (
+            {"op": "add", "path": "/x", "value": {}}, {"op": "move", "from": "/o", "path": "/x/o"},
+            {"op": "move", "from": "/x", "path": "/o"},
+        )], 422),
     ],
 )
 def test_json_patch_refuses(ops: object, expected: int) -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import orjson
+
 from podwright.api import status
 from podwright.api.objects import Object, deepcopy
+from podwright.api.serialization import DecodeError, check_depth
 from podwright.api.status import ApiError
 
 MAX_OPERATIONS = 10_000
+MAX_COPIED = 3 << 20
+"""Bytes of JSON that all copy operations of a patch may add: a document copied into itself doubles."""
 
 
 class _Inapplicable(Exception):
@@ -35,16 +40,40 @@ def apply(doc: Object, ops: Any) -> Object:
             f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(ops)}",
         )
     root: Any = deepcopy(doc)
+    copied = 0
     for op in ops:
         if not isinstance(op, dict):
             raise status.bad_request("error decoding patch: an operation is no object")
         try:
+            if op.get("op") == "copy":
+                copied += _copied(root, op)
+                if copied > MAX_COPIED:
+                    raise _Inapplicable(
+                        f"Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding "
+                        f"the limit {MAX_COPIED}"
+                    )
             root = _apply(root, op)
         except _Inapplicable as e:
             raise _rejected() from e
     if not isinstance(root, dict):
         raise _rejected() from _Inapplicable("the patched document is no object")
+    try:
+        check_depth(root)
+    except DecodeError as error:
+        raise _rejected() from error
     return root
+
+
+def _copied(root: Any, op: Object) -> int:
+    """How many bytes an operation adds; 0 if that it does not fit is found out later."""
+    origin = op.get("from")
+    if not isinstance(origin, str):
+        return 0
+    value = _get(root, _pointer(origin), origin, "copy")
+    try:
+        return len(orjson.dumps(value))
+    except orjson.JSONEncodeError as error:
+        raise _Inapplicable(f"copy of {origin}: {error}") from None
 
 
 def _rejected() -> ApiError:

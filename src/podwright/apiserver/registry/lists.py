@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.cache.subscriptions import Filter
 from podwright.apiserver.exchange import Many, Request
 from podwright.apiserver.registry.registry import Registry, store_failure, too_large_version
+from podwright.apiserver.routing import parsed_integer
 from podwright.store.protocol import Compacted, StoreUnavailable
 
 EXACT = "Exact"
@@ -87,41 +88,43 @@ class _Token:
 
     @classmethod
     def decode(cls, text: str) -> _Token:
+        why = "continue key is not valid"
         try:
-            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            raw = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), b"-_", validate=True)
             value = orjson.loads(raw)
-            token = cls(int(value["rv"]), str(value["start"]))
-            if value.get("v") != "meta.k8s.io/v1" or not token.start or token.revision == 0:
-                raise ValueError
-        except (ValueError, KeyError, TypeError, binascii.Error):
-            raise status.bad_request("continue key is not valid") from None
-        return token
+            token = cls(value.get("rv", 0), value.get("start", ""))
+            if type(token.revision) is not int or type(token.start) is not str:
+                raise ValueError("json: cannot unmarshal into Go value of type storage.continueToken")
+        except (ValueError, AttributeError) as error:
+            raise status.bad_request(f"invalid continue token: {why}: {error}") from None
+        if value.get("v") != "meta.k8s.io/v1":
+            version = str(value.get("v") or "")
+            why = f"{why}: server does not recognize this encoded version {version}"
+        elif token.revision == 0:
+            why = f"{why}: incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
+        elif not token.start:
+            why = f"{why}: encoded start key empty (version meta.k8s.io/v1)"
+        elif posixpath.normpath(f"/{token.start}") != f"/{token.start.removeprefix('/')}":
+            why = f"{why}: {token.start}"
+        else:
+            return token
+        raise status.bad_request(f"invalid continue token: {why}")
 
 
 def parse_version(text: str) -> int:
     """0 for "" and "0". Raises ApiError (400)."""
-    if not text:
-        return 0
-    if not (text.isascii() and text.isdigit()) or len(text) > 19:
-        raise status.invalid(
-            "meta.k8s.io", "ListOptions", "",
-            [
-                field_errors.invalid(
-                    "resourceVersion", text[:64], f'strconv.ParseUint: parsing "{text[:64]}": invalid syntax'
-                )
-            ],
-        )
-    return int(text)
+    error = version_error(text)
+    if error is not None:
+        raise status.bad_request(f"invalid resource version: {error.field}: {error.message}")
+    return int(text or 0)
 
 
-def _limit(text: str) -> int:
-    if not text:
-        return 0
+def version_error(text: str) -> FieldError | None:
     try:
-        value = int(text)
-    except ValueError:
-        raise status.bad_request(f'strconv.ParseInt: parsing "{text[:64]}": invalid syntax') from None
-    return max(value, 0)
+        parsed_integer(text or "0", signed=False)
+    except ValueError as error:
+        return field_errors.invalid("resourceVersion", text[:64], str(error))
+    return None
 
 
 async def wait_for(registry: Registry, revision: int) -> None:
@@ -159,7 +162,8 @@ async def list_objects(registry: Registry, request: Request, row: Resource) -> M
         await registry.fresh()
         return Many(row, flt.select(registry.cache(row)), registry.feed.revision, namespace=namespace)
     version, match = query.get("resourceVersion"), query.get("resourceVersionMatch")
-    limit, token_text = _limit(query.get("limit")), query.get("continue")
+    limit, token_text = max(query.integer("limit") or 0, 0), query.get("continue")
+    query.integer("timeoutSeconds")
     _check_match(match, version, token_text)
     if query.flag("sendInitialEvents") or query.has("sendInitialEvents"):
         raise status.invalid(
@@ -170,9 +174,9 @@ async def list_objects(registry: Registry, request: Request, row: Resource) -> M
     if row.custom and flt.fields is not None:
         await registry.form(row).prepare(cache.ordered(namespace))
     if token_text:
+        token = _Token.decode(token_text)
         if version and version != "0":
             raise status.bad_request("specifying resource version is not allowed when using continue")
-        token = _Token.decode(token_text)
         return await _from_store(registry, row, flt, limit, token)
     revision = parse_version(version)
     if revision and (match == EXACT or (not match and limit)):

@@ -152,13 +152,8 @@ def _from_query(request: Request) -> Object:
     raw: Object = {}
     if not query:
         return raw
-    if query.get("gracePeriodSeconds"):
-        try:
-            raw["gracePeriodSeconds"] = int(query.get("gracePeriodSeconds"))
-        except ValueError:
-            raise status.bad_request(
-                f'strconv.ParseInt: parsing "{query.get("gracePeriodSeconds")}": invalid syntax'
-            ) from None
+    if (grace := query.integer("gracePeriodSeconds")) is not None:
+        raw["gracePeriodSeconds"] = grace
     if query.get("propagationPolicy"):
         raw["propagationPolicy"] = query.get("propagationPolicy")
     if query.has("orphanDependents"):

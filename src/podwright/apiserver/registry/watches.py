@@ -10,11 +10,12 @@ from podwright.api import status
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
 from podwright.api.status import FieldError
+from podwright.api.validation import field_errors
 from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.cache.subscriptions import Filter, Item, Sink, Subscription
 from podwright.apiserver.cache.watch_cache import TooOld, WatchCache
 from podwright.apiserver.exchange import Request
-from podwright.apiserver.registry.lists import NOT_OLDER_THAN, filter_of, parse_version, wait_for
+from podwright.apiserver.registry.lists import NOT_OLDER_THAN, filter_of, parse_version, version_error, wait_for
 from podwright.apiserver.registry.registry import Form, Registry
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
@@ -90,6 +91,8 @@ async def watch(registry: Registry, request: Request, row: Resource, min_seconds
     """Raises ApiError: 400 or 422 bad parameters, 410, 504."""
     query = request.query
     version_text, match = query.get("resourceVersion"), query.get("resourceVersionMatch")
+    seconds = query.integer("timeoutSeconds")
+    query.integer("limit")
     errors: list[FieldError] = []
     initial = query.flag("sendInitialEvents") if query.has("sendInitialEvents") else None
     bookmarks = query.flag("allowWatchBookmarks")
@@ -108,12 +111,20 @@ async def watch(registry: Registry, request: Request, row: Resource, min_seconds
                 "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
             )
         )
-    if query.get("continue"):
-        errors.append(FieldError("continue", status.FORBIDDEN, "Forbidden: continue is forbidden for watch"))
+    if match and match != NOT_OLDER_THAN:
+        errors.append(field_errors.not_supported("resourceVersionMatch", match[:64], (NOT_OLDER_THAN,)))
+    if match and query.get("continue"):
+        errors.append(
+            field_errors.forbidden(
+                "resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"
+            )
+        )
     if errors:
         raise status.invalid("meta.k8s.io", "ListOptions", "", errors)
     if registry.feed.lost:
         raise status.unavailable("the store is not available")
+    if (error := version_error(version_text)) is not None:
+        raise status.invalid(row.group, row.plural, "", [error])
     revision = parse_version(version_text)
     flt = filter_of(registry, row, request)
     if revision:
@@ -129,17 +140,12 @@ async def watch(registry: Registry, request: Request, row: Resource, min_seconds
         revision = registry.feed.revision
     return Watch(
         row, stored, cache, flt, revision, send_initial, bool(initial) and bookmarks, bookmarks,
-        _timeout(query.get("timeoutSeconds"), min_seconds), lambda: registry.feed.revision,
+        _timeout(seconds, min_seconds), lambda: registry.feed.revision,
         row.custom and flt.fields is not None and registry.form(row).converts,
     )
 
 
-def _timeout(text: str, min_seconds: float) -> float:
-    if text:
-        try:
-            seconds = int(text)
-        except ValueError:
-            raise status.bad_request(f'strconv.ParseInt: parsing "{text[:64]}": invalid syntax') from None
-        if seconds > 0:
-            return float(min(seconds, 86400))
+def _timeout(seconds: int | None, min_seconds: float) -> float:
+    if seconds is not None and seconds > 0:
+        return float(min(seconds, 86400))
     return min_seconds * (1.0 + random.random())

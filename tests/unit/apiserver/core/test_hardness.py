@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import ssl
+from typing import Any
 
 import pytest
 
@@ -49,17 +52,35 @@ async def test_bad_bodies_are_the_clients_fault(api: Api, path: str) -> None:
             assert answer.status < 500, (kind, path, body[:60], answer.text)
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "limit=x", "limit=-1", "continue=%00", "resourceVersion=-1", "resourceVersion=" + "9" * 30, "labelSelector=,,,",
-        "fieldSelector=%ff", "watch=1&resourceVersion=x", "watch=1&timeoutSeconds=x", "resourceVersionMatch=Bogus",
-        "watch=1&timeoutSeconds=1&labelSelector=a%20in%20(", "pretty=x", "limit=99999999999999999999999",
-    ],
-)
-async def test_bad_queries_are_the_clients_fault(api: Api, query: str) -> None:
-    answer = await api.get(f"{CONFIG_MAPS}?{query}")
-    assert answer.status < 500, answer.text
+def token(**parts: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps({"v": "meta.k8s.io/v1", **parts}).encode()).decode().rstrip("=")
+
+
+QUERIES = [
+    ("resourceVersion=-1", 400, 'invalid resource version: resourceVersion: Invalid value: "-1": strconv.ParseUint: '
+     'parsing "-1": invalid syntax'),
+    ("resourceVersion=18446744073709551616", 400, "value out of range"),
+    ("watch=1&resourceVersion=x", 422, 'configmaps "" is invalid: resourceVersion: Invalid value: "x"'),
+    ("watch=1&timeoutSeconds=9223372036854775808", 400, "strconv.ParseInt"),
+    ("timeoutSeconds=1_0", 400, 'strconv.ParseInt: parsing "1_0": invalid syntax'),
+    ("limit=%C2%B2", 400, "invalid syntax"),
+    ("watch=1&sendInitialEvents=1&resourceVersionMatch=Exact", 422, 'supported values: "NotOlderThan"'),
+    ("continue=" + token(rv=1, start="default/../../secrets/x"), 400, "invalid continue token: continue key is not"),
+    ("continue=" + token(rv=0, start="a"), 400, "incorrect encoded start resourceVersion"),
+    ("continue=" + token(rv=1e300, start="a"), 400, "cannot unmarshal"),
+    ("continue=" + token(rv=1, start="a", v="v2"), 400, "server does not recognize this encoded version v2"),
+    ("continue=" + token(rv=5, start="a") + "&resourceVersion=5", 400, "not allowed when using continue"),
+    ("continue=" + token(rv=10**15, start="a"), 504, "Too large resource version"),
+]
+
+
+async def test_bad_queries_are_the_clients_fault(api: Api) -> None:
+    for query, code, told in QUERIES:
+        answer = await api.get(f"{CONFIG_MAPS}?{query}")
+        assert (answer.status, told in answer.json["message"]) == (code, True), answer.text
+    for query in ("limit=-1", "continue=%00", "labelSelector=,,,", "fieldSelector=%ff", "resourceVersionMatch=Bogus",
+                  "watch=1&timeoutSeconds=1&labelSelector=a%20in%20(", "pretty=x"):
+        assert (await api.get(f"{CONFIG_MAPS}?{query}")).status < 500, query
 
 
 async def test_odd_paths(api: Api) -> None:
@@ -108,7 +129,7 @@ async def test_client_certificates(api: Api, pki: Pki) -> None:
         assert response.status == 200
 
 
-def level(all: Seats, seats: int, wait: float = 1.0, *, lendable: int = 0, most: int = 0, queue: int = 50) -> Level:
+def level(all: Seats, seats: int, wait: float = 60.0, *, lendable: int = 0, most: int = 0, queue: int = 50) -> Level:
     made = Level("a", all, wait)
     made.seats, made.lendable, made.most = seats, lendable, most or seats
     made.per_flow = made.queued = queue
@@ -139,7 +160,7 @@ async def test_levels_lend_what_they_do_not_use() -> None:
 
 
 async def test_seats_go_round_between_users() -> None:
-    limit = level(Seats(1), 1, 5.0)
+    limit = level(Seats(1), 1)
     await limit.take("busy")
     order: list[str] = []
 
