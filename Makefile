@@ -32,27 +32,30 @@ lint: setup
 	$(VENV)/bin/lint-imports
 
 unit: setup
-	$(VENV)/bin/pytest tests/unit -q -n 2 --dist worksteal
+	$(SUDO) $(VENV)/bin/python -m pytest tests/unit -q -n 2 --dist worksteal
+
+# Files of tests side by side, the long ones first (tests/conftest.py).
+BY_FILE := -n 2 --dist loadfile --no-loadscope-reorder
 
 node: setup
-	$(SUDO) $(VENV)/bin/pytest tests/node -q
+	$(SUDO) $(VENV)/bin/python -m pytest tests/node -q $(BY_FILE)
 
 e2e: setup
-	$(SUDO) $(VENV)/bin/pytest tests/e2e -q
+	$(SUDO) $(VENV)/bin/python -m pytest tests/e2e -q $(BY_FILE)
 
-test: setup lint
-	$(SUDO) $(VENV)/bin/python -m pytest tests/unit -q -n 2 --dist worksteal
-	$(SUDO) $(VENV)/bin/python -m pytest tests/node tests/e2e -q -n 2 --dist loadfile --ignore tests/e2e/test_faults.py
+test: setup
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line lint unit
+	$(SUDO) $(VENV)/bin/python -m pytest tests/node tests/e2e -q $(BY_FILE) --ignore tests/e2e/test_faults.py
 
 # Not part of `test` yet: about one random walk in three leaves a container's root filesystem behind.
 test-faults: setup
 	$(SUDO) env PODWRIGHT_FAULT_SECONDS=60 $(VENV)/bin/python -m pytest tests/e2e/test_faults.py -q
 
-# Under an emulated processor, so only what touches control groups, and no test that counts milliseconds or kills our
-# process at one. V2= names other tests.
+# Under an emulated processor, so only what touches control groups, and no test that kills our process at a certain
+# millisecond. V2= names other tests.
 V2 ?= tests/guest tests/node/runtime/test_lifecycle.py tests/node/runtime/test_streams.py tests/node/runtime/test_restart.py \
 	tests/node/runtime/test_confinement.py tests/node/kubelet/test_pods.py tests/node/kubelet/test_anatomy.py \
-	-k "not start_time and not burst_of_pods and not killed_in_the_middle_of_a_start"
+	-k "not killed_in_the_middle_of_a_start"
 test-v2: setup
 	$(SUDO) $(VENV)/bin/python -m tests.guest.machine --timeout 1500 \
 		$(VENV)/bin/python -m pytest $(V2) -q -p no:cacheprovider --color no --timeout 300
