@@ -4,13 +4,17 @@ usage: bench/volumes.py [--json FILE] [--starts N]
 
 Pods with nothing and Pods with five volumes and a full security context start in turn, so that what else the machine
 does meets both alike. A ConfigMap's change is timed until its file, read through the container's root, has changed. A
-volume with 100,000 files is given to an fsGroup twice, with OnRootMismatch; the second time by the whole Pod's start.
+volume with 100,000 files is given to an fsGroup, with OnRootMismatch: a Pod's start from the second time on is compared
+with that of Pods without a volume, in turn. Containers with disk limits write and read as much as they can, with direct
+I/O, while one without does so beside them, and alone in turn.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
 import statistics
 import sys
 import tempfile
@@ -92,8 +96,9 @@ def config_changes(starts: Starts, count: int) -> list[float]:
     return found
 
 
-def group_volume(starts: Starts, directory: Path) -> tuple[float, float]:
-    """Seconds of the first and of the second start with a local volume of 100,000 files and an fsGroup."""
+def group_volume(starts: Starts, directory: Path, count: int) -> tuple[float, float]:
+    """Seconds that a local volume of 100,000 files and an fsGroup add to a start: the first time, and the median of the
+    later ones."""
     for number in range(FILES // 1000):
         (directory / str(number)).mkdir()
         for file in range(999):
@@ -110,15 +115,73 @@ def group_volume(starts: Starts, directory: Path) -> tuple[float, float]:
     call(connection, "POST", claims, {**meta, "kind": "PersistentVolumeClaim", "spec": claim})
     while call(connection, "GET", f"{claims}/files")["status"].get("phase") != "Bound":
         time.sleep(0.01)
-    times = []
-    for number in range(2):
+    added = []
+    for number in range(count + 1):
+        bare = starts.up(plain(f"bare-{number}"))
+        starts.down(f"bare-{number}")
         made = plain(f"files-{number}")
         made["spec"]["securityContext"] = {"fsGroup": 4000, "fsGroupChangePolicy": "OnRootMismatch"}
         made["spec"]["volumes"] = [{"name": "v", "persistentVolumeClaim": {"claimName": "files"}}]
         made["spec"]["containers"][0]["volumeMounts"] = [{"name": "v", "mountPath": "/v"}]
-        times.append(starts.up(made))
+        added.append(starts.up(made) - bare)
         starts.down(f"files-{number}")
-    return times[0], times[1]
+    return added[0], statistics.median(added[1:])
+
+
+def _mebibytes(dd: str) -> float:
+    size, unit, count = re.findall(r"bs=(\d+)([kM]) count=(\d+)", dd)[0]
+    return int(size) * int(count) / {"k": 1024, "M": 1}[unit]
+
+
+def rates(starts: Starts, *writers: tuple[str, str, dict[str, str]]) -> dict[str, float]:
+    """What each of these containers' dd, side by side, says of its throughput, in MiB/s."""
+    for name, dd, limits in writers:
+        made = plain(name)
+        made["spec"] |= {"restartPolicy": "Never", "volumes": [{"name": "v", "emptyDir": {}}]}
+        # What is read was written before the clock starts.
+        script = f"dd if=/dev/zero of=/v/read bs=1M count=32 2>/dev/null; (time dd {dd}) 2>/dev/termination-log"
+        made["spec"]["containers"][0] |= {
+            "command": ["sh", "-c", script], "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+            "resources": {"requests": limits, "limits": limits},
+        }  # fmt: skip
+        starts.api.call(starts.connection, "POST", PODS, made)
+    found = {}
+    for name, dd, _ in writers:
+        starts.watcher.until(lambda name=name: name in starts.watcher.ended)
+        pod = starts.api.call(starts.connection, "GET", f"{PODS}/{name}")
+        told = pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"]
+        minutes, seconds = re.findall(r"real\s+(\d+)m ([\d.]+)s", told)[0]
+        found[name] = _mebibytes(dd) / (60 * int(minutes) + float(seconds))
+        starts.down(name)
+    return found
+
+
+def disk_limits(starts: Starts) -> tuple[dict[str, float], float, float]:
+    """Each limited container's share of its limit; and the throughput of one without a limit, in MiB/s, alone and
+    beside them."""
+    write = "if=/dev/zero of=/v/f bs=1M count=40 oflag=direct"
+    read = "if=/v/read of=/dev/null bs=1M count=32 iflag=direct"
+    small = 4 / 1024  # MiB of an operation
+    limits = {
+        "disk-write-bps": (write, "8Mi", 8.0),
+        "disk-read-bps": (read, "8Mi", 8.0),
+        "disk-write-iops": ("if=/dev/zero of=/v/f bs=4k count=400 oflag=direct", "100", 100 * small),
+        "disk-read-iops": ("if=/v/read of=/dev/null bs=4k count=400 iflag=direct", "100", 100 * small),
+    }
+    free = "if=/dev/zero of=/v/f bs=1M count=512 oflag=direct"
+    limited = [(what, dd, {f"podwright.io/{what}": limit}) for what, (dd, limit, _) in limits.items()]
+    rounds = [
+        {**rates(starts, ("alone", free, {})), **rates(starts, *limited, ("beside", free, {}))} for _ in range(5)
+    ]  # fmt: skip
+    found = {what: statistics.median(r[what] for r in rounds) for what in rounds[0]}
+    shares = {what: found[what] / limit for what, (_, _, limit) in limits.items()}
+    return shares, found["alone"], found["beside"]
+
+
+def processor_seconds(pid: int) -> float:
+    """Of the cluster's process and of the programs that it ran and waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(f) for f in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -128,8 +191,11 @@ def main() -> None:
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
 
+    def figure(what: str, value: float, unit: str, target: str, beside: str = "") -> None:
+        rows.append({"what": what, "value": round(value, 1), "unit": unit, "target": target, "beside": beside})
+
     def row(what: str, seconds: float, target: str, beside: str = "") -> None:
-        rows.append({"what": what, "value": round(seconds * 1000, 1), "unit": "ms", "target": target, "beside": beside})
+        figure(what, seconds * 1000, "ms", target, beside)
 
     with tempfile.TemporaryDirectory(prefix="podwright-bench-") as scratch:
         kubeconfig, files = Path(scratch) / "kubeconfig", Path(scratch) / "files"
@@ -140,21 +206,30 @@ def main() -> None:
             body = {"apiVersion": "v1", "metadata": {"name": "bench"}, "data": {"k": "dg=="}}
             call(starts.connection, "POST", CONFIG, {**body, "kind": "ConfigMap"})
             call(starts.connection, "POST", CONFIG.replace("configmaps", "secrets"), {**body, "kind": "Secret"})
-            bare, furnished = [], []
+            pid = json.loads(Path(f"/run/podwright/{bench.NAME}/server.process.json").read_text())["pid"]
+            bare, furnished, spent = [], [], {plain: 0.0, full: 0.0}
             for number in range(arguments.starts):
                 for times, make in ((bare, plain), (furnished, full)):
                     name = f"{make.__name__}-{number}"
+                    before = processor_seconds(pid)
                     times.append(starts.up(make(name)))
+                    spent[make] += (processor_seconds(pid) - before) / arguments.starts
                     starts.down(name)
             added = statistics.median(furnished) - statistics.median(bare)
             beside = f"{statistics.median(bare) * 1000:.0f} ms without"
             row("five volumes and a full security context add, p50", added, "<= 15", beside)
+            row("of processor time, mean", spent[full] - spent[plain], "", f"{spent[plain] * 1000:.0f} ms without")
             changes = config_changes(starts, 20)
             row("ConfigMap change to file, p50", statistics.median(changes), "<= 2000")
             row("ConfigMap change to file, slowest of 20", max(changes), "<= 2000")
-            first, second = group_volume(starts, files)
-            row("fsGroup on 100,000 files, first time", first - statistics.median(bare), "")
-            row("fsGroup on 100,000 files, OnRootMismatch, second time", second - statistics.median(bare), "<= 50")
+            first, second = group_volume(starts, files, 5)
+            row("fsGroup on 100,000 files, first time", first, "")
+            row("fsGroup on 100,000 files, OnRootMismatch, later, p50", second, "<= 50")
+            shares, alone, neighbour = disk_limits(starts)
+            for what, share in shares.items():
+                figure(f"{what}: of the limit", share * 100, "%", "85 to 115")
+            beside = f"{alone:.0f} MiB/s alone"
+            figure("a neighbour without a limit, beside these four", neighbour / alone * 100, "%", "not slowed", beside)
     for entry in rows:
         print(f"{entry['what']:<56} {entry['value']:>9} {entry['unit']:<4} {entry['target']:<8} {entry['beside']}")
     if arguments.json:
