@@ -5,7 +5,7 @@ VENV := .venv
 STAMP := $(VENV)/.setup-done
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: setup demo demo-failover test test-v2 test-faults lint unit node e2e bench clean
+.PHONY: setup demo demo-failover test test-v2 lint unit node e2e bench clean
 
 setup: $(STAMP)
 	@$(SUDO) $(VENV)/bin/podwright setup --development
@@ -45,11 +45,7 @@ e2e: setup
 
 test: setup
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line lint unit
-	$(SUDO) $(VENV)/bin/python -m pytest tests/node tests/e2e -q $(BY_FILE) --ignore tests/e2e/test_faults.py
-
-# Not part of `test` yet: about one random walk in three leaves a container's root filesystem behind.
-test-faults: setup
-	$(SUDO) env PODWRIGHT_FAULT_SECONDS=60 $(VENV)/bin/python -m pytest tests/e2e/test_faults.py -q
+	$(SUDO) $(VENV)/bin/python -m pytest tests/node tests/e2e -q $(BY_FILE)
 
 # Under an emulated processor, so only what touches control groups, and no test that kills our process at a certain
 # millisecond. V2= names other tests.

@@ -12,17 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.e2e.harness import Cluster, busybox, has_condition, host_pids, until
 from tests.e2e.test_recovery import kill
 from tests.e2e.test_sudden_deaths import held
 
-SECONDS = float(os.environ.get("PODWRIGHT_FAULT_SECONDS", "8"))
+SECONDS = float(os.environ.get("PODWRIGHT_FAULT_SECONDS", "60"))
 SEED = int(os.environ.get("PODWRIGHT_SEED", str(time.time_ns() % 100_000)))
 FLAGS = (
-    "--nodes", "2", "--node-grace", "4", "--toleration", "1", "--crash-loop-initial", "0.3",
+    "--nodes", "2", "--node-grace", "8", "--toleration", "1", "--crash-loop-initial", "0.3",
     "--crash-loop-maximum", "2",
 )  # fmt: skip
 NODES = ("node-1", "node-2")
+PATIENCE = 150.0
+"""Seconds in which all must have come to rest."""
 APPS = ("red", "blue")
 
 
@@ -144,6 +147,7 @@ def as_many(cluster: Cluster, pods: list[dict[str, Any]]) -> bool:
     return True
 
 
+@pytest.mark.timeout(SECONDS + 5 * PATIENCE)
 def test_kills_at_random_leave_what_was_asked_and_nothing_else(cluster: Cluster) -> None:
     print(f"PODWRIGHT_SEED={SEED} PODWRIGHT_FAULT_SECONDS={SECONDS}")
     chaos = Chaos(cluster, random.Random(SEED))
@@ -153,13 +157,13 @@ def test_kills_at_random_leave_what_was_asked_and_nothing_else(cluster: Cluster)
             chaos.step()
         cluster.up()
         pods = until(lambda: settled(cluster, chaos.wanted) or not any(r for r, _ in chaos.wanted.values()),
-                     f"as wanted: {chaos.wanted}", 60)  # fmt: skip
+                     f"as wanted: {chaos.wanted}", PATIENCE)  # fmt: skip
         pods = [] if pods is True else pods
-        until(lambda: as_many(cluster, pods), "everything once", 60)
+        until(lambda: as_many(cluster, pods), "everything once", PATIENCE)
         for app in APPS:
             cluster.kubectl("delete", "deployment", app)
-        until(lambda: not cluster.get("pods")["items"], "all Pods gone", 30)
-        until(lambda: as_many(cluster, []), "nothing is left", 60)
+        until(lambda: not cluster.get("pods")["items"], "all Pods gone", PATIENCE)
+        until(lambda: as_many(cluster, []), "nothing is left", PATIENCE)
     finally:
         print(f"{len(chaos.did)} steps:", *chaos.did, sep="\n  ")  # shown if the test failed, as all of this
         print(cluster.try_kubectl("get", "pods,replicasets,nodes", "-o", "wide").stdout)
