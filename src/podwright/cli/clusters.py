@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from podwright.cli.options import given, name_option, output_option, tells_failures
+from podwright.cli.options import api_server_options, given, name_option, output_option, tells_failures
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -47,6 +47,7 @@ def _failures() -> tuple[type[Exception], ...]:
     "--shutdown-grace-period-critical-pods", "shutdown_grace_critical", type=click.FloatRange(0), default=10.0,
     show_default=True, help="The last part of them, kept for critical Pods.",
 )
+@api_server_options
 @click.option("--node-grace", type=float, default=50.0, hidden=True)
 @click.option("--toleration", type=int, default=300, hidden=True)
 @click.pass_context

@@ -17,6 +17,41 @@ name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, he
 output_option = click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output format."
 )
+_file = click.Path(exists=True, dir_okay=False, resolve_path=True)
+_API_SERVER_OPTIONS = (
+    click.option(
+        "--authentication-config", type=_file, default=None,
+        help="AuthenticationConfiguration of the API server: issuers of tokens, who is anonymous.",
+    ),
+    click.option(
+        "--authorization-config", type=_file, default=None,
+        help="AuthorizationConfiguration: authorizers in order, in place of Node and RBAC.",
+    ),
+    click.option(
+        "--encryption-provider-config", "encryption_config", type=_file, default=None,
+        help="EncryptionConfiguration: what is encrypted in the store, and by which keys.",
+    ),
+    click.option(
+        "--audit-policy-file", "audit_policy", type=_file, default=None, help="Policy of audit.k8s.io: what is logged.",
+    ),
+    click.option(
+        "--audit-log-path", "audit_log", type=click.Path(dir_okay=False, resolve_path=True), default=None,
+        help="File that the audit log is appended to, one JSON line an event.",
+    ),
+    click.option(
+        "--admission-control-config-file", "admission_config", type=_file, default=None,
+        help="AdmissionConfiguration: settings of the plugin PodSecurity.",
+    ),
+)  # fmt: skip
+
+
+def api_server_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Files that the API server reads and writes, by the names of kube-apiserver's flags."""
+    for option in reversed(_API_SERVER_OPTIONS):
+        function = option(function)
+    return function
+
+
 ready_option = click.option("--ready-fd", type=int, default=None, hidden=True)
 
 

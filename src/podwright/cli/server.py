@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from podwright.cli.options import name_option, ready_option, tells_failures
+from podwright.cli.options import api_server_options, name_option, ready_option, tells_failures
 
 _COMPONENTS = ("apiserver", "scheduler", "controllers")
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -36,6 +36,7 @@ def _components(ctx: click.Context, parameter: click.Parameter, value: str) -> l
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="With --store: the API server's; default 6443.")
 @click.option("--data-dir", default="", help="With --store: durable state; default /var/lib/podwright/NAME.")
 @click.option("--fast-failover", is_flag=True, help="With --store: as in podwright up.")
+@api_server_options
 @click.option("--node", default="", help="Also run the kubelet of this node in the same process.")
 @click.option(
     "--leader-elect/--no-leader-elect", default=None,
@@ -92,6 +93,7 @@ def server(
         from podwright.cluster import control_plane
         from podwright.cluster.registry import CannotAdd
         from podwright.cluster.server_process import run_server
+        from podwright.cluster.spec import API_SERVER_FILES
 
         if store:
             asked = control_plane.Asked(store, advertise_address, port, data_dir, fast_failover)
@@ -99,6 +101,7 @@ def server(
         run_server(
             name, components=components, node=node, scheduler=scheduler, controllers=chosen,
             leader_elect=leader_elect, timing=timing, ready_fd=ready_fd,
+            files={field: remote[field] for field in API_SERVER_FILES if remote[field]},
         )  # fmt: skip
         return
     if "apiserver" in components or node:

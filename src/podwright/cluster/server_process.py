@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from podwright.api.status import ApiError
 from podwright.apiserver.config import ApiServerConfig
@@ -21,7 +23,7 @@ from podwright.cluster.layout import Layout
 from podwright.cluster.pki import Pki
 from podwright.cluster.processes import ReadyPipe, innermost, notify_systemd
 from podwright.cluster.registry import Ranges
-from podwright.cluster.spec import ClusterSpec
+from podwright.cluster.spec import API_SERVER_FILES, ClusterSpec
 from podwright.cluster.up import node_names
 from podwright.network.node_routes import follow_nodes
 from podwright.network.routes import NodeRoutes
@@ -44,15 +46,17 @@ def run_server(
     timing: Timing | None = None,
     scheduler: SchedulerConfig | None = None,
     controllers: Sequence[str] = ("*",),
+    files: Mapping[str, str] | None = None,
 ) -> None:
     """Runs until SIGTERM. Pods keep running after it ended, however it ended. With `leader_elect` scheduler and
-    controllers work while this process holds their Leases; None: where there may be others."""
+    controllers work while this process holds their Leases; None: where there may be others. `files` are fields of
+    ``spec.API_SERVER_FILES``, in place of the cluster's."""
     pipe = ReadyPipe(ready_fd)
     try:
         loop.run(
             lambda stop: ServerProcess(
                 name, components, node, pipe, leader_elect=leader_elect, timing=timing, scheduler=scheduler,
-                controllers=controllers,
+                controllers=controllers, files=files or {},
             ).run(stop)
         )
     except BaseException as failed:
@@ -68,9 +72,10 @@ class ServerProcess:
 
     def __init__(
         self, name: str, components: Sequence[str], node: str, pipe: ReadyPipe, *, leader_elect: bool | None,
-        timing: Timing | None, scheduler: SchedulerConfig | None, controllers: Sequence[str],
+        timing: Timing | None, scheduler: SchedulerConfig | None, controllers: Sequence[str], files: Mapping[str, str],
     ) -> None:  # fmt: skip
-        self._spec, self._layout, self._ranges = find_cluster(name)
+        spec, self._layout, self._ranges = find_cluster(name)
+        self._spec = replace(spec, **files)  # type: ignore[arg-type]
         if leader_elect is None:
             leader_elect = self._spec.nodes == 0 or "apiserver" not in components
         self._election = (timing or Timing()) if leader_elect else None
@@ -216,6 +221,7 @@ def make_certificates(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> None
 def api_server_config(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> ApiServerConfig:
     pki = Pki(layout.pki)
     layout.store_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files: dict[str, Any] = {field: Path(file) for field in API_SERVER_FILES if (file := getattr(spec, field))}
     return ApiServerConfig(
         store_url=spec.store or f"sqlite://{layout.store_file}",
         store_exclusive=not spec.store.startswith("etcd"),
@@ -235,5 +241,6 @@ def api_server_config(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> ApiS
         requestheader_allowed_names=(FRONT_PROXY,),
         default_not_ready_toleration_seconds=spec.toleration,
         default_unreachable_toleration_seconds=spec.toleration,
+        **files,
     )
 

@@ -8,7 +8,17 @@ from typing import Any
 from podwright.cluster.files import read_json, write_json
 from podwright.cluster.layout import Layout
 
+API_SERVER_FILES = {
+    "authentication_config": "--authentication-config",
+    "authorization_config": "--authorization-config",
+    "encryption_config": "--encryption-provider-config",
+    "audit_policy": "--audit-policy-file",
+    "audit_log": "--audit-log-path",
+    "admission_config": "--admission-control-config-file",
+}
+"""Fields of the spec, and of the API server's configuration, that name a file for it."""
 FLAGS = {
+    **API_SERVER_FILES,
     "nodes": "--nodes",
     "data_dir": "--data-dir",
     "kubeconfig": "--kubeconfig",
@@ -44,6 +54,12 @@ class ClusterSpec:
     simulated_nodes: int = 0
     static_pods: str = ""
     kubelet_config: str = ""
+    authentication_config: str = ""
+    authorization_config: str = ""
+    encryption_config: str = ""
+    audit_policy: str = ""
+    audit_log: str = ""
+    admission_config: str = ""
     fast_failover: bool = False
     crash_loop_initial: float = 10.0
     crash_loop_maximum: float = 300.0

@@ -7,6 +7,7 @@ and :func:`undo` if the write fails after that.
 from __future__ import annotations
 
 from podwright.api.resources import BUILTIN, ResourceTable
+from podwright.apiserver.admission import configuration
 from podwright.apiserver.admission.certificates import (
     CertificateApproval,
     CertificateSigning,
@@ -59,7 +60,7 @@ def build(
         ServiceAccount(objects),
         NodeRestriction(objects),
         TaintNodesByCondition(),
-        PodSecurity(objects),
+        PodSecurity(objects, configuration.pod_security(config.admission_config)),
         PodTopologyLabels(objects),
         Priority(objects),
         DefaultTolerationSeconds(

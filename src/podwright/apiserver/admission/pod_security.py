@@ -4,24 +4,20 @@ written to the audit log or warned of (Kubernetes documentation, "Pod Security A
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from podwright.api.objects import Object, controller_of, labels, name
+from podwright.api.objects import Object, controller_of, name
 from podwright.api.resources import NAMESPACES, PODS
 from podwright.api.status import FieldError, internal, invalid
-from podwright.api.validation import field_errors
 from podwright.apiserver.admission import pod_security_restricted
 from podwright.apiserver.admission.chain import Plugin
+from podwright.apiserver.admission.configuration import PodSecurityConfiguration
 from podwright.apiserver.admission.pod_security_baseline import CHECKS, LATEST, Check
+from podwright.apiserver.admission.pod_security_levels import LEVELS, PREFIX, Policy, Standard, policy_of
 from podwright.apiserver.admission.refusals import forbidden
 from podwright.apiserver.requests import AdmissionRequest, Objects
 
-PREFIX = "pod-security.kubernetes.io/"
-LEVELS = ("privileged", "baseline", "restricted")
 MAX_PODS_CHECKED = 3000
-_VERSION = re.compile(r"v1\.([0-9]|[1-9][0-9]*)")
 _IGNORED = frozenset({"exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status"})
 _WORKLOADS: dict[tuple[str, str], tuple[str, ...]] = {
     ("", "podtemplates"): ("template",),
@@ -33,69 +29,6 @@ _WORKLOADS: dict[tuple[str, str], tuple[str, ...]] = {
     ("batch", "cronjobs"): ("spec", "jobTemplate", "spec", "template"),
     ("batch", "jobs"): ("spec", "template"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Standard:
-    """A level at a version; minor -1 is "latest"."""
-
-    level: str = "privileged"
-    minor: int = -1
-
-    def __str__(self) -> str:
-        return f"{self.level}:{'latest' if self.minor < 0 else f'v1.{self.minor}'}"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    enforce: Standard = Standard()
-    audit: Standard = Standard()
-    warn: Standard = Standard()
-
-    @property
-    def is_privileged(self) -> bool:
-        return all(s.level == "privileged" for s in (self.enforce, self.audit, self.warn))
-
-
-_OPEN = Policy()
-
-
-@functools.lru_cache(maxsize=512)
-def _parsed(items: tuple[tuple[str, str], ...]) -> tuple[Policy, tuple[FieldError, ...]]:
-    given = dict(items)
-    errors: list[FieldError] = []
-
-    def invalid_label(key: str, why: str) -> None:
-        errors.append(field_errors.invalid(f"metadata.labels[{PREFIX}{key}]", given[key], why))
-
-    def standard(mode: str) -> tuple[Standard, bool]:
-        level, minor, good = given.get(mode, "privileged"), -1, mode in given
-        if level not in LEVELS:
-            invalid_label(mode, f"must be one of {', '.join(LEVELS)}")
-            level, good = "restricted" if mode == "enforce" else "privileged", False
-        version = given.get(f"{mode}-version", "latest")
-        if version != "latest":
-            match = _VERSION.fullmatch(version)
-            if match is None:
-                invalid_label(f"{mode}-version", 'must be "latest" or "v1.x"')
-            else:
-                minor = int(match.group(1))
-        return Standard(level, minor), good
-
-    enforce, has_enforce = standard("enforce")
-    audit, _ = standard("audit")
-    warn, _ = standard("warn")
-    if "warn" not in given and has_enforce and LEVELS.index(enforce.level) > LEVELS.index(warn.level):
-        warn = Standard(enforce.level, warn.minor if "warn-version" in given else enforce.minor)
-    return Policy(enforce, audit, warn), tuple(errors)
-
-
-def policy_of(namespace: Object) -> tuple[Policy, tuple[FieldError, ...]]:
-    """What a namespace's labels ask for, and what is wrong with them."""
-    own = tuple(
-        sorted((key[len(PREFIX) :], value) for key, value in labels(namespace).items() if key.startswith(PREFIX))
-    )
-    return _parsed(own) if own else (_OPEN, ())
 
 
 @functools.lru_cache(maxsize=128)
@@ -122,8 +55,10 @@ def _details(found: Iterable[tuple[str, str]]) -> str:
 class PodSecurity(Plugin):
     name = "PodSecurity"
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, settings: PodSecurityConfiguration | None = None) -> None:
         self._objects = objects
+        self._settings = settings or PodSecurityConfiguration()
+        self._defaults = tuple(sorted(self._settings.defaults.items()))
 
     def handles(self, request: AdmissionRequest) -> bool:
         if request.operation not in ("CREATE", "UPDATE"):
@@ -140,13 +75,17 @@ class PodSecurity(Plugin):
         if request.resource.plural == "namespaces":
             self._namespace(request, obj)
             return
+        exempt = "namespace" if request.namespace in self._settings.namespaces else ""
+        if exempt or request.user.name in self._settings.usernames:
+            request.audit[f"{PREFIX}exempt"] = exempt or "user"
+            return
         is_pod = request.resource.plural == "pods"
         namespace = self._objects.get(NAMESPACES, "", request.namespace)
         if namespace is None:
             if is_pod:
                 raise internal(f'failed to lookup namespace "{request.namespace}"')
             return
-        policy, errors = policy_of(namespace)
+        policy, errors = policy_of(namespace, self._defaults)
         if not errors and policy.is_privileged:
             return
         if is_pod:
@@ -173,6 +112,9 @@ class PodSecurity(Plugin):
         enforce: bool,
     ) -> None:
         audit = request.audit
+        if spec.get("runtimeClassName") in self._settings.runtime_classes:
+            audit[f"{PREFIX}exempt"] = "runtimeClass"
+            return
         if errors:
             audit["pod-security.kubernetes.io/error"] = "Failed to parse policy: " + ", ".join(
                 f"{e.field}: {e.message}" for e in errors
@@ -192,13 +134,13 @@ class PodSecurity(Plugin):
             request.warnings.append(f'would violate PodSecurity "{policy.warn}": {_details(found)}')
 
     def _namespace(self, request: AdmissionRequest, namespace: Object) -> None:
-        policy, errors = policy_of(namespace)
+        policy, errors = policy_of(namespace, self._defaults)
         old = request.old_object
         if request.operation == "CREATE" or old is None:
             if errors:
                 raise invalid("", "Namespace", name(namespace), errors)
             return
-        old_policy, old_errors = policy_of(old)
+        old_policy, old_errors = policy_of(old, self._defaults)
         if errors and errors != old_errors:
             raise invalid("", "Namespace", name(namespace), errors)
         new, before = policy.enforce, old_policy.enforce
@@ -206,7 +148,8 @@ class PodSecurity(Plugin):
             return
         if new.minor == before.minor and LEVELS.index(new.level) < LEVELS.index(before.level):
             return
-        request.warnings.extend(self._existing(name(namespace), new))
+        if name(namespace) not in self._settings.namespaces:
+            request.warnings.extend(self._existing(name(namespace), new))
 
     def _existing(self, namespace: str, standard: Standard) -> list[str]:
         """Warnings for Pods that are there already and would be refused now."""

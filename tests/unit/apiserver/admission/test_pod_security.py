@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ from apiserver_fakes import FakeObjects, namespace_object
 from podwright.api.objects import Object, deepcopy
 from podwright.api.resources import DEPLOYMENTS, NAMESPACES, PODS, Resource
 from podwright.api.status import ApiError
+from podwright.apiserver.admission import configuration
 from podwright.apiserver.admission.chain import Chain
-from podwright.apiserver.admission.pod_security import PodSecurity, Standard, violations
+from podwright.apiserver.admission.pod_security import PodSecurity, violations
+from podwright.apiserver.admission.pod_security_levels import Standard
 from podwright.apiserver.requests import AdmissionRequest, UserInfo
 
 PREFIX = "pod-security.kubernetes.io/"
@@ -148,3 +151,50 @@ def test_restricted_volumes() -> None:
     assert violations(Standard("restricted"), {}, spec) == [
         ("restricted volume types", 'volume "n" uses restricted volume type "nfs"')
     ]
+
+
+CONFIGURATION = """
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: PodSecurity
+  configuration:
+    apiVersion: pod-security.admission.config.k8s.io/v1
+    kind: PodSecurityConfiguration
+    defaults: {defaults}
+    exemptions: {exemptions}
+"""
+
+
+async def test_a_configuration_gives_defaults_and_exemptions(tmp_path: Path) -> None:
+    path = tmp_path / "admission.yaml"
+
+    async def judged(exemptions: str = "{}", labels: dict[str, str] | None = None) -> AdmissionRequest:
+        path.write_text(CONFIGURATION.format(defaults="{enforce: baseline, warn: restricted}", exemptions=exemptions))
+        asked = request(pod({"containers": [], "hostNetwork": True, "runtimeClassName": "kata"}))
+        namespace = namespace_object("ns", {PREFIX + k: v for k, v in (labels or {}).items()})
+        settings = configuration.pod_security(path)
+        await Chain([PodSecurity(FakeObjects(namespace), settings)]).validate(asked)
+        return asked
+
+    with pytest.raises(ApiError, match=r'violates PodSecurity "baseline:latest": host namespaces \(hostNetwork=true\)'):
+        await judged()
+    assert (await judged(labels={"enforce": "privileged"})).warnings
+    for exemption, why in (("namespaces: [ns]", "namespace"), ("usernames: [u]", "user"),
+                           ("runtimeClasses: [kata]", "runtimeClass")):
+        asked = await judged("{" + exemption + "}")
+        assert asked.audit == {f"{PREFIX}exempt": why} and not asked.warnings
+
+
+def test_configurations_that_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "admission.yaml"
+    exemptions = "{usernames: ['', a, a]}"
+    path.write_text(CONFIGURATION.format(defaults="{warn: high, audit-version: x}", exemptions=exemptions))
+    with pytest.raises(ValueError, match=r"defaults\.warn") as refused:
+        configuration.pod_security(path)
+    assert [line.split(": ")[1] for line in str(refused.value).splitlines()] == [
+        "defaults.warn", "defaults.audit-version", "exemptions.usernames[0]", "exemptions.usernames[2]",
+    ]
+    path.write_text(path.read_text().replace("name: PodSecurity", "name: EventRateLimit"))
+    with pytest.raises(ValueError, match="'EventRateLimit' takes no configuration"):
+        configuration.pod_security(path)
