@@ -263,6 +263,8 @@ class PodWorker:
         pod = self.resizer.allocated(self.pod)
         if actions.kill_pod:
             await work.jobs.cancel()
+            if actions.restart_all:
+                self._status.publish()
             await take_down(self._context, pod, actions)
             if actions.restart_all or not actions.create_sandbox:
                 return

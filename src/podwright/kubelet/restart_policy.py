@@ -21,6 +21,11 @@ def restart_action(ctr: Object, exit_code: int) -> str:
     return ""
 
 
+def may_restart_all(ctr: Object) -> bool:
+    """Whether some end of this container restarts all of its Pod."""
+    return any(rule.get("action") == RESTART_ALL for rule in ctr.get("restartPolicyRules") or ())
+
+
 def should_restart(pod: Object, ctr: Object, exit_code: int) -> bool:
     """Whether a container that exited with this code runs again. An init container that succeeded does not."""
     if restart_action(ctr, exit_code) in (RESTART, RESTART_ALL):

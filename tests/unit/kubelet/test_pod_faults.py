@@ -276,6 +276,7 @@ async def test_restart_of_all_containers(cluster: Cluster) -> None:
         )
     )
     await cluster.until_ready()
+    assert (objects.condition(cluster.pod() or {}, "AllContainersRestarting") or {})["status"] == "False"
     sandbox = set(cluster.runtime.sandboxes)
     cluster.runtime.exit(cluster.runtime.named("main")[0].id, 42)
     pod = await cluster.until_pod(
@@ -284,6 +285,44 @@ async def test_restart_of_all_containers(cluster: Cluster) -> None:
     assert statuses(pod)["other"]["restartCount"] == 1
     assert cluster.runtime.start_order.count("init") == 2
     assert set(cluster.runtime.sandboxes) == sandbox
+    assert (objects.condition(pod, "AllContainersRestarting") or {})["status"] == "False"
+
+
+async def test_a_watcher_restarts_all_of_a_pod_that_restarts_nothing(cluster: Cluster) -> None:
+    """The main container is killed and has no restart policy to come back by; a debugger stays ended; no hook runs."""
+    rules = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [88]}}]
+    watcher = make_container("watcher", restartPolicy="Always", restartPolicyRules=rules)
+    main = make_container("main", lifecycle={"preStop": {"exec": {"command": ["hook"]}}})
+    done = make_container("done", "exit", "0")
+    await cluster.create(make_pod("web", main, done, initContainers=[watcher], restartPolicy="Never"))
+    await cluster.until_pod(lambda p: "terminated" in statuses(p).get("done", {}).get("state", {}))
+
+    def debug(pod: Object) -> None:
+        pod["spec"]["ephemeralContainers"] = [make_container("debug")]
+
+    await cluster.api.change(PODS, "web", debug)
+    await cluster.until_pod(
+        lambda p: "running" in statuses(p, "ephemeralContainerStatuses").get("debug", {}).get("state", {})
+    )
+    told: list[Object] = []
+    written = cluster.kubelet.statuses.set
+
+    def note(pod: Object, status: Object) -> None:
+        told.append(status)
+        written(pod, status)
+
+    cluster.kubelet.statuses.set = note  # type: ignore[method-assign]
+    cluster.runtime.exit(cluster.runtime.named("watcher")[0].id, 88)
+    pod = await cluster.until_pod(lambda p: "running" in statuses(p)["main"]["state"]
+                                  and statuses(p)["main"]["restartCount"] == 1)  # fmt: skip
+    assert {s["phase"] for s in told} <= {"Pending", "Running"}
+    restarting = [objects.condition({"status": s}, "AllContainersRestarting") for s in told]
+    assert {(c or {}).get("status") for c in restarting} == {"True", "False"}
+    assert next(c for c in restarting if c and c["status"] == "True")["reason"] == "RestartAllContainersStarted"
+    assert statuses(pod)["done"]["restartCount"] == 1
+    assert statuses(pod)["main"]["lastState"]["terminated"]["reason"] == "RestartingAllContainers"
+    assert "terminated" in statuses(pod, "ephemeralContainerStatuses")["debug"]["state"]
+    assert "exec_sync:main" not in cluster.runtime.calls
 
 
 async def test_ephemeral_container(cluster: Cluster) -> None:
@@ -375,11 +414,13 @@ async def test_an_image_is_for_those_who_could_pull_it(cluster: Cluster) -> None
     assert (await pulls_for("somebody-else", "other"))[0] == "else"
     for name in ("nobody", "somebody-else"):
         assert "manifest unknown" in why_not(cluster.pod(name) or {})
-    assert await pulls_for("never", imagePullPolicy="Never") == []
+    await pulls_for("never", imagePullPolicy="Never")
     assert why_not(cluster.pod("never") or {}) == f'Container image "{image}" is not present with pull policy of Never'
     images.registry.add(image)  # It is open to all now.
     await cluster.until_ready("nobody")
-    assert await pulls_for("all") == []
+    images.registry.clear()
+    await pulls_for("everybody")
+    await cluster.until_ready("everybody")
 
 
 async def test_a_kubelet_that_died_while_it_pulled_leaves_the_image_to_nobody(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from podwright.api.objects import Object
 from podwright.kubelet import pods
 
+ALL_RESTARTING = "AllContainersRestarting"
 OWNED = (
     "PodScheduled",
     "Ready",
@@ -15,6 +16,7 @@ OWNED = (
     "PodReadyToStartContainers",
     "PodResizePending",
     "PodResizeInProgress",
+    ALL_RESTARTING,
 )
 
 _COMPLETED = "PodCompleted"
@@ -112,6 +114,16 @@ def ready(pod: Object, containers: Object, others: Sequence[Object]) -> Object:
     if complaints:
         return _condition("Ready", False, "ReadinessGatesNotReady", ", ".join(complaints))
     return _condition("Ready", True)
+
+
+def all_restarting(phase: str, restarting: bool) -> Object:
+    """Of a Pod with a rule that restarts all its containers (KEP-5532)."""
+    kind = ALL_RESTARTING
+    if phase in ("Succeeded", "Failed"):
+        return _condition(kind, False, _COMPLETED if phase == "Succeeded" else _FAILED)
+    if not restarting:
+        return _condition(kind, False)
+    return _condition(kind, True, "RestartAllContainersStarted", "container exited with restart policy rule")
 
 
 def with_times(conditions: Sequence[Object], before: Sequence[Object], now: str, generation: int) -> list[Object]:

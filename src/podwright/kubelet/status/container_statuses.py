@@ -10,6 +10,7 @@ from podwright.api.objects import Object
 from podwright.kubelet import labels, pods
 from podwright.kubelet.restart_policy import should_restart
 from podwright.kubelet.runtime_cache import PodRuntime
+from podwright.kubelet.status.phase import RESTARTING_ALL
 from podwright.runtime.protocol import Container, ContainerState
 
 STATUS_UNKNOWN = "ContainerStatusUnknown"
@@ -38,6 +39,8 @@ class ContainerFacts:
     """Image reference by the name of the image volume."""
     nothing_starts: bool = False
     """The Pod is being ended."""
+    restarting_all: bool = False
+    """A container's end has asked for all to start over: those that are gone will be back."""
 
 
 def statuses(
@@ -56,7 +59,10 @@ def _status(
     if instances:
         status = _from_runtime(spec, instances, before, facts)
     else:
-        status = _without_runtime(pod, spec, before)
+        status = _without_runtime(pod, spec, before, facts)
+    mounts = _mount_statuses(spec, facts)
+    if mounts:
+        status["volumeMounts"] = mounts
     _waiting_reason(pod, spec, status, facts)
     if health := facts.resource_health(name):
         status["allocatedResourcesStatus"] = health
@@ -107,14 +113,11 @@ def _from_runtime(
         for kind in ("state", "lastState"):
             _keep_words(status[kind], before)
         status["restartCount"] = max(status["restartCount"], int(before.get("restartCount") or 0))
-    mounts = _mount_statuses(spec, facts)
-    if mounts:
-        status["volumeMounts"] = mounts
     allocated = spec.get("resources") or {}
     if allocated.get("requests"):
         status["allocatedResources"] = dict(allocated["requests"])
     status["resources"] = facts.actual_resources(spec, newest)
-    if newest.state is ContainerState.RUNNING:
+    if newest.state in (ContainerState.RUNNING, ContainerState.EXITED):
         uid, gid, groups = newest.user
         status["user"] = {"linux": {"uid": uid, "gid": gid, "supplementalGroups": list(groups)}}
         status["stopSignal"] = newest.stop_signal
@@ -161,7 +164,7 @@ def _state(container: Container, messages: Mapping[str, str]) -> Object:
     return {"terminated": {k: v for k, v in ended.items() if v is not None}}
 
 
-def _without_runtime(pod: Object, spec: Object, before: Object | None) -> Object:
+def _without_runtime(pod: Object, spec: Object, before: Object | None, facts: ContainerFacts) -> Object:
     """The runtime has no such container: it was never made, or is gone."""
     status: Object = {
         "name": spec["name"],
@@ -174,6 +177,10 @@ def _without_runtime(pod: Object, spec: Object, before: Object | None) -> Object
     if before is None:
         return status
     state = before.get("state") or {}
+    if facts.restarting_all and ("running" in state or "terminated" in state):
+        ended = state.get("terminated") or {"message": _LOST, "exitCode": 137}
+        restarts = int(before.get("restartCount") or 0) + 1
+        return {**status, "restartCount": restarts, "lastState": {"terminated": {**ended, "reason": RESTARTING_ALL}}}
     if "terminated" in state:
         return {**before, "lastState": before.get("lastState") or {}}
     status["restartCount"] = int(before.get("restartCount") or 0)

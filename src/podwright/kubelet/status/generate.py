@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.pods import qos_class
 from podwright.kubelet import pods
+from podwright.kubelet.restart_policy import may_restart_all
 from podwright.kubelet.runtime_cache import PodRuntime
 from podwright.kubelet.status import conditions
 from podwright.kubelet.status.container_statuses import ContainerFacts, settle, statuses
 from podwright.kubelet.status.phase import FAILED, PENDING, RUNNING, SUCCEEDED, phase
-from podwright.kubelet.sync.actions import sandbox_needed
+from podwright.kubelet.sync.actions import restart_all_wanted, sandbox_needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,9 @@ class PodFacts:
 def generate(pod: Object, facts: PodFacts) -> Object:
     """The whole of status, but for fields that others own."""
     spec, previous = pod["spec"], facts.previous
+    restarting = _restarting_all(pod, facts)
+    if restarting or objects.condition_is_true({"status": previous}, conditions.ALL_RESTARTING):
+        facts = replace(facts, containers=replace(facts.containers, restarting_all=True))
     inits = _settled(statuses(
         pod, pods.init_containers(pod), facts.runtime, previous.get("initContainerStatuses") or (), facts.containers
     ), facts, spec, init=True)  # fmt: skip
@@ -60,7 +64,7 @@ def generate(pod: Object, facts: PodFacts) -> Object:
     _explain(pod, status, facts)
     status["startTime"] = previous.get("startTime") or objects.format_time(facts.started_at)
     _addresses(pod, status, facts)
-    status["conditions"] = _conditions(pod, by_name, status["phase"], facts, generation)
+    status["conditions"] = _conditions(pod, by_name, status["phase"], facts, generation, restarting)
     status["containerStatuses"] = mains
     if spec.get("resources"):
         status["resources"] = spec["resources"]
@@ -70,6 +74,11 @@ def generate(pod: Object, facts: PodFacts) -> Object:
     if ephemeral:
         status["ephemeralContainerStatuses"] = ephemeral
     return status
+
+
+def _restarting_all(pod: Object, facts: PodFacts) -> bool:
+    sandbox = facts.runtime.sandbox
+    return sandbox is not None and restart_all_wanted(pod, facts.runtime, sandbox)
 
 
 def _settled(found: list[Object], facts: PodFacts, spec: Object, *, init: bool) -> list[Object]:
@@ -127,7 +136,7 @@ def _addresses(pod: Object, status: Object, facts: PodFacts) -> None:
 
 
 def _conditions(
-    pod: Object, by_name: dict[str, Object], found: str, facts: PodFacts, generation: int
+    pod: Object, by_name: dict[str, Object], found: str, facts: PodFacts, generation: int, restarting: bool
 ) -> list[Object]:
     current = (pod.get("status") or {}).get("conditions") or ()
     previous = facts.previous.get("conditions") or ()
@@ -146,5 +155,7 @@ def _conditions(
         containers,
         conditions.scheduled(),
     ]
+    if any(may_restart_all(ctr) for ctr in (*pods.init_containers(pod), *pods.containers(pod))):
+        own.append(conditions.all_restarting(found, restarting))
     known = [*previous, *(c for c in current if all(p["type"] != c["type"] for p in previous))]
     return kept + conditions.with_times(own, known, objects.format_time(facts.now), generation)

@@ -73,7 +73,7 @@ def compute(pod: Object, seen: Observed) -> PodActions:
     sandbox = seen.runtime.sandbox
     assert sandbox is not None
     actions = PodActions(attempt=attempt)
-    if _restart_all_wanted(pod, seen.runtime, sandbox):
+    if restart_all_wanted(pod, seen.runtime, sandbox):
         actions.kill_pod = actions.restart_all = True
         return actions
     for ctr in pods.ephemeral_containers(pod):
@@ -128,7 +128,7 @@ def _wants_to_run(pod: Object, ctr: Object, last: Container | None) -> bool:
     return should_restart(pod, ctr, last.exit_code)
 
 
-def _restart_all_wanted(pod: Object, runtime: PodRuntime, sandbox: Sandbox) -> bool:
+def restart_all_wanted(pod: Object, runtime: PodRuntime, sandbox: Sandbox) -> bool:
     """Whether a container of this sandbox exited with a code whose rule restarts the whole Pod."""
     for ctr in (*pods.init_containers(pod), *pods.containers(pod)):
         last = runtime.latest(ctr["name"], sandbox.id)

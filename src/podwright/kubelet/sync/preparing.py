@@ -11,13 +11,14 @@ from podwright.client.events import NORMAL
 from podwright.kubelet import pods
 from podwright.kubelet.containers.downward import DownwardFacts
 from podwright.kubelet.containers.failures import ContainerFailure
+from podwright.kubelet.restart_policy import may_restart_all
 from podwright.kubelet.sync import sandboxes
 from podwright.kubelet.sync.actions import PodActions
 from podwright.kubelet.sync.sandboxes import SandboxFailure
 from podwright.kubelet.sync.uncancelled import first_of, uncancelled
 from podwright.kubelet.volumes.mounted import MountedVolume, VolumeFailure
 from podwright.kubelet.worker_context import WorkerContext
-from podwright.runtime.protocol import RuntimeFailure, Sandbox
+from podwright.runtime.protocol import Container, RuntimeFailure, Sandbox
 
 
 def downward_facts(context: WorkerContext, pod: Object) -> DownwardFacts:
@@ -81,15 +82,21 @@ async def take_down(context: WorkerContext, pod: Object, actions: PodActions) ->
         )
     ips = sandboxes.ips_of(context, pod, found.sandbox)
     try:
-        await context.killer.kill_pod(pod, found.running(), ips)
+        await context.killer.kill_pod(pod, found.running(), ips, run_hooks=not actions.restart_all)
     except* RuntimeFailure as failures:
         raise first_of(failures) from failures
     for container in found.alive():
         await context.cache.refresh_container(uid, container.id)
     if actions.restart_all:
-        for container in context.cache.pod(uid).containers:
-            await uncancelled(context.runtime.remove_container(container.id))
-            context.cache.drop_container(uid, container.id)
+        # Those whose end asked for it go last: whoever is killed meanwhile finds by them what was under way.
+        for container in sorted(context.cache.pod(uid).containers, key=lambda c: _asks_for_all(pod, c)):
+            if not pods.is_ephemeral(pod, container.name):
+                await uncancelled(context.runtime.remove_container(container.id))
+                context.cache.drop_container(uid, container.id)
         return
     for sandbox in found.sandboxes:
         await sandboxes.stop(context, uid, sandbox)
+
+
+def _asks_for_all(pod: Object, container: Container) -> bool:
+    return may_restart_all(pods.container(pod, container.name) or {})

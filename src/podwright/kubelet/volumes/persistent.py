@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import subprocess
 from pathlib import Path
 
 from podwright.api import node_affinity, objects
@@ -20,6 +21,8 @@ from podwright.kubelet.volumes.mounted import MountedVolume, VolumeContext, Volu
 from podwright.kubelet.volumes.ownership import give_to_group
 
 _PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+_NFS_TIMEOUT = 130.0
+"""Seconds: a little more than mount.nfs itself tries."""
 _LOCAL_PATH = "podwright.io/local-path"
 
 
@@ -134,12 +137,24 @@ def _bound(target: Path, source: Path) -> Path:
 
 
 def mount_nfs(target: Path, spec: Object) -> Path:
+    """By the host's mount program: it finds out addresses, versions and ports, with mount.nfs if the host has it."""
     target.mkdir(parents=True, exist_ok=True)
-    if not is_mount_point(target):
-        nfs = spec["nfs"]
-        options = ",".join([*(spec.get("mountOptions") or ()), f"addr={nfs['server']}"])
-        try:
-            mount(f"{nfs['server']}:{nfs['path']}", target, "nfs4", 0, options)
-        except OSError as failed:
-            raise VolumeFailure(f"mount of {nfs['server']}:{nfs['path']} failed: {failed.strerror}") from failed
+    if is_mount_point(target):
+        return target
+    nfs = spec["nfs"]
+    options = list(spec.get("mountOptions") or ()) + (["ro"] if nfs.get("readOnly") else [])
+    asked = ["-t", "nfs", *(["-o", ",".join(options)] if options else []), f"{nfs['server']}:{nfs['path']}"]
+    command = ["mount", *asked, str(target)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_NFS_TIMEOUT, check=False)
+        status, output = f"exit status {done.returncode}", done.stdout + done.stderr
+    except subprocess.TimeoutExpired:
+        status, output = f"no answer within {_NFS_TIMEOUT:g} s", ""
+    except OSError as failed:
+        status, output = str(failed), ""
+    if status != "exit status 0":
+        raise VolumeFailure(
+            f"mount failed: {status}\nMounting command: mount\nMounting arguments: {' '.join(command[1:])}\n"
+            f"Output: {output}"
+        )
     return target
