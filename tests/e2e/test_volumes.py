@@ -142,7 +142,7 @@ def test_a_block_volume_is_a_device(cluster: Cluster, loop_device: str) -> None:
 def test_an_nfs_server_that_does_not_answer_is_told(cluster: Cluster) -> None:
     main = busybox("main", STAY, volumeMounts=[{"name": "v", "mountPath": "/v"}])
     cluster.apply(pod("remote", main, volumes=[{"name": "v", "nfs": {"server": "127.0.0.1", "path": "/nowhere"}}]))
-    event(cluster, "remote", 'MountVolume.SetUp failed for volume "v" : mount of 127.0.0.1:/nowhere failed')
+    event(cluster, "remote", 'MountVolume.SetUp failed for volume "v" : mount failed: exit status 32\nMounting ')
     cluster.kubectl("delete", "pod", "remote")
 
 

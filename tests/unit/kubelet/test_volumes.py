@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from podwright.kubelet.volumes import atomic_writer, host_path, subpath
+from podwright.kubelet.volumes import atomic_writer, host_path, persistent, subpath
 from podwright.kubelet.volumes.atomic_writer import BadPayload, FileContent
 from podwright.kubelet.volumes.mount_points import remove_tree
 from podwright.kubelet.volumes.mounted import VolumeFailure
@@ -110,3 +110,24 @@ def test_removal_does_not_follow_links(tmp_path: Path) -> None:
     (tmp_path / "gone" / "link").symlink_to(tmp_path / "keep")
     remove_tree(tmp_path / "gone")
     assert not (tmp_path / "gone").exists() and (tmp_path / "keep" / "f").exists()
+
+
+@pytest.mark.parametrize("status", [0, 32])
+def test_nfs_is_mounted_by_the_hosts_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    program, told = tmp_path / "mount", tmp_path / "told"
+    program.write_text(f'#!/bin/sh\necho "$@" > {told}\necho no route >&2\nexit {status}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    target = tmp_path / "v"
+    spec = {"mountOptions": ["nfsvers=4.2", "hard"], "nfs": {"server": "s.test", "path": "/p", "readOnly": True}}
+    arguments = f"-t nfs -o nfsvers=4.2,hard,ro s.test:/p {target}"
+    if status == 0:
+        assert persistent.mount_nfs(target, spec) == target
+    else:
+        with pytest.raises(VolumeFailure) as failed:
+            persistent.mount_nfs(target, spec)
+        assert str(failed.value) == (
+            "mount failed: exit status 32\nMounting command: mount\n"
+            f"Mounting arguments: {arguments}\nOutput: no route\n"
+        )
+    assert told.read_text() == arguments + "\n"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from podwright.runtime.oci.cgroups.v1 import CgroupsV1
 from podwright.runtime.oci.cgroups.v2 import CgroupsV2, io_max, psi, weight
 from podwright.runtime.oci.container import merge
 from podwright.runtime.protocol import DiskLimits, Resources
@@ -55,6 +58,28 @@ def test_limits_and_usage(tmp_path: Path) -> None:
     assert (usage.cpu, usage.memory, usage.working_set, usage.rss) == (5000, 1000, 600, 300)
     assert (usage.disk_read_bytes, usage.disk_write_bytes, usage.disk_read_ops, usage.pids) == (11, 22, 3, 6)
     assert groups.oom_kills("/g") == 2
+
+
+@pytest.mark.parametrize(
+    ("version", "has", "files"),
+    [
+        (1, [], {}),
+        (1, ["blkio.bfq.weight"], {"blkio.bfq.weight": "190"}),
+        (1, ["blkio.weight"], {"blkio.weight": "190"}),
+        (2, [], {}),
+        (2, ["io.weight", "io.bfq.weight"], {"io.weight": "190", "io.bfq.weight": "190"}),
+    ],
+)
+def test_the_disk_is_shared_by_weight_where_the_kernel_can(
+    tmp_path: Path, version: int, has: list[str], files: dict[str, str]
+) -> None:
+    group = tmp_path / "g"
+    group.mkdir()
+    for name in has:
+        (group / name).touch()
+    groups = CgroupsV1({"blkio": tmp_path}) if version == 1 else CgroupsV2(tmp_path)
+    groups.apply("/g", Resources(disk=DiskLimits(weight=190)), [])
+    assert {f.name: f.read_text() for f in group.iterdir()} == files
 
 
 def test_merge_keeps_what_is_not_set() -> None:
