@@ -15,7 +15,7 @@ from pathlib import Path
 from podwright.api import objects, quantity
 from podwright.api.objects import Object, deepcopy
 from podwright.api.pods import GUARANTEED, qos_class
-from podwright.client.events import WARNING
+from podwright.client.events import NORMAL, WARNING
 from podwright.kubelet import labels, pods
 from podwright.kubelet.containers.resources import (
     DISK_PREFIX,
@@ -61,6 +61,7 @@ class Resizer:
         self._pending: tuple[str, str] | None = None
         self._error = ""
         self._in_progress = False
+        self._restarting: set[str] = set()
         self._pod_changed = False
         self._cached: tuple[Object, Object] | None = None
 
@@ -131,13 +132,17 @@ class Resizer:
         }
 
     def _decide(self, pod: Object) -> None:
-        self._pending = self._obstacle(pod)
+        before, self._pending = self._pending, self._obstacle(pod)
         if self._pending is not None:
+            reason, message = self._pending
+            if self._pending != before:
+                self._tell(WARNING, f"Resize{reason}", f"Pod resize {reason}", pod, error=message)
             return
-        before, self._allocation = self._allocation, self._of(pod)
-        self._pod_changed |= before is None or before["pod"] != self._allocation["pod"]
+        last, self._allocation = self._allocation, self._of(pod)
+        self._pod_changed |= last is None or last["pod"] != self._allocation["pod"]
         self._cached = None
         self._in_progress = True
+        self._tell(NORMAL, "ResizeStarted", "Pod resize started", pod)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._file.with_suffix(".new")
         temporary.write_text(json.dumps(self._allocation))
@@ -182,7 +187,7 @@ class Resizer:
                 if self._pod_changed or _part(self._has(container)) != _part(ctr.get("resources") or {}):
                     changes.append((ctr, container))
         if not changes and not self._pod_changed:
-            self._in_progress = bool(self._error)
+            self._finish(pod, busy)
             return
         self._error = ""
         try:
@@ -191,6 +196,7 @@ class Resizer:
             await self._grow_pod(pod, found.sandbox.id)
             for ctr, container in changes:
                 if _needs_restart(ctr, self._has(container)):
+                    self._restarting.add(ctr["name"])
                     message = f"Container {ctr['name']} resize requires restart"
                     work.kill(Kill(container.id, ctr["name"], message, start_again=True))
                     continue
@@ -201,10 +207,19 @@ class Resizer:
             whole = pod_resources(pod, node.policy, node.allocatable, lift=True)
             await self._context.runtime.update_pod_resources(found.sandbox.id, whole)
             await self._context.manager.weigh()
-            self._in_progress = self._pod_changed = False
+            self._pod_changed = False
         except RuntimeFailure as failed:
             self._error = str(failed)
-            self._context.recorder.event(pod, WARNING, "ResizeError", f"Error resizing pod: {failed}")
+            self._tell(WARNING, "ResizeError", "Pod resize error", pod, error=self._error)
+            return
+        self._finish(pod, work.jobs.names())
+
+    def _finish(self, pod: Object, busy: set[str]) -> None:
+        """A resize is over when every container that runs has what is allocated to it."""
+        if self._in_progress and not self._error and not self._restarting & busy:
+            self._in_progress = False
+            self._restarting.clear()
+            self._tell(NORMAL, "ResizeCompleted", "Pod resize completed", pod)
 
     async def _grow_pod(self, pod: Object, sandbox_id: str) -> None:
         """Lifts the Pod's limits while its containers change."""
@@ -228,6 +243,17 @@ class Resizer:
             return allocated
         has = self._has(container)
         return {**allocated, **{k: v for k, v in has.items() if k in ("requests", "limits")}}
+
+    def _tell(self, kind: str, reason: str, words: str, pod: Object, **more: str) -> None:
+        """An event with the resources in question, in upstream's form."""
+        told: Object = {
+            k: [{"name": c["name"], "resources": c.get("resources") or {}} for c in pod["spec"][k]]
+            for k in _KINDS
+            if pod["spec"].get(k)
+        }
+        told |= {"generation": int(pod["metadata"].get("generation") or 0), **more}
+        text = json.dumps(told, separators=(",", ":"))
+        self._context.recorder.event(pod, kind, reason, f"{words}: {text}")
 
     def conditions(self) -> list[Object]:
         """PodResizePending and PodResizeInProgress."""

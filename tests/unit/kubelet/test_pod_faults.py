@@ -246,6 +246,15 @@ async def test_resize_in_place(cluster: Cluster) -> None:
     pod = await cluster.until_pod(lambda p: statuses(p)["other"]["restartCount"] == 1 and statuses(p)["other"]["ready"])
     assert statuses(pod)["other"]["resources"]["limits"]["memory"] == "128Mi"
     await cluster.until_pod(lambda p: objects.condition(p, "PodResizeInProgress") is None)
+    given = {"limits": {"cpu": "300m", "memory": "128Mi"}, "requests": resources["requests"]}
+    events = await cluster.until(
+        lambda: (e := [e for e in cluster.api.events("web") if "Resize" in e[0]]) and len(e) == 2 and e
+    )
+    for (reason, message), words in zip(events, ("started", "completed"), strict=True):
+        assert reason == f"Resize{words.capitalize()}"
+        told = json.loads(message.removeprefix(f"Pod resize {words}: "))
+        assert told == {"containers": [{"name": n, "resources": given} for n in ("main", "other")],
+                        "generation": pod["metadata"].get("generation", 0)}  # fmt: skip
 
     def too_much(pod: Object) -> None:
         pod["spec"]["containers"][0]["resources"]["requests"] = {"cpu": "10000", "memory": "32Mi"}
@@ -257,6 +266,9 @@ async def test_resize_in_place(cluster: Cluster) -> None:
     assert pending is not None and pending["reason"] == "Infeasible"
     assert pending["message"].startswith("Node didn't have enough capacity: cpu, requested: 10000100, capacity: ")
     assert statuses(pod)["main"]["allocatedResources"]["cpu"] == "100m"
+    await cluster.until(lambda: [m for r, m in cluster.api.events("web") if r == "ResizeInfeasible"
+                                 and m.startswith('Pod resize Infeasible: {"containers":[{"name":"main"')
+                                 and m.endswith(f'"error":"{pending["message"]}"}}')])  # fmt: skip
     # What was allocated is remembered by a kubelet that starts anew.
     await cluster.restart()
     await asyncio.sleep(0.1)
