@@ -114,6 +114,15 @@ def loop_device(tmp_path: Path) -> Iterator[str]:
     subprocess.run(["losetup", "-d", done.stdout.strip()], check=True)
 
 
+def throttled(cluster: Cluster, name: str) -> str:
+    """The devices that control groups of the Pod limit reads of, in the kernel's words."""
+    top, file = Path("/sys/fs/cgroup"), "io.max"
+    if not (top / "cgroup.controllers").exists():
+        top, file = top / "blkio", "blkio.throttle.read_bps_device"
+    uid = cluster.pod(name)["metadata"]["uid"]
+    return "".join(f.read_text() for f in (top / "podwright" / cluster.name).rglob(file) if f"pod{uid}" in str(f))
+
+
 def test_a_block_volume_is_a_device(cluster: Cluster, loop_device: str) -> None:
     affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [
         {"key": "kubernetes.io/hostname", "operator": "In", "values": ["node-1"]}]}]}}  # fmt: skip
@@ -126,7 +135,11 @@ def test_a_block_volume_is_a_device(cluster: Cluster, loop_device: str) -> None:
         claim("disk", storageClassName="disks", volumeMode="Block"),
     )
     volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "disk"}}]
-    main = busybox("main", STAY, volumeDevices=[{"name": "v", "devicePath": "/dev/xvda"}])
+    amounts = {"podwright.io/disk-read-bps": "8Mi"}
+    main = busybox(
+        "main", STAY, volumeDevices=[{"name": "v", "devicePath": "/dev/xvda"}],
+        resources={"requests": amounts, "limits": amounts},
+    )  # fmt: skip
     plain = busybox("plain", STAY)
     cluster.apply(pod("blocks", main, plain, volumes=volumes))
     cluster.running("blocks")
@@ -134,6 +147,7 @@ def test_a_block_volume_is_a_device(cluster: Cluster, loop_device: str) -> None:
     write = "printf BLOCK | dd of=/dev/xvda conv=notrunc 2>/dev/null; sync; head -c5 /dev/xvda"
     assert cluster.kubectl("exec", "blocks", "-c", "main", "--", "sh", "-c", write) == "BLOCK"
     number = Path(loop_device).stat().st_rdev & 0xFF
+    assert f"7:{number}" in throttled(cluster, "blocks"), "a limit of the disk holds for it too"
     attempt = f"mknod /tmp/d b 7 {number} && head -c5 /tmp/d"
     assert "BLOCK" not in cluster.try_kubectl("exec", "blocks", "-c", "plain", "--", "sh", "-c", attempt).stdout
     cluster.kubectl("delete", "pod/blocks", "pvc/disk", "pv/disk")

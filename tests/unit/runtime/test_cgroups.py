@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from podwright.runtime.oci.cgroups import interface
 from podwright.runtime.oci.cgroups.v1 import CgroupsV1
 from podwright.runtime.oci.cgroups.v2 import CgroupsV2, io_max, psi, weight
 from podwright.runtime.oci.container import merge
@@ -80,6 +84,26 @@ def test_the_disk_is_shared_by_weight_where_the_kernel_can(
     groups = CgroupsV1({"blkio": tmp_path}) if version == 1 else CgroupsV2(tmp_path)
     groups.apply("/g", Resources(disk=DiskLimits(weight=190)), [])
     assert {f.name: f.read_text() for f in group.iterdir()} == files
+
+
+def test_the_disk_behind_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = next(p for p in Path("/sys/class/block").iterdir() if not (p / "partition").exists())
+    number = (mine / "dev").read_text().strip()
+    major, minor = (int(part) for part in number.split(":"))
+    block = SimpleNamespace(st_mode=stat.S_IFBLK, st_rdev=os.makedev(major, minor), st_dev=os.makedev(0, 5))
+    table = f"20 1 0:40 / /b rw - btrfs /dev/{mine.name} rw\n21 1 0:41 / /t rw - tmpfs tmpfs rw\n"
+    statuses = {
+        f"/dev/{mine.name}": block,
+        "/b/volume": SimpleNamespace(st_mode=stat.S_IFDIR, st_dev=os.makedev(0, 40)),
+        "/t/volume": SimpleNamespace(st_mode=stat.S_IFDIR, st_dev=os.makedev(0, 41)),
+    }
+    monkeypatch.setattr(interface, "os", SimpleNamespace(
+        stat=lambda path: statuses[str(path)], major=os.major, minor=os.minor
+    ))  # fmt: skip
+    real = interface.read
+    monkeypatch.setattr(interface, "read", lambda path: table if path.name == "mountinfo" else real(path))
+    found = {path: interface.block_devices([Path(path)]) for path in statuses}
+    assert found == {f"/dev/{mine.name}": [number], "/b/volume": [number], "/t/volume": []}
 
 
 def test_merge_keeps_what_is_not_set() -> None:

@@ -152,10 +152,10 @@ def surroundings(
 
 
 def devices_behind(host: Host, record: ContainerRecord) -> list[str]:
-    """The disks under the container's root filesystem and volumes."""
-    return block_devices(
-        [host.paths.container(record.id), *(Path(m.host_path) for m in record.config.mounts if m.host_path)]
-    )
+    """The disks under the container's root filesystem and volumes, or that it has as such."""
+    config = record.config
+    given = [*(m.host_path for m in config.mounts), *(d.host_path for d in config.devices)]
+    return block_devices([host.paths.container(record.id), *(Path(path) for path in given if path)])
 
 
 def rewrite_resources(host: Host, record: ContainerRecord, resources: Resources) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,14 +117,14 @@ def table(text: str) -> dict[str, int]:
 
 
 def block_devices(paths: Iterable[Path]) -> list[str]:
-    """ "major:minor" of the whole disks behind the filesystems of `paths`; those without one are left out."""
+    """ "major:minor" of the whole disks behind the filesystems of `paths`, or that they are themselves; those without
+    one are left out."""
     found: dict[str, None] = {}
     for path in paths:
         try:
-            device = os.stat(path).st_dev
+            entry = _disk(path)
         except OSError:
             continue
-        entry = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
         if not entry.exists():
             continue
         if (entry / "partition").exists():
@@ -132,6 +133,20 @@ def block_devices(paths: Iterable[Path]) -> list[str]:
         if name:
             found[name] = None
     return list(found)
+
+
+def _disk(path: Path) -> Path:
+    """Below /sys/dev/block. Raises OSError."""
+    status = os.stat(path)
+    device = status.st_rdev if stat.S_ISBLK(status.st_mode) else status.st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    if os.major(device) == 0:
+        # A filesystem over several disks, as btrfs, has a number of its own; its mount names one of them.
+        for line in read(Path("/proc/self/mountinfo")).splitlines():
+            mounted, _, behind = line.partition(" - ")
+            if mounted.split()[2] == number and behind.split()[1].startswith("/dev/"):
+                return _disk(Path(behind.split()[1]))
+    return Path(f"/sys/dev/block/{number}")
 
 
 def remove_tree(group: Path, *, below: bool = True) -> bool:
