@@ -54,7 +54,7 @@ class Cluster:
     def __post_init__(self) -> None:
         self.environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
 
-    def podwright(self, *arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def podwright(self, *arguments: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         command = [str(BIN / "podwright"), arguments[0]]
         done = subprocess.run(
             [*command, *arguments[1:], "--name", self.name],

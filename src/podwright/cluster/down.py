@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from podwright.cluster import cgroups, kubeconfig, node_link, processes
@@ -49,8 +50,8 @@ def down(name: str, *, purge: bool, progress: Progress) -> None:
                 processes.stop(running)
             layout.process_file(process).unlink(missing_ok=True)
         progress("stopping Pods")
-        for node in node_names(spec):
-            _clear_node(spec, layout, node, purge=purge)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda node: _clear_node(spec, layout, node, purge=purge), node_names(spec)))
         cgroups.kill(layout.cgroup())
         path = merged_kubeconfig(layout)
         if path is not None:
@@ -81,7 +82,7 @@ def _clear_node(spec: ClusterSpec, layout: Layout, node: str, *, purge: bool) ->
         if not Path(f"/run/netns/{namespace}").exists():
             return
         command = ["nsenter", f"--net=/run/netns/{namespace}", "--", *command]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
         sys.stderr.write(done.stderr)
 
