@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from podwright.api.objects import Object
 from podwright.api.resources import BUILTIN, Resource
 from podwright.apiserver.exchange import Request
-from podwright.apiserver.inflight import Level, Seats, share
+from podwright.apiserver.flow_tallies import Tallies, Tally
+from podwright.apiserver.inflight import NO_END, Level, Seats, share
 from podwright.apiserver.requests import Objects, UserInfo
 
 _GROUP = "flowcontrol.apiserver.k8s.io"
@@ -122,19 +123,24 @@ def default_objects() -> Iterable[tuple[Resource, Object]]:
 @dataclass(frozen=True, slots=True)
 class Flow:
     """Where a request belongs: the UIDs of its flow schema and priority level, as the X-Kubernetes-PF-* headers say
-    them, its level (None: exempt), and what tells the flows of the schema apart."""
+    them, its level (None: there is none), what tells the flows of the schema apart, and what is counted of them."""
 
     schema_uid: str = ""
     level_uid: str = ""
     level: Level | None = None
     name: str = ""
     distinguisher: str = ""
+    tally: Tally = field(default_factory=Tally)
+
+    def part(self, request: Request) -> str:
+        """What tells the flow from others of its schema."""
+        if self.distinguisher == "ByUser":
+            return request.user.name
+        return request.info.namespace if self.distinguisher == "ByNamespace" else ""
 
     def of(self, request: Request) -> str:
         """The flow's name within its level."""
-        if self.distinguisher == "ByUser":
-            return f"{self.name}/{request.user.name}"
-        return f"{self.name}/{request.info.namespace}" if self.distinguisher == "ByNamespace" else self.name
+        return f"{self.name}/{self.part(request)}"
 
 
 _NOWHERE = Flow()
@@ -144,7 +150,10 @@ class Classifier:
     """Finds the flow schema of a request: the first match by precedence, then by name. Answers are kept by user and
     kind of request until the configuration changes. The seats follow the configuration too; who sits already, sits."""
 
-    def __init__(self, objects: Objects, seats: Seats, max_wait: float) -> None:
+    def __init__(self, objects: Objects, seats: Seats, max_wait: float, now: Callable[[], float]) -> None:
+        self.now = now
+        self.tallies = Tallies()
+        self.tallies.levels = self.levels
         self._objects = objects
         self._seats = seats
         self._max_wait = max_wait
@@ -176,7 +185,9 @@ class Classifier:
         return answer
 
     def levels(self) -> list[Level]:
-        return list(self._levels.values())
+        if self._schemas is None:
+            self._schemas = self._read()
+        return sorted(self._levels.values(), key=lambda level: level.name)
 
     def _find(self, request: Request) -> Flow:
         if self._schemas is None:
@@ -197,6 +208,7 @@ class Classifier:
                 flow = Flow(
                     str(metadata["uid"]), str(levels[name]["metadata"]["uid"]), self._levels.get(name),
                     metadata["name"], (spec.get("distinguisherMethod") or {}).get("type") or "",
+                    self.tallies.of(name, metadata["name"], limited=levels[name]["spec"].get("type") != "Exempt"),
                 )
                 found.append((schema, flow))
         found.sort(key=lambda s: (s[0]["spec"].get("matchingPrecedence") or 0, s[0]["metadata"]["name"]))
@@ -208,9 +220,11 @@ class Classifier:
         for name, obj in configured.items():
             spec = obj.get("spec") or {}
             limited = spec.get("limited") or {}
-            if spec.get("type") == "Exempt":
-                continue
             level = kept[name] = self._levels.get(name) or Level(name, self._seats, self._max_wait)
+            level.limited = spec.get("type") != "Exempt"
+            if not level.limited:
+                level.seats = level.most = NO_END
+                continue
             response = limited.get("limitResponse") or {}
             queuing = response.get("queuing") or {} if response.get("type") == "Queue" else {}
             length = queuing.get("queueLengthLimit") or 0

@@ -10,7 +10,7 @@ upstream deals them to a fixed number of queues by shuffle sharding, for whose s
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
 
 from podwright.api import status
@@ -50,9 +50,11 @@ class Level:
         self.name = name
         self.seats = self.lendable = self.most = 0
         self.per_flow = self.queued = 0
+        self.limited = True
         self.executing = 0
         self.waiting = 0
-        self.rejected = 0
+        self.rejected: Counter[str] = Counter()
+        """By the reason, in upstream's words."""
         self.dispatched = 0
         self._all = all
         self._max_wait = max_wait
@@ -73,17 +75,23 @@ class Level:
             return True
         return False
 
-    def _refuse(self) -> status.ApiError:
-        self.rejected += 1
+    def _refuse(self, reason: str, tally: Counter[str] | None) -> status.ApiError:
+        self.rejected[reason] += 1
+        if tally is not None:
+            tally[reason] += 1
         return status.too_many_requests(_REFUSED)
 
-    async def take(self, flow: str) -> None:
-        """Waits for a seat. Raises ApiError (429)."""
+    def queues(self) -> dict[str, int]:
+        """How many wait, by flow."""
+        return {flow: len(queue) for flow, queue in self._flows.items()}
+
+    async def take(self, flow: str, tally: Counter[str] | None = None) -> None:
+        """Waits for a seat; a refusal is counted in `tally` too. Raises ApiError (429)."""
         if self.try_take():
             return
         queue = self._flows.get(flow)
         if self.waiting >= self.queued or (queue is not None and len(queue) >= self.per_flow):
-            raise self._refuse()
+            raise self._refuse("queue-full" if self.queued else "concurrency-limit", tally)
         if queue is None:
             queue = self._flows[flow] = deque()
         seat: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -101,8 +109,9 @@ class Level:
                     queue.remove(seat)
                 if not queue and self._flows.get(flow) is queue:
                     del self._flows[flow]
+            refusal = self._refuse("time-out" if isinstance(exc, TimeoutError) else "cancelled", tally)
             if isinstance(exc, TimeoutError):
-                raise self._refuse() from None
+                raise refusal from None
             raise
         finally:
             self.waiting -= 1

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from podwright.apiserver.exchange import Request
-from podwright.apiserver.inflight import Level
 from podwright.apiserver.routing import RequestInfo
 
 _BUCKETS = (
@@ -41,8 +36,6 @@ class Metrics:
         self.objects = Gauge(
             "apiserver_storage_objects", "Stored objects.", ("resource",), registry=self.registry
         )
-        self.levels: Sequence[Level] = ()
-        self.registry.register(_Levels(self))
         self._kept: dict[tuple[object, ...], tuple[Counter, Histogram]] = {}
 
     def observe(self, request: Request, code: int, seconds: float, size: int) -> None:
@@ -71,31 +64,6 @@ class Metrics:
     def text(self) -> bytes:
         # The process's own registry: of it and of components that run in it, such as the scheduler.
         return generate_latest(self.registry) + generate_latest(REGISTRY)
-
-
-class _Levels(Collector):
-    """Priority levels, read when they are asked for."""
-
-    _GAUGES = (
-        ("nominal_limit_seats", "Seats of the priority level's own.", "seats"),
-        ("current_executing_requests", "Requests that have a seat.", "executing"),
-        ("current_inqueue_requests", "Requests that wait for a seat.", "waiting"),
-    )
-    _COUNTERS = (
-        ("dispatched_requests", "Requests that got a seat.", "dispatched"),
-        ("rejected_requests", "Requests that got none.", "rejected"),
-    )
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        for kind, family in ((self._GAUGES, GaugeMetricFamily), (self._COUNTERS, CounterMetricFamily)):
-            for name, text, attribute in kind:
-                metric: Metric = family(f"apiserver_flowcontrol_{name}", text, labels=("priority_level",))
-                for level in self._metrics.levels:
-                    metric.add_metric((level.name,), getattr(level, attribute))  # type: ignore[attr-defined]
-                yield metric
 
 
 _UNKNOWN = RequestInfo("", "")

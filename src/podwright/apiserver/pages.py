@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import orjson
 
+from podwright.apiserver import flow_dumps
 from podwright.apiserver.encoding import Encoder
 from podwright.apiserver.exchange import Bytes, Request
 from podwright.apiserver.flowcontrol import Classifier
@@ -25,17 +26,19 @@ def install_pages(
     async def root(request: Request) -> Bytes:
         groups = {f"/apis/{row.group}" for row in registry.table if row.group}
         versions = {f"/apis/{row.group}/{row.version}" for row in registry.table if row.group}
-        paths = sorted({*handlers.pages, *groups, *versions} - {"/"})
+        listed = (page for page in handlers.pages if page != "/" and not page.startswith(flow_dumps.PATH))
+        paths = sorted({*listed, *groups, *versions})
         return Bytes(orjson.dumps({"paths": paths}, option=orjson.OPT_INDENT_2))
 
     async def show_metrics(request: Request) -> Bytes:
         for kind, executing in pipeline.executing.items():
             metrics.inflight.labels(kind).set(executing)
-        metrics.levels = flows.levels()
         for path, cache in registry.feed.caches.items():
             metrics.objects.labels(path).set(len(cache.objects))
         return Bytes(metrics.text(), _METRICS_TYPE)
 
+    metrics.registry.register(flows.tallies)
+    flow_dumps.install_dumps(handlers, flows)
     handlers.pages["/version"] = version
     handlers.pages["/"] = root
     handlers.pages["/metrics"] = show_metrics

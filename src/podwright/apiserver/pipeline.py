@@ -10,6 +10,7 @@ from podwright.apiserver.authentication import anonymous
 from podwright.apiserver.authentication.impersonation import impersonate
 from podwright.apiserver.authorization import forbidden_reason
 from podwright.apiserver.exchange import Reply, Request
+from podwright.apiserver.flow_tallies import Visit
 from podwright.apiserver.flowcontrol import Classifier
 from podwright.apiserver.requests import (
     Attributes,
@@ -76,14 +77,18 @@ class Pipeline:
         level = flow.level
         if level is None or info.verb in _LONG or info.subresource in _STREAMS:
             return await self._handle(request)
-        if not level.try_take():
-            await level.take(flow.of(request))
         kind = "mutating" if info.verb in _MUTATING else "readOnly"
+        now, tally = self._flows.now, flow.tally
+        visit = Visit(request, now())
+        if not level.try_take():
+            await tally.wait(level, flow.of(request), visit)
+        tally.begin(visit, now())
         self.executing[kind] += 1
         try:
             return await self._handle(request)
         finally:
             self.executing[kind] -= 1
+            tally.end(visit)
             level.give()
 
     async def _decide(self, request: Request) -> Decision:

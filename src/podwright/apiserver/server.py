@@ -121,7 +121,7 @@ class ApiServer:
         self.handlers = Handlers(self.registry, min_watch_seconds=config.min_watch_seconds)
         self.flows = Classifier(
             self.objects, Seats(config.max_requests_inflight + config.max_mutating_requests_inflight),
-            config.request_timeout / 4,
+            config.request_timeout / 4, now,
         )
         self.pipeline = Pipeline(
             authenticator or configured_authenticator, authorizer or configured_authorizer, self.flows,

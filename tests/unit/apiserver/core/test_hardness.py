@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from podwright.api.status import ApiError
+from podwright.apiserver.exchange import Reply, Request
 from podwright.apiserver.http import connections
 from podwright.apiserver.inflight import Level, Seats
 from podwright.apiserver.registry.registry import store_failure
@@ -83,6 +84,21 @@ async def test_bad_queries_are_the_clients_fault(api: Api) -> None:
         assert (await api.get(f"{CONFIG_MAPS}?{query}")).status < 500, query
 
 
+async def test_what_is_no_request_of_a_kind_is_refused(api: Api) -> None:
+    await api.post(CONFIG_MAPS, config_map("a"))
+    one = f"{CONFIG_MAPS}/a"
+    nameless = 'the name of the object (a based on URL) was undeterminable: name must be provided'
+    for body in ({"metadata": {"name": None}}, {"metadata": {"name": ""}}):
+        answer = await api.patch(one, body)
+        assert (answer.status, answer.json["message"]) == (400, nameless)
+    assert (await api.put(one, {**config_map("a"), "metadata": {}})).json["message"] == nameless
+    assert (await api.put(CONFIG_MAPS, config_map("a"))).status == 405
+    for options in ([], {"gracePeriodSeconds": 2**63}, {"preconditions": []}, {"preconditions": {"uid": 5}}):
+        assert (await api.delete(one, options)).status == 400, options
+    table = await api.get(one, headers={"Accept": "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io"})
+    assert table.status == 406
+
+
 async def test_odd_paths(api: Api) -> None:
     for path in ("/api/v1/namespaces/default/configmaps/..%2f..%2fsecrets", "/api//v1", "/apis/%00/v1", "/api/v1/%ff/x",
                  "/api/v1/namespaces/%2e%2e/configmaps/a", "/apis/apps/v1/" + "a/" * 500):
@@ -110,6 +126,8 @@ async def raw(api: Api, text: bytes, pki: Pki, seconds: float = 60) -> bytes:
 
 async def test_garbage_is_answered_and_closed(api: Api, pki: Pki) -> None:
     assert b" 400 " in (await raw(api, b"NONSENSE\r\n\r\n", pki)).split(b"\r\n")[0]
+    whole = await raw(api, b"GET http://elsewhere:1/version?x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", pki)
+    assert b" 200 " in whole.split(b"\r\n")[0] and b"gitVersion" in whole
     smuggled = b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     assert b" 400 " in (await raw(api, smuggled, pki)).split(b"\r\n")[0]
 
@@ -145,7 +163,7 @@ async def test_levels_lend_what_they_do_not_use() -> None:
         await low.take("x")
     assert high.try_take()
     assert high.try_take(), "its own are its own, even if another sits on one"
-    assert all.waiting == set() and low.rejected == 1
+    assert all.waiting == set() and low.rejected == {"concurrency-limit": 1}
     low.queued = low.per_flow = 1
     async with asyncio.TaskGroup() as tasks:
         waits = tasks.create_task(low.take("x"))
@@ -218,6 +236,15 @@ async def test_answers_name_their_flow(api: Api) -> None:
     assert again.headers["X-Kubernetes-PF-FlowSchema-UID"] == made.json["metadata"]["uid"]
 
 
+async def bob_may_everything(api: Api) -> None:
+    rbac = "rbac.authorization.k8s.io"
+    await api.post(
+        f"/apis/{rbac}/v1/clusterrolebindings",
+        {"metadata": {"name": "bob"}, "subjects": [{"kind": "User", "name": "bob", "apiGroup": rbac}],
+         "roleRef": {"kind": "ClusterRole", "name": "cluster-admin", "apiGroup": rbac}},
+    )
+
+
 async def test_seats_follow_the_configuration(pki: Pki) -> None:
     """A user of a level with one seat and no queue is refused while it is taken; administrators and watches are not."""
     async with running(config_for(pki)) as api:
@@ -234,17 +261,82 @@ async def test_seats_follow_the_configuration(pki: Pki) -> None:
         }
         spec = {"matchingPrecedence": 50, "priorityLevelConfiguration": {"name": "none"}, "rules": [rule]}
         await api.post(f"{group}/flowschemas", {"metadata": {"name": "bob"}, "spec": spec})
-        rbac = "rbac.authorization.k8s.io"
-        await api.post(
-            f"/apis/{rbac}/v1/clusterrolebindings",
-            {"metadata": {"name": "bob"}, "subjects": [{"kind": "User", "name": "bob", "apiGroup": rbac}],
-             "roleRef": {"kind": "ClusterRole", "name": "cluster-admin", "apiGroup": rbac}},
-        )
+        await bob_may_everything(api)
         refused = await api.get(CONFIG_MAPS, token=BOB)
         assert (refused.status, refused.json["reason"], refused.headers["Retry-After"]) == (429, "TooManyRequests", "1")
         assert refused.headers["X-Kubernetes-PF-PriorityLevel-UID"] == made.json["metadata"]["uid"]
         assert (await api.get(f"{CONFIG_MAPS}?watch=1&timeoutSeconds=1", token=BOB)).status == 200
         assert (await api.get(CONFIG_MAPS)).status == 200
         metrics = (await api.get("/metrics")).text
-        assert 'apiserver_flowcontrol_rejected_requests_total{priority_level="none"} 1.0' in metrics
+        refused_once = '{flow_schema="bob",priority_level="none",reason="concurrency-limit"} 1.0'
+        assert f"apiserver_flowcontrol_rejected_requests_total{refused_once}" in metrics
         assert 'apiserver_flowcontrol_nominal_limit_seats{priority_level="workload-low"} 245.0' in metrics
+
+
+async def test_dumps_show_who_waits_and_who_is_served(pki: Pki) -> None:
+    """Of four requests that take long three have a level's seats and one waits."""
+    end = asyncio.Event()
+    async with running(config_for(pki)) as api, asyncio.TaskGroup() as tasks:
+        handle = api.server.pipeline._handle
+
+        async def slowly(request: Request) -> Reply:
+            if (request.method, request.info.resource) == ("POST", "configmaps"):
+                await end.wait()
+            return await handle(request)
+
+        api.server.pipeline._handle = slowly
+        group = "/apis/flowcontrol.apiserver.k8s.io/v1"
+        queuing = {"queues": 1, "handSize": 1, "queueLengthLimit": 9}
+        limited = {
+            "nominalConcurrencyShares": 1, "borrowingLimitPercent": 0,
+            "limitResponse": {"type": "Queue", "queuing": queuing},
+        }
+        level = {"metadata": {"name": "few"}, "spec": {"type": "Limited", "limited": limited}}
+        assert (await api.post(f"{group}/prioritylevelconfigurations", level)).status == 201
+        rule = {
+            "subjects": [{"kind": "User", "user": {"name": "bob"}}],
+            "resourceRules": [
+                {"verbs": ["create"], "apiGroups": [""], "resources": ["configmaps"], "namespaces": ["*"]}
+            ],
+        }
+        spec = {
+            "matchingPrecedence": 5, "priorityLevelConfiguration": {"name": "few"}, "rules": [rule],
+            "distinguisherMethod": {"type": "ByNamespace"},
+        }
+        assert (await api.post(f"{group}/flowschemas", {"metadata": {"name": "a"}, "spec": spec})).status == 201
+        await bob_may_everything(api)
+        async def post() -> None:
+            assert (await api.post(CONFIG_MAPS, {"metadata": {"generateName": "c-"}}, token=BOB)).status == 201
+
+        def rows(text: str) -> list[list[str]]:
+            return [[cell.strip() for cell in line.split(",")] for line in text.splitlines()]
+
+        async def dump(what: str) -> list[list[str]]:
+            return rows((await api.get(f"/debug/api_priority_and_fairness/dump_{what}")).text)
+
+        for _ in range(4):
+            tasks.create_task(post())
+        async with asyncio.timeout(30):
+            while True:
+                head, *levels = await dump("priority_levels")
+                (few,) = (row for row in levels if row[0] == "few")
+                if (few[4], few[5]) == ("1", "3"):
+                    break
+        assert head[:6] == [
+            "PriorityLevelName", "ActiveQueues", "IsIdle", "IsQuiescing", "WaitingRequests", "ExecutingRequests",
+        ]
+        assert few == ["few", "1", "false", "false", "1", "3", "3", "0", "0", "0"]
+        assert [row[0] for row in levels] == sorted(row[0] for row in levels) and "exempt" in [row[0] for row in levels]
+        assert (await dump("queues"))[1:] == [["few", "0", "1", "3", "3", "0.00000000ss", "1", "1", "0.00000000ss"]]
+        _, *requests = [row for row in await dump("requests?includeRequestDetails=1") if row[0] != "exempt"]
+        assert sorted(row[:5] for row in requests) == [
+            ["few", "a", "0", "-1", "default"], ["few", "a", "0", "-1", "default"], ["few", "a", "0", "-1", "default"],
+            ["few", "a", "0", "0", "default"],
+        ]
+        assert {tuple(row[10:]) for row in requests} == {
+            ("bob", "create", CONFIG_MAPS, "default", "", "v1", "configmaps", "")
+        }
+        metrics = (await api.get("/metrics")).text
+        for name, value in (("current_inqueue_requests", 1), ("current_executing_seats", 3)):
+            assert f'flowcontrol_{name}{{flow_schema="a",priority_level="few"}} {value}.0' in metrics
+        end.set()
