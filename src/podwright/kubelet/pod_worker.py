@@ -87,7 +87,8 @@ class PodWorker:
         labels_changed = objects.labels(pod) != objects.labels(before)
         if labels_changed or pods.annotations_of(pod) != pods.annotations_of(before):
             self._stale_volumes = True
-        self._context.probes.add_pod(pod)
+        if not self._status.ended:  # Of one that was taken out nobody would take it out again.
+            self._context.probes.add_pod(pod)
         if objects.is_deleting(pod):
             if not objects.is_deleting(before) or pods.termination_grace(pod) < pods.termination_grace(before):
                 self._shorter.set()

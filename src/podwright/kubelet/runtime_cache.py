@@ -61,6 +61,9 @@ class PodRuntime:
         return replace(self, containers=[c for c in self.containers if c.id not in ids])
 
 
+_NOTHING = PodRuntime()
+
+
 class RuntimeCache:
     """Keep it with :meth:`follow`; `changed` is told the uid of each Pod to which something happened."""
 
@@ -75,6 +78,8 @@ class RuntimeCache:
     def pod(self, uid: str) -> PodRuntime:
         view = self._views.get(uid)
         if view is None:
+            if not self._sandboxes.get(uid) and not self._containers.get(uid):
+                return _NOTHING  # and nothing is kept of a Pod that is gone
             sandboxes = sorted(
                 self._sandboxes.get(uid, {}).values(),
                 key=lambda s: (s.metadata.attempt, s.created_at),
@@ -141,6 +146,7 @@ class RuntimeCache:
             self.put_sandbox(await self._runtime.pod_sandbox_status(sandbox_id))
         except NoSuchThing:
             self._sandboxes.get(uid, {}).pop(sandbox_id, None)
+            self._forget_if_gone(uid)
             self._changed(uid)
 
     async def refresh_container(self, uid: str, container_id: str) -> Container | None:
@@ -160,6 +166,7 @@ class RuntimeCache:
 
     def drop_container(self, uid: str, container_id: str) -> None:
         self._containers.get(uid, {}).pop(container_id, None)
+        self._forget_if_gone(uid)
         self._changed(uid)
 
     def drop_sandbox(self, uid: str, sandbox_id: str) -> None:
@@ -168,10 +175,13 @@ class RuntimeCache:
         kept = self._containers.get(uid, {})
         for container in [c for c in kept.values() if c.sandbox_id == sandbox_id]:
             del kept[container.id]
-        if not self._sandboxes.get(uid) and not kept:
+        self._forget_if_gone(uid)
+        self._changed(uid)
+
+    def _forget_if_gone(self, uid: str) -> None:
+        if not self._sandboxes.get(uid) and not self._containers.get(uid):
             self._sandboxes.pop(uid, None)
             self._containers.pop(uid, None)
-        self._changed(uid)
 
     def sandbox_stopped(self, uid: str, sandbox_id: str) -> None:
         sandbox = self._sandboxes.get(uid, {}).get(sandbox_id)

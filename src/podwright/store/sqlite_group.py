@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -51,7 +51,8 @@ class Latest:
         self._connection = connection
         self._cache_bytes = cache_bytes
         self._cached_bytes = 0
-        self._cached: deque[Entry] = deque()
+        self._cached: OrderedDict[str, Entry] = OrderedDict()
+        """Those of `_entries` that have their value, the one written last at the end."""
         rows = connection.execute(
             "SELECT key, revision FROM (SELECT key, max(revision) AS revision, live FROM versions"
             " INDEXED BY versions_by_key GROUP BY key) WHERE live"
@@ -73,17 +74,20 @@ class Latest:
     def replace(self, entries: Mapping[str, Entry | None]) -> None:
         """Takes over what a committed group left behind."""
         for key, entry in entries.items():
+            self._drop(key)
             if entry is None:
                 self._entries.pop(key, None)
                 continue
-            self._entries[key] = entry
-            self._cached.append(entry)
+            self._entries[key] = self._cached[key] = entry
             self._cached_bytes += _weight(entry)
         while self._cached_bytes > self._cache_bytes:
-            oldest = self._cached.popleft()
-            self._cached_bytes -= _weight(oldest)
-            if self._entries.get(oldest.key) is oldest:
-                self._entries[oldest.key] = oldest.revision
+            oldest = next(iter(self._cached))
+            self._entries[oldest] = self._cached[oldest].revision
+            self._drop(oldest)
+
+    def _drop(self, key: str) -> None:
+        if (entry := self._cached.pop(key, None)) is not None:
+            self._cached_bytes -= _weight(entry)
 
 
 def _weight(entry: Entry) -> int:

@@ -57,6 +57,20 @@ async def test_deleted_pod_goes(cluster: Cluster) -> None:
     assert not any(cluster.config.logs_dir.iterdir())
 
 
+async def test_nothing_of_a_gone_pod_is_kept_in_memory(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    probed: set[str] = set()
+    monkeypatch.setattr(cluster.kubelet.probes, "add_pod", lambda pod: probed.add(objects.uid(pod)))
+    monkeypatch.setattr(cluster.kubelet.probes, "remove_pod", probed.discard)
+    await cluster.create(make_pod())
+    await cluster.until_ready()
+    assert probed
+    await cluster.api.client.delete(PODS, "web", namespace="default")
+    await cluster.until_gone()
+    cache = cluster.kubelet.cache
+    await cluster.until(lambda: not (cache._views or cache._containers or cache._sandboxes))
+    assert not probed
+
+
 async def test_grace_period_is_the_deletions(cluster: Cluster) -> None:
     await cluster.create(make_pod())
     await cluster.until_ready()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 import orjson
 
@@ -10,24 +10,39 @@ from podwright.api.objects import Object
 from podwright.api.resources import Resource
 
 _METADATA = b'"metadata":{'
-_PARSED_LIMIT = 2048
+_PARSED_BYTES = 1024 * 1024
+"""Of JSON, which parsed takes some six times as much."""
+_SUPERSEDED = 128
 
 
 class _Parsed:
-    """Bounds how many entries keep their parsed form beside the bytes (least recently parsed goes first)."""
+    """Bounds what entries keep of their parsed form beside the bytes (least recently parsed goes first). What an object
+    was before is of interest to those who are just being told, and no longer."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._entries: OrderedDict[int, Cached] = OrderedDict()
+        self._bytes = 0
+        self._superseded: deque[Cached] = deque()
 
     def keep(self, entry: Cached) -> None:
+        if id(entry) not in self._entries:
+            self._bytes += len(entry.data)
         self._entries[id(entry)] = entry
-        if len(self._entries) > self._limit:
-            _, oldest = self._entries.popitem(last=False)
-            oldest.forget()
+        while self._bytes > _PARSED_BYTES and len(self._entries) > 1:
+            self._forget(next(iter(self._entries.values())))
+
+    def supersede(self, entry: Cached) -> None:
+        self._superseded.append(entry)
+        if len(self._superseded) > _SUPERSEDED:
+            self._forget(self._superseded.popleft())
+
+    def _forget(self, entry: Cached) -> None:
+        if self._entries.pop(id(entry), None) is not None:
+            self._bytes -= len(entry.data)
+        entry.forget()
 
 
-_parsed = _Parsed(_PARSED_LIMIT)
+_parsed = _Parsed()
 
 
 def with_revision(value: bytes, revision: int) -> bytes:
@@ -51,7 +66,8 @@ def encode(obj: Object, revision: int | None = None) -> bytes:
     for key, value in obj.items():
         if key not in ordered:
             ordered[key] = value
-    return orjson.dumps(ordered)
+    # A copy has the size that it needs; what orjson gives lies in a buffer up to ten times as large, for good.
+    return bytes(memoryview(orjson.dumps(ordered)))
 
 
 class Cached:
@@ -117,6 +133,10 @@ class Cached:
         if not head.endswith(_METADATA):
             return encode(self.object)
         return head + tail.removeprefix(b",")
+
+    def supersede(self) -> None:
+        """There is a newer state, or none any more: the parsed form is kept for a moment only."""
+        _parsed.supersede(self)
 
     def forget(self) -> None:
         self._object = None

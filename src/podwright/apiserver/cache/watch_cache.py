@@ -12,6 +12,8 @@ from podwright.apiserver.cache.entries import Cached, Event
 _KEEP_SECONDS = 75.0
 _KEEP_AT_LEAST = 100
 _KEEP_AT_MOST = 16384
+_KEEP_FRAMES = 128
+"""Events whose encoded forms are kept: for watchers that are a little behind."""
 _NODE_NAME = b'"nodeName":"'
 _NONE: dict[str, Cached] = {}
 
@@ -90,6 +92,10 @@ class WatchCache:
         for listener in self.listeners:
             listener(event)
         self._dispatch(event)
+        if previous is not None:
+            previous.supersede()
+        if value is None:
+            event.current.supersede()
 
     def _put(self, entry: Cached) -> None:
         old = self.objects.get(entry.key)
@@ -124,6 +130,8 @@ class WatchCache:
     def _remember(self, event: Event) -> None:
         events = self._events
         events.append(event)
+        if len(events) > _KEEP_FRAMES:
+            events[-_KEEP_FRAMES].frames.clear()
         horizon = event.time - _KEEP_SECONDS
         while len(events) > _KEEP_AT_LEAST and (len(events) > _KEEP_AT_MOST or events[0].time < horizon):
             self.floor = events.popleft().revision
