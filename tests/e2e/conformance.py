@@ -112,7 +112,7 @@ class Api:
         def missing() -> bool:
             return self.answer("GET", self.path(kind, name)).status_code == 404
 
-        until(missing, f"{kind} {name} gone", 60)
+        until(missing, f"{kind} {name} gone")
 
     def until(self, kind: str, name: str, holds: Callable[[Json], Any], what: str = "") -> Json:
         """The object once `holds` is true of it."""
@@ -123,7 +123,7 @@ class Api:
             return seen[0] if holds(seen[0]) else None
 
         try:
-            return dict(until(reached, f"{kind} {name}: {what}", 60))
+            return dict(until(reached, f"{kind} {name}: {what}"))
         except Timeout as late:
             raise Timeout(f"{late} {json.dumps(seen[0].get('status'))}") from late
 
@@ -132,7 +132,7 @@ class Api:
             found = self.list(kind, labels)
             return (found,) if holds(found) else None
 
-        found: tuple[list[Json]] = until(reached, f"{kind}s {labels}: {what}", 60)
+        found: tuple[list[Json]] = until(reached, f"{kind}s {labels}: {what}")
         return found[0]
 
     def reasons(self, name: str) -> set[str]:

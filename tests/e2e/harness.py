@@ -26,7 +26,7 @@ class Timeout(AssertionError):
     """A condition did not come true in time."""
 
 
-def until(condition: Callable[[], Any], what: str = "", timeout: float = 60) -> Any:
+def until(condition: Callable[[], Any], what: str = "", timeout: float = 120) -> Any:
     """The condition's first true value. An AssertionError or KeyError in it means "not yet"."""
     deadline = time.monotonic() + timeout
     last: Exception | None = None
@@ -66,13 +66,13 @@ class Cluster:
     def up(self) -> None:
         self.podwright("up", "--kubeconfig", str(self.kubeconfig), *self.flags)
 
-    def kubectl(self, *arguments: str, given: str | None = None, timeout: float = 60) -> str:
+    def kubectl(self, *arguments: str, given: str | None = None, timeout: float = 120) -> str:
         done = self.try_kubectl(*arguments, given=given, timeout=timeout)
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
     def try_kubectl(
-        self, *arguments: str, given: str | None = None, timeout: float = 60
+        self, *arguments: str, given: str | None = None, timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(BIN / "kubectl"), *arguments],
@@ -88,7 +88,7 @@ class Cluster:
     def pod(self, name: str, namespace: str = "default") -> dict[str, Any]:
         return dict(self.get("pod", name, "-n", namespace))
 
-    def running(self, name: str, timeout: float = 60) -> dict[str, Any]:
+    def running(self, name: str, timeout: float = 120) -> dict[str, Any]:
         """The Pod once every container is ready."""
         return dict(until(lambda: self._ready(name), f"pod {name} ready", timeout))
 
@@ -96,14 +96,14 @@ class Cluster:
         pod = self.pod(name)
         return pod if has_condition(pod, "Ready") else None
 
-    def phase(self, name: str, phase: str, timeout: float = 60) -> dict[str, Any]:
+    def phase(self, name: str, phase: str, timeout: float = 120) -> dict[str, Any]:
         def reached() -> dict[str, Any] | None:
             pod = self.pod(name)
             return pod if pod["status"].get("phase") == phase else None
 
         return dict(until(reached, f"pod {name} {phase}", timeout))
 
-    def gone(self, kind: str, name: str, timeout: float = 60) -> None:
+    def gone(self, kind: str, name: str, timeout: float = 120) -> None:
         until(lambda: self.try_kubectl("get", kind, name).returncode != 0, f"{kind} {name} gone", timeout)
 
     def events(self, name: str) -> list[tuple[str, str]]:

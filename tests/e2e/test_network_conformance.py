@@ -739,7 +739,7 @@ def rolling_update(api: Api) -> None:
         return bool(status.get("updatedReplicas") == 4 == status["replicas"] == status.get("availableReplicas")
                     and not ended(net))  # fmt: skip
 
-    until(rolled, "rolled", 60)
+    until(rolled, "rolled")
     assert asked >= 40
 
 

@@ -931,7 +931,7 @@ def taint(api: Api, *taints: Json) -> None:
 @pytest.fixture
 def after_the_rows(cluster: Cluster, outcomes: Outcomes, walked: Outcomes) -> Iterator[Api]:
     for outcome in (*outcomes.values(), *walked.values()):
-        outcome.exception(90)
+        outcome.exception(280)
     api = Api(cluster, "default")
     yield api
     taint(api)

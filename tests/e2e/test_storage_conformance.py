@@ -266,7 +266,7 @@ def said(cluster: Cluster) -> Iterator[dict[str, str]]:
         assert len(done) == len(LOOKS), f"still waiting for {sorted(set(LOOKS) - set(done))[:5]}"
         return {key: _message(p) for key, p in looking.items()}
 
-    yield dict(until(ended, "every Pod has looked", 60))
+    yield dict(until(ended, "every Pod has looked"))
     cluster.kubectl("delete", "pods", "--all", "--wait=false")
 
 
