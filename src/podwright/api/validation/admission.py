@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from podwright.api.cel.declarations import DYN, DeclType
+from podwright.api.cel.syntax import RESERVED
 from podwright.api.cel.variables import AUTHORIZER, composed, variables
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import expressions, names
-from podwright.api.validation.field_errors import duplicate, forbidden, invalid, not_supported, required, too_many
+from podwright.api.validation import conditions, expressions, names
+from podwright.api.validation.field_errors import (
+    duplicate,
+    forbidden,
+    formed,
+    invalid,
+    items,
+    named,
+    one_of,
+    required,
+    too_many,
+)
 from podwright.api.validation.label_selectors import label_selector
 from podwright.api.validation.rules import Kinds, Rules, spec_of
 from podwright.api.validation.webhooks import client_config
@@ -22,54 +33,55 @@ _REINVOCATION = ("IfNeeded", "Never")
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _SCOPES = ("*", "Cluster", "Namespaced")
 _ACTIONS = ("Audit", "Deny", "Warn")
-_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
+_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 _REVIEW_VERSIONS = frozenset({"v1", "v1beta1"})
 _MAX_CONDITIONS = 64
 _MAX_AUDIT = 20
+_MAX_AUDIT_EXPRESSION = 5 * 1024
+_CEL_WORDS = RESERVED | {"true", "false", "null", "in"}
 _VARIABLES = variables()
 
 
-def _one_of(errs: list[FieldError], value: str | None, allowed: tuple[str, ...], field: str) -> None:
-    if value is not None and value not in allowed:
-        errs.append(not_supported(field, value, allowed))
+def _optional(errs: list[FieldError], holder: Object, path: str, field: str, allowed: tuple[str, ...]) -> None:
+    if (value := holder.get(field)) is not None:
+        one_of(errs, value, f"{path}.{field}", allowed)
+
+
+def _unique(errs: list[FieldError], listed: list[Object], path: str, field: str = "name") -> None:
+    seen: set[str] = set()
+    for i, item in enumerate(listed):
+        if (value := item.get(field) or "") in seen:
+            errs.append(duplicate(f"{path}[{i}].{field}", value))
+        if value:
+            seen.add(value)
 
 
 def _webhooks(errs: list[FieldError], obj: Object) -> None:
-    seen: set[str] = set()
-    for i, hook in enumerate(obj.get("webhooks") or ()):
-        where = f"webhooks[{i}]"
-        _webhook(errs, hook, where)
-        name = hook.get("name") or ""
-        if name in seen:
-            errs.append(duplicate(f"{where}.name", name))
-        seen.add(name)
+    hooks = obj.get("webhooks") or []
+    items(errs, hooks, "webhooks", _webhook)
+    _unique(errs, hooks, "webhooks")
 
 
 def _webhook(errs: list[FieldError], hook: Object, path: str) -> None:
-    name = hook.get("name") or ""
-    if not name:
-        errs.append(required(f"{path}.name"))
-    else:
-        errs += [invalid(f"{path}.name", name, said) for said in names.fully_qualified_name(name)]
-    _review_versions(errs, hook.get("admissionReviewVersions") or [], f"{path}.admissionReviewVersions")
-    for i, rule in enumerate(hook.get("rules") or ()):
-        _rule(errs, rule, f"{path}.rules[{i}]")
-    _one_of(errs, hook.get("failurePolicy"), _FAILURE, f"{path}.failurePolicy")
-    _one_of(errs, hook.get("matchPolicy"), _MATCH, f"{path}.matchPolicy")
+    named(errs, hook.get("name"), f"{path}.name", names.fully_qualified_name)
+    items(errs, hook.get("rules") or [], f"{path}.rules", _rule)
+    _optional(errs, hook, path, "failurePolicy", _FAILURE)
+    _optional(errs, hook, path, "matchPolicy", _MATCH)
     effects = hook.get("sideEffects")
     if effects is None:
         errs.append(required(f"{path}.sideEffects", f"must specify one of {', '.join(_SIDE_EFFECTS)}"))
     else:
-        _one_of(errs, effects, _SIDE_EFFECTS, f"{path}.sideEffects")
+        one_of(errs, effects, f"{path}.sideEffects", _SIDE_EFFECTS)
     seconds = hook.get("timeoutSeconds")
     if seconds is not None and not 1 <= seconds <= 30:
         said = "the timeout value must be between 1 and 30 seconds"
         errs.append(invalid(f"{path}.timeoutSeconds", seconds, said))
     label_selector(errs, hook.get("namespaceSelector"), f"{path}.namespaceSelector")
     label_selector(errs, hook.get("objectSelector"), f"{path}.objectSelector")
-    _one_of(errs, hook.get("reinvocationPolicy"), _REINVOCATION, f"{path}.reinvocationPolicy")
+    _optional(errs, hook, path, "reinvocationPolicy", _REINVOCATION)
     client_config(errs, hook.get("clientConfig") or {}, f"{path}.clientConfig")
     _conditions(errs, hook.get("matchConditions") or [], f"{path}.matchConditions")
+    _review_versions(errs, hook.get("admissionReviewVersions") or [], f"{path}.admissionReviewVersions")
 
 
 def _review_versions(errs: list[FieldError], versions: list[str], field: str) -> None:
@@ -80,7 +92,7 @@ def _review_versions(errs: list[FieldError], versions: list[str], field: str) ->
         if version in versions[:i]:
             errs.append(invalid(f"{field}[{i}]", version, "duplicate version"))
             continue
-        errs += [invalid(f"{field}[{i}]", version, said) for said in names.dns_1035_label(version)]
+        formed(errs, version, f"{field}[{i}]", names.dns_1035_label)
     if not _REVIEW_VERSIONS & set(versions):
         errs.append(invalid(field, versions, "must include at least one of v1, v1beta1"))
 
@@ -92,7 +104,7 @@ def _rule(errs: list[FieldError], rule: Object, path: str) -> None:
     if "*" in operations and len(operations) > 1:
         errs.append(invalid(f"{path}.operations", operations, "if '*' is present, must not specify other operations"))
     for i, operation in enumerate(operations):
-        _one_of(errs, operation, _OPERATIONS, f"{path}.operations[{i}]")
+        one_of(errs, operation, f"{path}.operations[{i}]", _OPERATIONS)
     for field, what in (("apiGroups", "API groups"), ("apiVersions", "API versions")):
         values = rule.get(field) or []
         if not values:
@@ -101,30 +113,37 @@ def _rule(errs: list[FieldError], rule: Object, path: str) -> None:
             errs.append(invalid(f"{path}.{field}", values, f"if '*' is present, must not specify other {what}"))
     errs += [required(f"{path}.apiVersions[{i}]") for i, v in enumerate(rule.get("apiVersions") or ()) if not v]
     _resources(errs, rule.get("resources") or [], f"{path}.resources")
-    _one_of(errs, rule.get("scope"), _SCOPES, f"{path}.scope")
+    _optional(errs, rule, path, "scope", _SCOPES)
 
 
 def _resources(errs: list[FieldError], resources: list[str], field: str) -> None:
     if not resources:
         errs.append(required(field))
-    wild_subs = {r[2:] for r in resources if r.startswith("*/")}
-    wild_parents = {r[:-2] for r in resources if r.endswith("/*")}
+    wild_subs: set[str] = set()
+    wild_parents: set[str] = set()
+    plain = False
     for i, resource in enumerate(resources):
         where = f"{field}[{i}]"
         if not resource:
             errs.append(required(where))
             continue
-        if resource == "*/*" and len(resources) > 1:
-            said = "if '*/*' is present, must not specify other resources"
-            errs.append(invalid(field, resources, said))
-        if resource == "*" and any("/" not in r for r in resources if r != "*"):
-            said = "if '*' is present, must not specify other resources without subresources"
-            errs.append(invalid(field, resources, said))
         parent, slash, sub = resource.partition("/")
-        if slash and sub != "*" and parent in wild_parents:
+        if not slash:
+            plain = resource != "*"
+            continue
+        if parent in wild_parents:
             errs.append(invalid(where, resource, f"if '{parent}/*' is present, must not specify {resource}"))
-        if slash and parent != "*" and sub in wild_subs:
+        if sub in wild_subs:
             errs.append(invalid(where, resource, f"if '*/{sub}' is present, must not specify {resource}"))
+        if sub == "*":
+            wild_parents.add(parent)
+        if parent == "*":
+            wild_subs.add(sub)
+    if "*/*" in resources and len(resources) > 1:
+        errs.append(invalid(field, resources, "if '*/*' is present, must not specify other resources"))
+    if "*" in resources and plain:
+        said = "if '*' is present, must not specify other resources without subresources"
+        errs.append(invalid(field, resources, said))
 
 
 def _without_authorizer(known: Mapping[str, DeclType]) -> dict[str, DeclType]:
@@ -132,63 +151,64 @@ def _without_authorizer(known: Mapping[str, DeclType]) -> dict[str, DeclType]:
 
 
 def _conditions(
-    errs: list[FieldError], conditions: list[Object], path: str, known: Mapping[str, DeclType] = _VARIABLES
+    errs: list[FieldError], listed: list[Object], path: str, known: Mapping[str, DeclType] = _VARIABLES
 ) -> None:
-    if len(conditions) > _MAX_CONDITIONS:
-        errs.append(too_many(path, len(conditions), _MAX_CONDITIONS))
-    seen: set[str] = set()
-    for i, condition in enumerate(conditions):
-        name = condition.get("name") or ""
-        if not (condition.get("expression") or "").strip():
-            errs.append(required(f"{path}[{i}].expression"))
-        expressions.compiles(errs, condition.get("expression") or "", f"{path}[{i}].expression", known, "bool")
-        if not name:
-            errs.append(required(f"{path}[{i}].name"))
-        else:
-            errs += [invalid(f"{path}[{i}].name", name, said) for said in names.qualified_name(name)]
-        if name in seen:
-            errs.append(duplicate(f"{path}[{i}].name", name))
-        seen.add(name)
+    if len(listed) > _MAX_CONDITIONS:
+        errs.append(too_many(path, len(listed), _MAX_CONDITIONS))
+    for i, condition in enumerate(listed):
+        where, source = f"{path}[{i}]", (condition.get("expression") or "").strip()
+        if not source:
+            errs.append(required(f"{where}.expression"))
+        expressions.compiles(errs, source, f"{where}.expression", known, "bool")
+        named(errs, condition.get("name"), f"{where}.name", names.qualified_name)
+    _unique(errs, listed, path)
 
 
 def _match_resources(errs: list[FieldError], match: Object, path: str) -> None:
-    _one_of(errs, match.get("matchPolicy"), _MATCH, f"{path}.matchPolicy")
+    for field in ("matchPolicy", "namespaceSelector", "objectSelector"):
+        if match.get(field) is None:
+            errs.append(required(f"{path}.{field}"))
+    _optional(errs, match, path, "matchPolicy", _MATCH)
     label_selector(errs, match.get("namespaceSelector"), f"{path}.namespaceSelector")
     label_selector(errs, match.get("objectSelector"), f"{path}.objectSelector")
     for kind in ("resourceRules", "excludeResourceRules"):
         for i, rule in enumerate(match.get(kind) or ()):
             where = f"{path}.{kind}[{i}]"
-            _rule(errs, rule, where)
             listed = rule.get("resourceNames") or []
-            for j, name in enumerate(listed):
-                for said in names.path_segment_name(name):
-                    errs.append(invalid(f"{where}.resourceNames[{j}]", name, said))
-                if name in listed[:j]:
-                    errs.append(duplicate(f"{where}.resourceNames[{j}]", name))
+            items(errs, listed, f"{where}.resourceNames", _resource_name, key=str)
+            _rule(errs, rule, where)
+
+
+def _resource_name(errs: list[FieldError], name: str, path: str) -> None:
+    formed(errs, name, path, names.path_segment_name)
+
+
+def _param_kind(errs: list[FieldError], kind: Object, path: str) -> None:
+    version, name, field = kind.get("apiVersion") or "", kind.get("kind") or "", f"{path}.apiVersion"
+    if not version:
+        errs.append(required(field))
+    elif version.count("/") > 1:
+        errs.append(invalid(field, version, f"unexpected GroupVersion string: {version}"))
+    else:
+        group, _, number = version.rpartition("/")
+        if group and (problems := names.dns_subdomain(group)):
+            errs.append(invalid(field, group, ",".join(problems)))
+        if not number:
+            errs.append(invalid(field, version, "version must be specified"))
+        elif problems := names.dns_1035_label(number):
+            errs.append(invalid(field, number, ",".join(problems)))
+    if not name:
+        errs.append(required(f"{path}.kind"))
+    elif problems := names.dns_1035_label(name.lower()):
+        said = "may have mixed case, but should otherwise match: " + ",".join(problems)
+        errs.append(invalid(f"{path}.kind", name, said))
 
 
 def _policy(errs: list[FieldError], spec: Object) -> dict[str, DeclType]:
     """Gives what the policy's expressions see."""
-    _one_of(errs, spec.get("failurePolicy"), _FAILURE, "spec.failurePolicy")
-    kind = spec.get("paramKind")
-    if kind is not None:
-        version = kind.get("apiVersion") or ""
-        if not version:
-            errs.append(required("spec.paramKind.apiVersion"))
-        elif version.count("/") > 1:
-            said = f"unexpected GroupVersion string: {version}"
-            errs.append(invalid("spec.paramKind.apiVersion", version, said))
-        else:
-            group, _, number = version.rpartition("/")
-            if group:
-                errs += [invalid("spec.paramKind.apiVersion", group, said) for said in names.dns_subdomain(group)]
-            errs += [invalid("spec.paramKind.apiVersion", number, said) for said in names.dns_1035_label(number)]
-        name = kind.get("kind") or ""
-        if not name:
-            errs.append(required("spec.paramKind.kind"))
-        elif problems := names.dns_1035_label(name.lower()):
-            said = "may have mixed case, but should otherwise match: " + ",".join(problems)
-            errs.append(invalid("spec.paramKind.kind", name, said))
+    one_of(errs, spec.get("failurePolicy"), "spec.failurePolicy", _FAILURE, needed=spec.get("failurePolicy") is None)
+    if (kind := spec.get("paramKind")) is not None:
+        _param_kind(errs, kind, "spec.paramKind")
     match = spec.get("matchConstraints")
     if match is None:
         errs.append(required("spec.matchConstraints"))
@@ -203,16 +223,12 @@ def _policy(errs: list[FieldError], spec: Object) -> dict[str, DeclType]:
         where, name = f"spec.variables[{i}]", variable.get("name") or ""
         if not name.strip():
             errs.append(required(f"{where}.name", "name is not specified"))
-        else:
-            for problem in names.c_identifier(name):
-                errs.append(invalid(f"{where}.name", name, f"name is not a valid CEL identifier: {problem}"))
+        elif name in _CEL_WORDS or names.c_identifier(name):
+            errs.append(invalid(f"{where}.name", name, "name is not a valid CEL identifier"))
         if not (variable.get("expression") or "").strip():
             errs.append(required(f"{where}.expression", "expression is not specified"))
         known["variables"] = composed(kinds)
-        found = expressions.compiles(errs, variable.get("expression") or "", f"{where}.expression", known)
-        if name in kinds:
-            errs.append(duplicate(f"{where}.name", name))
-        kinds[name] = found
+        kinds[name] = expressions.compiles(errs, variable.get("expression") or "", f"{where}.expression", known)
     return known | {"variables": composed(kinds)}
 
 
@@ -221,7 +237,8 @@ def validating_policy(errs: list[FieldError], obj: Object) -> None:
     known = _policy(errs, spec)
     validations, audit = spec.get("validations") or [], spec.get("auditAnnotations") or []
     if not validations and not audit:
-        errs.append(required("spec.validations", "validations or auditAnnotations must contain at least one item"))
+        said = "validations or auditAnnotations must contain at least one item"
+        errs += [required(f"spec.{field}", said) for field in ("validations", "auditAnnotations")]
     for i, validation in enumerate(validations):
         where = f"spec.validations[{i}]"
         expression, message = (validation.get("expression") or "").strip(), validation.get("message") or ""
@@ -229,10 +246,8 @@ def validating_policy(errs: list[FieldError], obj: Object) -> None:
             errs.append(required(f"{where}.expression", "expression is not specified"))
         if message and not message.strip():
             errs.append(invalid(f"{where}.message", message, "message must be non-empty if specified"))
-        elif "\n" in message.strip():
+        elif {"\n", "\r"} & set(message.strip()):
             errs.append(invalid(f"{where}.message", message, "message must not contain line breaks"))
-        elif "\n" in expression and not message:
-            errs.append(required(f"{where}.message", "message must be specified if expression contains line breaks"))
         given = validation.get("messageExpression") or ""
         if given and not given.strip():
             errs.append(invalid(f"{where}.messageExpression", given, "must be non-empty if specified"))
@@ -240,7 +255,7 @@ def validating_policy(errs: list[FieldError], obj: Object) -> None:
             told = _without_authorizer(known)
             expressions.compiles(errs, given, f"{where}.messageExpression", told, "string")
         expressions.compiles(errs, expression, f"{where}.expression", known, "bool")
-        _one_of(errs, validation.get("reason"), _REASONS, f"{where}.reason")
+        _optional(errs, validation, where, "reason", _REASONS)
     if len(audit) > _MAX_AUDIT:
         said = f"must not have more than {_MAX_AUDIT} auditAnnotations"
         errs.append(invalid("spec.auditAnnotations", audit, said))
@@ -248,38 +263,44 @@ def validating_policy(errs: list[FieldError], obj: Object) -> None:
 
 
 def _audit(errs: list[FieldError], annotations: list[Object], policy: str, known: Mapping[str, DeclType]) -> None:
-    seen: set[str] = set()
     for i, annotation in enumerate(annotations):
         where, key = f"spec.auditAnnotations[{i}]", annotation.get("key") or ""
-        if key in seen:
-            errs.append(duplicate(f"{where}.key", key))
-        seen.add(key)
-        if problems := names.qualified_name(f"{policy}/{key}"):
-            said = f"annotation key must be of the form 'policyName/key': {','.join(problems)}"
-            errs.append(invalid(f"{where}.key", key, said))
-        if not (annotation.get("valueExpression") or "").strip():
-            errs.append(required(f"{where}.valueExpression", "valueExpression is not specified"))
-        value = annotation.get("valueExpression") or ""
-        expressions.compiles(errs, value, f"{where}.valueExpression", known, "string", "null")
+        if policy:
+            formed(errs, f"{policy}/{key}", f"{where}.key", names.qualified_name)
+        else:
+            errs.append(invalid(f"{where}.key", key, "requires metadata.name be non-empty"))
+        value, field = annotation.get("valueExpression") or "", f"{where}.valueExpression"
+        if not value.strip():
+            errs.append(required(field, "valueExpression is not specified"))
+        elif len(value.strip().encode()) > _MAX_AUDIT_EXPRESSION:
+            errs.append(required(field, f"must not exceed {_MAX_AUDIT_EXPRESSION} bytes in length"))
+        else:
+            expressions.compiles(errs, value, field, known, "string", "null")
+    _unique(errs, annotations, "spec.auditAnnotations", "key")
+
+
+def _policy_status(errs: list[FieldError], new: Object, old: Object) -> None:
+    status, path = new.get("status") or {}, "status.typeChecking.expressionWarnings"
+    for i, warning in enumerate((status.get("typeChecking") or {}).get("expressionWarnings") or ()):
+        for field in ("warning", "fieldRef"):
+            if not (warning.get(field) or "").strip():
+                errs.append(required(f"{path}[{i}].{field}"))
+    conditions.conditions(errs, status.get("conditions") or [], "status.conditions")
 
 
 def mutating_policy(errs: list[FieldError], obj: Object) -> None:
     spec = spec_of(obj)
     known = _policy(errs, spec) | {"Object": DYN, "JSONPatch": DYN}
-    reinvocation = spec.get("reinvocationPolicy")
-    if reinvocation is None:
-        errs.append(required("spec.reinvocationPolicy"))
-    else:
-        _one_of(errs, reinvocation, _REINVOCATION, "spec.reinvocationPolicy")
+    given = spec.get("reinvocationPolicy")
+    one_of(errs, given, "spec.reinvocationPolicy", _REINVOCATION, needed=given is None)
     mutations = spec.get("mutations") or []
     if not mutations:
         errs.append(required("spec.mutations", "mutations must contain at least one item"))
     for i, mutation in enumerate(mutations):
         where, kind = f"spec.mutations[{i}]", mutation.get("patchType") or ""
         fields = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
+        one_of(errs, kind, f"{where}.patchType", tuple(fields), needed=True)
         if kind not in fields:
-            allowed = tuple(fields)
-            errs.append(not_supported(f"{where}.patchType", kind, allowed) if kind else required(f"{where}.patchType"))
             continue
         for other, field in fields.items():
             given = mutation.get(field)
@@ -294,11 +315,7 @@ def mutating_policy(errs: list[FieldError], obj: Object) -> None:
 
 
 def _binding(errs: list[FieldError], spec: Object) -> None:
-    name = spec.get("policyName") or ""
-    if not name:
-        errs.append(required("spec.policyName"))
-    else:
-        errs += [invalid("spec.policyName", name, said) for said in names.dns_subdomain(name)]
+    named(errs, spec.get("policyName"), "spec.policyName", names.dns_subdomain)
     ref = spec.get("paramRef")
     if ref is not None:
         _param_ref(errs, ref)
@@ -310,7 +327,7 @@ def _param_ref(errs: list[FieldError], ref: Object) -> None:
     field = "spec.paramRef"
     name, selector = ref.get("name") or "", ref.get("selector")
     if name:
-        errs += [invalid(f"{field}.name", name, said) for said in names.path_segment_name(name)]
+        formed(errs, name, f"{field}.name", names.path_segment_name)
         if selector is not None:
             errs.append(forbidden(f"{field}.name", "name and selector are mutually exclusive"))
     if selector is not None:
@@ -320,10 +337,7 @@ def _param_ref(errs: list[FieldError], ref: Object) -> None:
     elif not name:
         errs.append(required(field, "one of name or selector must be specified"))
     action = ref.get("parameterNotFoundAction")
-    if action is None:
-        errs.append(required(f"{field}.parameterNotFoundAction"))
-    elif action not in ("Allow", "Deny"):
-        errs.append(not_supported(f"{field}.parameterNotFoundAction", action, ("Deny", "Allow")))
+    one_of(errs, action, f"{field}.parameterNotFoundAction", ("Deny", "Allow"), needed=True)
 
 
 def validating_binding(errs: list[FieldError], obj: Object) -> None:
@@ -331,18 +345,17 @@ def validating_binding(errs: list[FieldError], obj: Object) -> None:
     _binding(errs, spec)
     actions = spec.get("validationActions") or []
     field = "spec.validationActions"
-    if not actions:
-        errs.append(required(field, "at least one validation action is required"))
     for i, action in enumerate(actions):
-        _one_of(errs, action, _ACTIONS, f"{field}[{i}]")
-        if action in actions[:i]:
-            errs.append(duplicate(f"{field}[{i}]", action))
+        one_of(errs, action, f"{field}[{i}]", _ACTIONS)
+    items(errs, actions, field, None, key=str)
     if {"Deny", "Warn"} <= set(actions):
         said = (
             "must not contain both Deny and Warn (repeating the same validation failure information in the API "
             "response and headers serves no purpose)"
         )
         errs.append(invalid(field, actions, said))
+    if not actions:
+        errs.append(required(field, "at least one validation action is required"))
 
 
 def mutating_binding(errs: list[FieldError], obj: Object) -> None:
@@ -354,7 +367,10 @@ KINDS: Kinds = {
     (GROUP, "MutatingAdmissionPolicyBinding"): Rules(create=mutating_binding, generation=True),
     (GROUP, "MutatingWebhookConfiguration"): Rules(create=_webhooks, generation=True),
     (GROUP, "ValidatingAdmissionPolicy"): Rules(
-        create=validating_policy, generation=True, status_keeps_metadata=True
+        create=validating_policy,
+        subresources={"status": _policy_status},
+        generation=True,
+        status_keeps_metadata=True,
     ),
     (GROUP, "ValidatingAdmissionPolicyBinding"): Rules(create=validating_binding, generation=True),
     (GROUP, "ValidatingWebhookConfiguration"): Rules(create=_webhooks, generation=True),

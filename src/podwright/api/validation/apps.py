@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import metadata, pod_annotations
-from podwright.api.validation.field_errors import forbidden, immutable, invalid, non_negative, not_supported, required
+from podwright.api.validation import metadata, names, pod_annotations
+from podwright.api.validation.field_errors import forbidden, invalid, non_negative, not_supported, one_of, required
 from podwright.api.validation.label_selectors import is_empty, label_selector, matches
 from podwright.api.validation.pod_spec import pod_template
 from podwright.api.validation.pod_warnings import of_template
@@ -28,39 +28,44 @@ _STATEFUL_SAID = (
     "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
     "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
 )
-_NOTHING: Object = {"matchExpressions": [{"key": "", "operator": "In", "values": []}]}
 _MORE = "cannot be greater than status.replicas"
 
 
-def _selector(errs: list[FieldError], spec: Object, kind: str) -> Object | None:
-    """Check spec.selector; answer it if it can be compared with labels. One that is missing matches none."""
-    selector = spec.get("selector")
+def _template(errs: list[FieldError], spec: Object, kind: str, *, of: str = "ReplicaSet") -> None:
+    """spec.selector and spec.template, and that the one selects the other; `of`: who makes the Pods."""
+    selector, template = spec.get("selector"), spec.get("template") or {}
+    labels, before = template_labels(template), len(errs)
     if selector is None:
         errs.append(required("spec.selector"))
-        return _NOTHING
-    before = len(errs)
     label_selector(errs, selector, "spec.selector")
-    wrong = len(errs) > before
-    if is_empty(selector):
+    wrong = selector is not None and len(errs) > before
+    if selector is not None and is_empty(selector):
         errs.append(invalid("spec.selector", selector, f"empty selector is invalid for {kind}"))
-        return None
-    return None if wrong else selector
-
-
-def _template(errs: list[FieldError], spec: Object, selector: Object | None, kind: str) -> None:
-    template = spec.get("template") or {}
-    labels = template_labels(template)
-    if selector is not None and not matches(selector, labels):
+    if wrong:
+        errs.append(invalid("spec.selector", selector, "" if of == "StatefulSet" else "invalid label selector"))
+    elif selector is None or not matches(selector, labels):
         errs.append(invalid("spec.template.metadata.labels", labels, NO_MATCH))
-    pod_template(errs, template, "spec.template")
-    always_running(errs, spec_of(template), kind, "spec.template.spec")
+    if of == "StatefulSet":
+        if not wrong:
+            _annotated(errs, template, labels)
+    elif not wrong:
+        pod_template(errs, template, "spec.template")
+    if of == "StatefulSet" or not wrong:
+        always_running(errs, spec_of(template), of, "spec.template.spec")
+
+
+def _annotated(errs: list[FieldError], template: Object, labels: dict[str, str]) -> None:
+    """The Pod spec itself is checked when a Pod is made: its mounts name volumes of the claim templates."""
+    metadata.labels(errs, labels, "spec.template.labels")
+    if values := (template.get("metadata") or {}).get("annotations"):
+        metadata.annotation_values(errs, values, "spec.template.annotations")
+        pod_annotations.annotations_of_pod(errs, values, spec_of(template), "spec.template.annotations")
 
 
 def deployment(errs: list[FieldError], obj: Object) -> None:
     spec = spec_of(obj)
     non_negative(errs, spec.get("replicas"), "spec.replicas")
-    selector = _selector(errs, spec, "deployment")
-    _template(errs, spec, selector, "ReplicaSet")
+    _template(errs, spec, "deployment")
     _deployment_strategy(errs, spec.get("strategy") or {})
     non_negative(errs, spec.get("minReadySeconds"), "spec.minReadySeconds")
     non_negative(errs, spec.get("revisionHistoryLimit"), "spec.revisionHistoryLimit")
@@ -79,7 +84,7 @@ def _deployment_strategy(errs: list[FieldError], strategy: Object) -> None:
         if rolling is not None:
             errs.append(forbidden(path, "may not be specified when strategy `type` is 'Recreate'"))
     elif kind != "RollingUpdate":
-        errs.append(not_supported("spec.strategy.type", kind, ("Recreate", "RollingUpdate")))
+        errs.append(not_supported("spec.strategy", strategy, ("Recreate", "RollingUpdate")))
     elif rolling is None:
         errs.append(required(path, "this should be defaulted and never be nil"))
     else:
@@ -93,9 +98,7 @@ def _deployment_strategy(errs: list[FieldError], strategy: Object) -> None:
 
 
 def _kept_selector(errs: list[FieldError], new: Object, old: Object) -> None:
-    selector = spec_of(new).get("selector")
-    if selector != spec_of(old).get("selector"):
-        errs.append(immutable("spec.selector", selector))
+    metadata.same(errs, spec_of(new).get("selector"), spec_of(old).get("selector"), "spec.selector")
 
 
 def _deployment_update(errs: list[FieldError], new: Object, old: Object) -> None:
@@ -143,7 +146,7 @@ def replica_set(errs: list[FieldError], obj: Object) -> None:
     spec = spec_of(obj)
     non_negative(errs, spec.get("replicas"), "spec.replicas")
     non_negative(errs, spec.get("minReadySeconds"), "spec.minReadySeconds")
-    _template(errs, spec, _selector(errs, spec, "deployment"), "ReplicaSet")
+    _template(errs, spec, "deployment")
 
 
 def _replica_set_update(errs: list[FieldError], new: Object, old: Object) -> None:
@@ -183,13 +186,13 @@ def _daemon_strategy(errs: list[FieldError], strategy: Object) -> None:
     unavailable, surge = rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
     positive_int_or_percent(errs, unavailable, f"{path}.maxUnavailable")
     positive_int_or_percent(errs, surge, f"{path}.maxSurge")
+    at_most_whole(errs, unavailable, f"{path}.maxUnavailable")
+    at_most_whole(errs, surge, f"{path}.maxSurge")
     if not is_zero(unavailable) and not is_zero(surge):
         said = "may not be set when maxUnavailable is non-zero"
         errs.append(invalid(f"{path}.maxSurge", surge, said))
     elif is_zero(unavailable) and is_zero(surge):
         errs.append(required(f"{path}.maxUnavailable", "cannot be 0 when maxSurge is 0"))
-    at_most_whole(errs, unavailable, f"{path}.maxUnavailable")
-    at_most_whole(errs, surge, f"{path}.maxSurge")
 
 
 def _daemon_set_update(errs: list[FieldError], new: Object, old: Object) -> None:
@@ -223,25 +226,14 @@ def stateful_set(errs: list[FieldError], obj: Object) -> None:
         errs.append(invalid("spec.podManagementPolicy", policy, "must be 'OrderedReady' or 'Parallel'"))
     _stateful_strategy(errs, spec.get("updateStrategy") or {})
     for field in ("whenDeleted", "whenScaled"):
-        value = (spec.get("persistentVolumeClaimRetentionPolicy") or {}).get(field)
-        if value is not None and value not in ("Retain", "Delete"):
+        if (retention := spec.get("persistentVolumeClaimRetentionPolicy")) is not None:
             where = f"spec.persistentVolumeClaimRetentionPolicy.{field}"
-            errs.append(not_supported(where, value, ("Delete", "Retain")))
+            one_of(errs, retention.get(field), where, ("Retain", "Delete"))
     non_negative(errs, spec.get("replicas"), "spec.replicas")
     non_negative(errs, spec.get("minReadySeconds"), "spec.minReadySeconds")
     non_negative(errs, spec.get("revisionHistoryLimit"), "spec.revisionHistoryLimit")
     non_negative(errs, (spec.get("ordinals") or {}).get("start"), "spec.ordinals.start")
-    selector = _selector(errs, spec, "statefulset")
-    template = spec.get("template") or {}
-    labels = template_labels(template)
-    if selector is not None and not matches(selector, labels):
-        errs.append(invalid("spec.template.metadata.labels", labels, NO_MATCH))
-    # The Pod spec itself is checked when a Pod is made: its mounts name volumes of the claim templates.
-    metadata.labels(errs, labels, "spec.template.labels")
-    if values := (template.get("metadata") or {}).get("annotations"):
-        metadata.annotation_values(errs, values, "spec.template.annotations")
-        pod_annotations.annotations_of_pod(errs, values, spec_of(template), "spec.template.annotations")
-    always_running(errs, spec_of(template), "StatefulSet", "spec.template.spec")
+    _template(errs, spec, "statefulset", of="StatefulSet")
 
 
 def _stateful_strategy(errs: list[FieldError], strategy: Object) -> None:
@@ -269,7 +261,7 @@ def _stateful_strategy(errs: list[FieldError], strategy: Object) -> None:
 def _stateful_set_update(errs: list[FieldError], new: Object, old: Object) -> None:
     stateful_set(errs, new)
     spec, before = spec_of(new), spec_of(old)
-    if any(spec.get(f) != before.get(f) for f in (spec.keys() | before.keys()) - _STATEFUL_MUTABLE):
+    if any((spec.get(f) or None) != (before.get(f) or None) for f in (spec | before).keys() - _STATEFUL_MUTABLE):
         errs.append(forbidden("spec", _STATEFUL_SAID))
 
 
@@ -296,8 +288,7 @@ def revision(errs: list[FieldError], obj: Object) -> None:
 
 def _revision_update(errs: list[FieldError], new: Object, old: Object) -> None:
     revision(errs, new)
-    if new.get("data") != old.get("data"):
-        errs.append(immutable("data", new.get("data")))
+    metadata.same(errs, new.get("data"), old.get("data"), "data")
 
 
 _DAEMON_STATUS = {
@@ -334,6 +325,7 @@ KINDS: Kinds = {
         initial_status={"replicas": 0},
     ),
     ("apps", "StatefulSet"): Rules(
+        name=names.label_name,
         warnings=of_template,
         create=stateful_set,
         update=_stateful_set_update,

@@ -6,7 +6,16 @@ from podwright.api import quantity
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names, pod_resources
-from podwright.api.validation.field_errors import NEGATIVE, forbidden, invalid, non_negative, not_supported, required
+from podwright.api.validation.field_errors import (
+    NEGATIVE,
+    forbidden,
+    invalid,
+    items,
+    named,
+    non_negative,
+    one_of,
+    required,
+)
 from podwright.api.validation.rules import Kinds, Rules, spec_of
 
 _METRICS = ("ContainerResource", "External", "Object", "Pods", "Resource")
@@ -26,13 +35,18 @@ def autoscaler(errs: list[FieldError], obj: Object) -> None:
     low, high = spec.get("minReplicas"), spec.get("maxReplicas") or 0
     if low is not None and low < 1:
         errs.append(invalid("spec.minReplicas", low, "must be greater than or equal to 1"))
-    if high < 1:
-        errs.append(invalid("spec.maxReplicas", high, "must be greater than 0"))
+    if not high:
+        errs.append(required("spec.maxReplicas"))
+    elif high < 1:
+        errs.append(invalid("spec.maxReplicas", high, "must be greater than or equal to 1"))
     if low is not None and high < low:
         errs.append(invalid("spec.maxReplicas", high, "must be greater than or equal to `minReplicas`"))
     _reference(errs, spec.get("scaleTargetRef") or {}, "spec.scaleTargetRef")
-    for i, metric in enumerate(spec.get("metrics") or ()):
-        _metric(errs, metric, f"spec.metrics[{i}]")
+    metrics = spec.get("metrics") or []
+    items(errs, metrics, "spec.metrics", _metric)
+    if low == 0 and not any(metric.get("type") in ("External", "Object") for metric in metrics):
+        said = "must specify at least one Object or External metric to support scaling to zero replicas"
+        errs.append(forbidden("spec.metrics", said))
     for direction in ("scaleUp", "scaleDown"):
         rules = (spec.get("behavior") or {}).get(direction)
         if rules is not None:
@@ -43,16 +57,9 @@ def autoscaler(errs: list[FieldError], obj: Object) -> None:
         errs.append(invalid(field, target, "must be greater than 0"))
 
 
-def _segment(errs: list[FieldError], value: str, field: str, detail: str = "") -> None:
-    if not value:
-        errs.append(required(field, detail))
-    else:
-        errs += [invalid(field, value, said) for said in names.path_segment_name(value)]
-
-
 def _reference(errs: list[FieldError], ref: Object, path: str) -> None:
-    _segment(errs, ref.get("kind") or "", f"{path}.kind")
-    _segment(errs, ref.get("name") or "", f"{path}.name")
+    for field in ("kind", "name"):
+        named(errs, ref.get(field), f"{path}.{field}", names.path_segment_name)
     version = ref.get("apiVersion") or ""
     if version.count("/") > 1:
         said = f"unexpected GroupVersion string: {version}"
@@ -63,14 +70,14 @@ def _metric(errs: list[FieldError], metric: Object, path: str) -> None:
     kind = metric.get("type") or ""
     if not kind:
         errs.append(required(f"{path}.type", "must specify a metric source type"))
-    if kind not in _METRICS:
-        errs.append(not_supported(f"{path}.type", kind, _METRICS))
+    one_of(errs, kind, f"{path}.type", _METRICS)
     present = [field for field in _FIELDS if metric.get(field) is not None]
     if present:
         _source(errs, present[0], metric[present[0]], f"{path}.{present[0]}")
     expected = kind[:1].lower() + kind[1:]
     if kind in _METRICS and metric.get(expected) is None:
         errs.append(required(f"{path}.{expected}", _NO_SOURCE))
+    one_of(errs, kind, f"{path}.type", _METRICS)  # Said twice, as upstream does.
     if len(present) != 1:
         for field in present:
             if field != expected:
@@ -88,14 +95,10 @@ def _source(errs: list[FieldError], kind: str, source: Object, path: str) -> Non
         elif kind == "containerResource":
             pod_resources.container_resource_name(errs, name, f"{path}.name")
         if kind == "containerResource":
-            container = source.get("container") or ""
-            if not container:
-                errs.append(required(f"{path}.container", "must specify a container"))
-            else:
-                errs += [invalid(f"{path}.container", container, said) for said in names.dns_label(container)]
+            named(errs, source.get("container"), f"{path}.container", names.dns_label, "must specify a container")
     else:
-        name = (source.get("metric") or {}).get("name") or ""
-        _segment(errs, name, f"{path}.metric.name", "must specify a metric name")
+        metric = (source.get("metric") or {}).get("name")
+        named(errs, metric, f"{path}.metric.name", names.path_segment_name, "must specify a metric name")
     _target(errs, target, f"{path}.target")
     value, average = target.get("value"), target.get("averageValue")
     utilization = target.get("averageUtilization")
@@ -141,17 +144,14 @@ def _scaling(errs: list[FieldError], rules: Object, path: str) -> None:
         errs.append(invalid(field, window, "must be greater than or equal to zero"))
     if window is not None and window > 3600:
         errs.append(invalid(field, window, "must be less than or equal to 3600"))
-    select = rules.get("selectPolicy")
-    if select is not None and select not in _SELECT:
-        errs.append(not_supported(f"{path}.selectPolicy", select, _SELECT))
+    if (select := rules.get("selectPolicy")) is not None:
+        one_of(errs, select, f"{path}.selectPolicy", _SELECT)
     policies = rules.get("policies") or ()
     if not policies:
         errs.append(required(f"{path}.policies", "must specify at least one Policy"))
     for i, policy in enumerate(policies):
         where = f"{path}.policies[{i}]"
-        kind = policy.get("type") or ""
-        if kind not in _POLICIES:
-            errs.append(not_supported(f"{where}.type", kind, _POLICIES))
+        one_of(errs, policy.get("type"), f"{where}.type", _POLICIES)
         for name in ("value", "periodSeconds"):
             number = policy.get(name) or 0
             if number <= 0:
@@ -174,6 +174,7 @@ KINDS: Kinds = {
     ("autoscaling", "HorizontalPodAutoscaler"): Rules(
         create=autoscaler,
         subresources={"status": _status},
+        generation=True,
         initial_status={"desiredReplicas": 0, "currentReplicas": 0},
     ),
     ("autoscaling", "Scale"): Rules(create=scale),

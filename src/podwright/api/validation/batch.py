@@ -5,7 +5,7 @@ from __future__ import annotations
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import schedules
-from podwright.api.validation.field_errors import invalid, non_negative, not_supported, required
+from podwright.api.validation.field_errors import invalid, non_negative, not_supported, one_of, required
 from podwright.api.validation.jobs import JOB, job_spec
 from podwright.api.validation.names import max_length
 from podwright.api.validation.pod_warnings import of_job_template
@@ -34,10 +34,7 @@ def _cron_job(errs: list[FieldError], obj: Object, old: Object | None) -> None:
     non_negative(errs, spec.get("startingDeadlineSeconds"), "spec.startingDeadlineSeconds")
     if zone is not None and zone != before.get("timeZone") and (said := schedules.zone_problem(zone)):
         errs.append(invalid("spec.timeZone", zone, said))
-    policy = spec.get("concurrencyPolicy") or ""
-    if policy not in _CONCURRENCY:
-        field = "spec.concurrencyPolicy"
-        errs.append(not_supported(field, policy, _CONCURRENCY) if policy else required(field))
+    one_of(errs, spec.get("concurrencyPolicy"), "spec.concurrencyPolicy", _CONCURRENCY, needed=True)
     job = spec_of(spec.get("jobTemplate") or {})
     path = "spec.jobTemplate.spec"
     job_spec(errs, job, path)

@@ -14,7 +14,7 @@ from podwright.api.validation.field_errors import (
     not_found,
     not_supported,
     required,
-    too_long,
+    too_many,
 )
 from podwright.api.validation.volumes import Volumes, pull_policy
 
@@ -37,6 +37,10 @@ _ONLY_OTHERS = (
     "startupProbe",
     "lifecycle",
 )
+
+
+_VALUES = ("ports", "resources", "resizePolicy", "restartPolicyRules")
+"""Of them, those that upstream does not hold behind a pointer: empty is not there."""
 
 
 @dataclass(slots=True)
@@ -80,10 +84,7 @@ def init_containers(
         _any(errs, ctr, pod, where)
         policy = ctr.get("restartPolicy")
         sidecar = policy == "Always"
-        if sidecar and ctr.get("restartPolicyRules"):
-            said = "restartPolicyRules are not allowed for init containers with restart policy Always"
-            errs.append(forbidden(f"{where}.restartPolicyRules", said))
-        elif policy is not None and not sidecar:
+        if policy is not None or ctr.get("restartPolicyRules"):
             _restart_policy(errs, ctr, where)
         name = ctr.get("name") or ""
         if name in seen:
@@ -99,6 +100,10 @@ def init_containers(
             for what in ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe"):
                 if ctr.get(what) is not None:
                     errs.append(forbidden(f"{where}.{what}", _NOT_INIT))
+            for j, resize in enumerate(ctr.get("resizePolicy") or ()):
+                if (restart := resize.get("restartPolicy")) == "RestartContainer":
+                    said = "must not be set to 'RestartContainer' for non-sidecar initContainers"
+                    errs.append(invalid(f"{where}.resizePolicy[{j}].restartPolicy", restart, said))
 
 
 def ephemeral_containers(
@@ -118,7 +123,7 @@ def ephemeral_containers(
         if target and target not in targets:
             errs.append(not_found(f"{where}.targetContainerName", target))
         for what in _ONLY_OTHERS:
-            if ctr.get(what):
+            if ctr.get(what) if what in _VALUES else ctr.get(what) is not None:
                 errs.append(forbidden(f"{where}.{what}", _NOT_EPHEMERAL))
         for j, mount in enumerate(ctr.get("volumeMounts") or ()):
             for what in ("subPath", "subPathExpr"):
@@ -156,6 +161,8 @@ def _any(errs: list[FieldError], ctr: Object, pod: PodContext, path: str) -> Non
         _mounts(errs, mounts, devices, ctr, pod.volumes, f"{path}.volumeMounts")
     if devices:
         _devices(errs, devices, mounts, pod.volumes, f"{path}.volumeDevices")
+        if not pod.host_users:
+            errs.append(forbidden(f"{path}.volumeDevices", "when `hostUsers` is false"))
     if ctr.get("imagePullPolicy") not in ("Always", "IfNotPresent", "Never"):
         pull_policy(errs, ctr.get("imagePullPolicy") or "", f"{path}.imagePullPolicy")
     if resources := ctr.get("resources"):
@@ -305,7 +312,7 @@ def _resize_policy(errs: list[FieldError], policies: list[Object], restart_polic
         elif restart not in ("NotRequired", "RestartContainer"):
             errs.append(not_supported(path, restart, ("NotRequired", "RestartContainer")))
         if restart_policy == "Never" and restart != "NotRequired":
-            errs.append(invalid(path, restart, "must be 'NotRequired' when `restartPolicy` is 'Never'"))
+            errs.append(invalid(path, restart, "must be 'NotRequired' when pod `restartPolicy` is 'Never'"))
 
 
 def _restart_policy(errs: list[FieldError], ctr: Object, path: str) -> None:
@@ -317,7 +324,7 @@ def _restart_policy(errs: list[FieldError], ctr: Object, path: str) -> None:
     elif policy not in _RESTART:
         errs.append(not_supported(f"{path}.restartPolicy", policy, _RESTART))
     if len(rules) > 20:
-        errs.append(too_long(f"{path}.restartPolicyRules", 20))
+        errs.append(too_many(f"{path}.restartPolicyRules", len(rules), 20))
     for i, rule in enumerate(rules):
         where = f"{path}.restartPolicyRules[{i}]"
         action = rule.get("action") or ""
@@ -330,5 +337,5 @@ def _restart_policy(errs: list[FieldError], ctr: Object, path: str) -> None:
         operator = codes.get("operator") or ""
         if operator not in ("In", "NotIn"):
             errs.append(not_supported(f"{where}.exitCodes.operator", operator, ("In", "NotIn")))
-        if len(codes.get("values") or ()) > 255:
-            errs.append(too_long(f"{where}.exitCodes.values", 255))
+        if (count := len(codes.get("values") or ())) > 255:
+            errs.append(too_many(f"{where}.exitCodes.values", count, 255))

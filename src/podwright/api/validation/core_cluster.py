@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
+
 from podwright.api.objects import Object
 from podwright.api.status import DUPLICATE, FieldError
 from podwright.api.validation import metadata, names, pod_resources
-from podwright.api.validation.field_errors import forbidden, invalid, not_supported, render, required
+from podwright.api.validation.field_errors import duplicate, forbidden, invalid, not_supported, render, required
 from podwright.api.validation.rules import Rules, spec_of
 from podwright.api.validation.scheduling import EFFECTS
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
+_FEATURE = r"[A-Z][a-zA-Z0-9]*(/[a-zA-Z][a-zA-Z0-9]*)*"
+_feature = re.compile(_FEATURE).fullmatch
 
 
 def _finalizer(errs: list[FieldError], finalizer: str, field: str) -> None:
@@ -86,6 +91,19 @@ def taints(errs: list[FieldError], listed: list[Object], path: str) -> None:
         seen.add((key, effect))
 
 
+def _declared_features(errs: list[FieldError], obj: Object) -> None:
+    listed, field = (obj.get("status") or {}).get("declaredFeatures") or [], "status.declaredFeatures"
+    for i, feature in enumerate(listed):
+        if len(feature) > 253:
+            errs.append(invalid(f"{field}[{i}]", feature, names.max_length(253)))
+        if not _feature(feature):
+            said = f"must be a valid feature name (regex used for validation is '{_FEATURE}')"
+            errs.append(invalid(f"{field}[{i}]", feature, said))
+    errs += [duplicate(f"{field}[{i + 1}]", a) for i, (a, b) in enumerate(pairwise(listed)) if a == b]
+    if listed != sorted(listed):
+        errs.append(invalid(field, listed, "list must be sorted alphabetically"))
+
+
 def _amounts(errs: list[FieldError], obj: Object) -> None:
     status = obj.get("status") or {}
     for which in ("capacity", "allocatable"):
@@ -98,6 +116,10 @@ def node(errs: list[FieldError], obj: Object) -> None:
     if listed := spec.get("taints"):
         taints(errs, listed, "metadata.taints")
     _amounts(errs, obj)
+    _declared_features(errs, obj)
+    swap = (((obj.get("status") or {}).get("nodeInfo") or {}).get("swap") or {}).get("capacity")
+    if swap is not None and swap <= 0:
+        errs.append(invalid("metadata.nodeSwapStatus.capacity", swap, "must be greater than zero"))
     ranges = spec.get("podCIDRs") or []
     for i, value in enumerate(ranges):
         errs += [invalid(f"spec.podCIDRs[{i}]", value, said) for said in names.cidr(value)]
@@ -110,6 +132,7 @@ def node(errs: list[FieldError], obj: Object) -> None:
 def node_update(errs: list[FieldError], new: Object, old: Object) -> None:
     spec, before = spec_of(new), spec_of(old)
     _amounts(errs, new)
+    _declared_features(errs, new)
     seen: list[Object] = []
     for i, address in enumerate((new.get("status") or {}).get("addresses") or ()):
         if address in seen:

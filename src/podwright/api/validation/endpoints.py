@@ -6,7 +6,7 @@ from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names
 from podwright.api.validation.containers import PROTOCOLS
-from podwright.api.validation.field_errors import invalid, not_supported, required
+from podwright.api.validation.field_errors import formed, invalid, named, one_of, required
 from podwright.api.validation.rules import Rules
 
 
@@ -42,30 +42,22 @@ def endpoints(errs: list[FieldError], obj: Object) -> None:
 
 def _address(errs: list[FieldError], address: Object, path: str) -> None:
     value = address.get("ip") or ""
-    errs += [invalid(f"{path}.ip", value, said) for said in names.ip(value)]
+    formed(errs, value, f"{path}.ip", names.ip)
     if hostname := address.get("hostname"):
-        errs += [invalid(f"{path}.hostname", hostname, said) for said in names.dns_label(hostname)]
-    node = address.get("nodeName")
-    if node is not None:
-        errs += [invalid(f"{path}.nodeName", node, said) for said in names.dns_subdomain(node)]
+        formed(errs, hostname, f"{path}.hostname", names.dns_label)
+    if (node := address.get("nodeName")) is not None:
+        formed(errs, node, f"{path}.nodeName", names.dns_subdomain)
     endpoint_ip(errs, value, f"{path}.ip")
 
 
-def _port(errs: list[FieldError], port: Object, named: bool, path: str) -> None:
-    name = port.get("name") or ""
-    if name:
-        errs += [invalid(f"{path}.name", name, said) for said in names.dns_label(name)]
-    elif named:
-        errs.append(required(f"{path}.name"))
+def _port(errs: list[FieldError], port: Object, needs_name: bool, path: str) -> None:
+    if needs_name or port.get("name"):
+        named(errs, port.get("name"), f"{path}.name", names.dns_label)
     number = port.get("port") or 0
     errs += [invalid(f"{path}.port", number, said) for said in names.port_number(number)]
-    protocol = port.get("protocol") or ""
-    if protocol not in PROTOCOLS:
-        field = f"{path}.protocol"
-        errs.append(not_supported(field, protocol, PROTOCOLS) if protocol else required(field))
-    application = port.get("appProtocol")
-    if application is not None:
-        errs += [invalid(f"{path}.appProtocol", application, said) for said in names.qualified_name(application)]
+    one_of(errs, port.get("protocol"), f"{path}.protocol", PROTOCOLS, needed=True)
+    if (application := port.get("appProtocol")) is not None:
+        formed(errs, application, f"{path}.appProtocol", names.qualified_name)
 
 
 def _update(errs: list[FieldError], new: Object, old: Object) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import names
-from podwright.api.validation.field_errors import immutable, invalid, required
+from podwright.api.validation import metadata, names
+from podwright.api.validation.field_errors import formed, invalid, required
 from podwright.api.validation.rules import Kinds, Rules
 
 _LIMITS = {"action": 128, "reason": 128, "message": 1024}
@@ -40,7 +40,7 @@ def _event(errs: list[FieldError], obj: Object, about: Object, controller: str, 
     name = obj.get(controller) or ""
     if not name:
         errs.append(required(controller))
-    errs += [invalid(controller, name, said) for said in names.qualified_name(name)]
+    formed(errs, name, controller, names.qualified_name)
     instance = obj.get("reportingInstance") or ""
     if not instance:
         errs.append(required("reportingInstance"))
@@ -92,9 +92,8 @@ def _event_update(errs: list[FieldError], new: Object, old: Object) -> None:
     if new.get("series") != old.get("series"):
         _series(errs, new)
     for field, said_as in _KEPT:
-        if (new.get(field) or None) != (old.get(field) or None):
-            errs.append(immutable(said_as, new.get(field)))
+        metadata.same(errs, new.get(field), old.get(field), said_as)
 
 
-CORE_EVENT = Rules(create=core_event)
+CORE_EVENT = Rules(name=names.path_segment_name, create=core_event)
 KINDS: Kinds = {("events.k8s.io", "Event"): Rules(create=event, update=_event_update)}

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import names
-from podwright.api.validation.field_errors import forbidden, immutable, invalid, not_supported, required, too_long
+from podwright.api.validation import metadata, names
+from podwright.api.validation.field_errors import (
+    forbidden,
+    formed,
+    invalid,
+    named,
+    not_supported,
+    one_of,
+    required,
+    too_long,
+)
 from podwright.api.validation.jobs import domain_path
 from podwright.api.validation.load_balancers import load_balancer_status
 from podwright.api.validation.rules import Rules, spec_of
@@ -18,8 +27,7 @@ _NOT_ADDRESS = "must be a DNS name, not an IP address"
 
 
 def _host(errs: list[FieldError], host: str, field: str) -> None:
-    check = names.wildcard_dns_subdomain if "*" in host else names.dns_subdomain
-    errs += [invalid(field, host, said) for said in check(host)]
+    formed(errs, host, field, names.wildcard_dns_subdomain if "*" in host else names.dns_subdomain)
 
 
 def ingress(errs: list[FieldError], obj: Object) -> None:
@@ -35,10 +43,9 @@ def ingress(errs: list[FieldError], obj: Object) -> None:
         for j, host in enumerate(tls.get("hosts") or ()):
             _host(errs, host, f"spec.tls[{i}].hosts[{j}]")
         if secret := tls.get("secretName"):
-            errs += [invalid(f"spec.tls[{i}].secretName", secret, said) for said in names.dns_subdomain(secret)]
-    name = spec.get("ingressClassName")
-    if name is not None:
-        errs += [invalid("spec.ingressClassName", name, said) for said in names.dns_subdomain(name)]
+            formed(errs, secret, f"spec.tls[{i}].secretName", names.dns_subdomain)
+    if (name := spec.get("ingressClassName")) is not None:
+        formed(errs, name, "spec.ingressClassName", names.dns_subdomain)
 
 
 def _create(errs: list[FieldError], obj: Object) -> None:
@@ -92,17 +99,13 @@ def _backend(errs: list[FieldError], backend: Object, path: str) -> None:
     elif resource is not None:
         _reference(errs, resource, f"{path}.resource")
     elif service is not None:
-        name = service.get("name") or ""
-        if not name:
-            errs.append(required(f"{path}.service.name"))
-        else:
-            errs += [invalid(f"{path}.service.name", name, said) for said in names.dns_label(name)]
+        named(errs, service.get("name"), f"{path}.service.name", names.dns_label)
         port = service.get("port") or {}
         port_name, number = port.get("name"), port.get("number")
         if port_name and number:
             errs.append(invalid(path, "", "cannot set both port name & port number"))
         elif port_name:
-            errs += [invalid(f"{path}.service.port.name", port_name, said) for said in names.port_name(port_name)]
+            formed(errs, port_name, f"{path}.service.port.name", names.port_name)
         elif number:
             errs += [invalid(f"{path}.service.port.number", number, said) for said in names.port_number(number)]
         else:
@@ -112,15 +115,10 @@ def _backend(errs: list[FieldError], backend: Object, path: str) -> None:
 
 
 def _reference(errs: list[FieldError], ref: Object, path: str) -> None:
-    group = ref.get("apiGroup")
-    if group is not None:
-        errs += [invalid(f"{path}.apiGroup", group, said) for said in names.dns_subdomain(group)]
+    if (group := ref.get("apiGroup")) is not None:
+        formed(errs, group, f"{path}.apiGroup", names.dns_subdomain)
     for field in ("kind", "name"):
-        value = ref.get(field) or ""
-        if not value:
-            errs.append(required(f"{path}.{field}", f"{field} is required"))
-        else:
-            errs += [invalid(f"{path}.{field}", value, said) for said in names.path_segment_name(value)]
+        named(errs, ref.get(field), f"{path}.{field}", names.path_segment_name, f"{field} is required")
 
 
 def _status(errs: list[FieldError], new: Object, old: Object) -> None:
@@ -142,21 +140,19 @@ def ingress_class(errs: list[FieldError], obj: Object) -> None:
     scope, namespace = parameters.get("scope"), parameters.get("namespace")
     if scope is None:
         errs.append(required(f"{path}.scope"))
-    elif scope not in ("Cluster", "Namespace"):
-        errs.append(not_supported(f"{path}.scope", scope, ("Cluster", "Namespace")))
-    elif scope == "Namespace":
+        return
+    one_of(errs, scope, f"{path}.scope", ("Cluster", "Namespace"))
+    if scope == "Namespace":
         if namespace is None:
             errs.append(required(f"{path}.namespace", "`parameters.scope` is set to 'Namespace'"))
         else:
-            errs += [invalid(f"{path}.namespace", namespace, said) for said in names.dns_label(namespace)]
-    elif namespace is not None:
+            formed(errs, namespace, f"{path}.namespace", names.dns_label)
+    elif scope == "Cluster" and namespace is not None:
         errs.append(forbidden(f"{path}.namespace", "`parameters.scope` is set to 'Cluster'"))
 
 
 def _class_update(errs: list[FieldError], new: Object, old: Object) -> None:
-    controller = spec_of(new).get("controller")
-    if controller != spec_of(old).get("controller"):
-        errs.append(immutable("spec.controller", controller))
+    metadata.same(errs, spec_of(new).get("controller"), spec_of(old).get("controller"), "spec.controller")
     ingress_class(errs, new)
 
 

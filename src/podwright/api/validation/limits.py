@@ -9,6 +9,7 @@ from podwright.api.validation import names
 from podwright.api.validation.field_errors import duplicate, forbidden, immutable, invalid, required
 from podwright.api.validation.pod_resources import (
     container_resource_name,
+    is_standard_quota,
     overcommit_allowed,
     quota_resource_name,
     resource_amount,
@@ -30,16 +31,12 @@ _SCOPES = (
 _EXISTS_ONLY = ("Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "CrossNamespacePodAffinity")
 _CONFLICTS = ({"BestEffort", "NotBestEffort"}, {"Terminating", "NotTerminating"})
 _COMPUTE = frozenset(
-    (
-        "pods",
-        "cpu",
-        "memory",
-        "requests.cpu",
-        "requests.memory",
-        "limits.cpu",
-        "limits.memory",
-    )
+    ("pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
 )
+_COUNTED_BY = dict.fromkeys(_SCOPES, _COMPUTE) | {
+    "BestEffort": frozenset({"pods"}),
+    "VolumeAttributesClass": frozenset({"persistentvolumeclaims", "requests.storage"}),
+}
 
 
 def limit_range(errs: list[FieldError], obj: Object) -> None:
@@ -126,11 +123,7 @@ def _amounts(errs: list[FieldError], amounts: Object | None, path: str) -> None:
 
 
 def _scope_fits(scope: str, resource: str) -> bool:
-    if scope == "BestEffort":
-        return resource == "pods"
-    if scope == "VolumeAttributesClass":
-        return resource in ("persistentvolumeclaims", "requests.storage", "storage")
-    return resource in _COMPUTE or resource not in ("persistentvolumeclaims", "services", "configmaps", "secrets")
+    return scope not in _COUNTED_BY or not is_standard_quota(resource) or resource in _COUNTED_BY[scope]
 
 
 def resource_quota(errs: list[FieldError], obj: Object) -> None:
@@ -146,7 +139,7 @@ def _scopes(errs: list[FieldError], spec: Object) -> None:
         if scope not in _SCOPES:
             errs.append(invalid("spec.scopes", scopes, "unsupported scope"))
         for resource in sorted(spec.get("hard") or ()):
-            if "/" not in resource and not _scope_fits(scope, resource):
+            if not _scope_fits(scope, resource):
                 errs.append(invalid("spec.scopes", scopes, "unsupported scope applied to resource"))
     for pair in _CONFLICTS:
         if pair <= set(scopes):
@@ -165,7 +158,7 @@ def _selector(errs: list[FieldError], spec: Object) -> None:
         if scope not in _SCOPES:
             errs.append(invalid(f"{path}.scopeName", scope, "unsupported scope"))
         for resource in sorted(spec.get("hard") or ()):
-            if "/" not in resource and not _scope_fits(scope, resource):
+            if not _scope_fits(scope, resource):
                 errs.append(invalid(path, selector, "unsupported scope applied to resource"))
         if scope in _EXISTS_ONLY and operator != "Exists":
             said = (

@@ -312,20 +312,37 @@ def parse_ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
         return None
 
 
+SPELLINGS = (
+    "must not have leading 0s",
+    "must not be an IPv4-mapped IPv6 address",
+    "must not have leading 0s in IP or prefix length",
+    "must not have an IPv4-mapped IPv6 address",
+    "must not have bits set beyond the prefix length",
+)
+"""What is said of addresses that older servers took."""
+_IP_ZEROS, _IP_MAPPED, _CIDR_ZEROS, _CIDR_MAPPED, _CIDR_BITS = SPELLINGS
+
+
+def _spelling(value: str, zeros: str, mapped: str) -> Problems:
+    """What is wrong with the way in which an address that can be read is written."""
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return (zeros,)
+    return (mapped,) if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped else ()
+
+
 def ip(value: str) -> Problems:
-    """An IP address in a field that takes any spelling upstream ever took."""
-    return () if parse_ip(value) is not None else (_NOT_AN_IP,)
+    """An IP address in a field that takes an IPv6 address in any spelling."""
+    if parse_ip(value) is None:
+        return (_NOT_AN_IP,)
+    return _spelling(value, _IP_ZEROS, _IP_MAPPED)
 
 
 def canonical_ip(value: str) -> Problems:
     """An IP address in its one canonical spelling."""
-    try:
-        address = ipaddress.ip_address(value)
-    except ValueError:
-        return (_NOT_AN_IP,) if parse_ip(value) is None else ("must not have leading 0s",)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return ("must not be an IPv4-mapped IPv6 address",)
-    return () if str(address) == value else (f'must be in canonical form ("{address}")',)
+    address = parse_ip(value)
+    return ip(value) or (() if str(address) == value else (f'must be in canonical form ("{address}")',))
 
 
 def parse_cidr(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
@@ -337,20 +354,20 @@ def parse_cidr(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | No
 
 
 def cidr(value: str) -> Problems:
-    return () if parse_cidr(value) is not None else (_NOT_A_CIDR,)
+    network, (address, _, length) = parse_cidr(value), value.partition("/")
+    if network is None:
+        return (_NOT_A_CIDR,)
+    if length != str(network.prefixlen):
+        return (_CIDR_ZEROS,)
+    if problems := _spelling(address, _CIDR_ZEROS, _CIDR_MAPPED):
+        return problems
+    inside = ipaddress.ip_address(address) != network.network_address
+    return (_CIDR_BITS,) if inside else ()
 
 
 def canonical_cidr(value: str) -> Problems:
     network = parse_cidr(value)
-    if network is None:
-        return (_NOT_A_CIDR,)
-    try:
-        address = ipaddress.ip_address(value.partition("/")[0])
-    except ValueError:
-        return ("must not have leading 0s in IP or prefix length",)
-    if address != network.network_address:
-        return ("must not have bits set beyond the prefix length",)
-    return () if str(network) == value else (f'must be in canonical form ("{network}")',)
+    return cidr(value) or (() if str(network) == value else (f'must be in canonical form ("{network}")',))
 
 
 def _prefix(value: str, prefix: bool) -> str:

@@ -6,8 +6,8 @@ import ipaddress
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import ingresses, names
-from podwright.api.validation.field_errors import forbidden, immutable, invalid, not_supported, required
+from podwright.api.validation import ingresses, metadata, names
+from podwright.api.validation.field_errors import forbidden, formed, invalid, named, one_of, required
 from podwright.api.validation.label_selectors import label_selector
 from podwright.api.validation.rules import Kinds, Rules, spec_of
 
@@ -30,14 +30,12 @@ def network_policy(errs: list[FieldError], obj: Object) -> None:
         errs.append(invalid("spec.policyTypes", types, "may not specify more than two policyTypes"))
         return
     for i, kind in enumerate(types):
-        if kind not in _TYPES:
-            errs.append(not_supported(f"spec.policyTypes[{i}]", kind, _TYPES))
+        one_of(errs, kind, f"spec.policyTypes[{i}]", _TYPES)
 
 
 def _port(errs: list[FieldError], port: Object, path: str) -> None:
-    protocol = port.get("protocol")
-    if protocol is not None and protocol not in _PROTOCOLS:
-        errs.append(not_supported(f"{path}.protocol", protocol, _PROTOCOLS))
+    if (protocol := port.get("protocol")) is not None:
+        one_of(errs, protocol, f"{path}.protocol", _PROTOCOLS)
     first, last = port.get("port"), port.get("endPort")
     if first is None:
         if last is not None:
@@ -45,7 +43,7 @@ def _port(errs: list[FieldError], port: Object, path: str) -> None:
     elif isinstance(first, str):
         if last is not None:
             errs.append(invalid(f"{path}.endPort", last, "may not be specified when `port` is non-numeric"))
-        errs += [invalid(f"{path}.port", first, said) for said in names.port_name(first)]
+        formed(errs, first, f"{path}.port", names.port_name)
     else:
         errs += [invalid(f"{path}.port", first, said) for said in names.port_number(first)]
         if last is not None:
@@ -68,16 +66,12 @@ def _peer(errs: list[FieldError], peer: Object, path: str) -> None:
 
 def _block(errs: list[FieldError], block: Object, path: str) -> None:
     cidr = block.get("cidr") or ""
-    if not cidr:
-        errs.append(required(f"{path}.cidr"))
-        return
-    errs += [invalid(f"{path}.cidr", cidr, said) for said in names.cidr(cidr)]
-    whole = names.parse_cidr(cidr)
-    if whole is None:
+    named(errs, cidr, f"{path}.cidr", names.cidr)
+    if (whole := names.parse_cidr(cidr)) is None:
         return
     for i, text in enumerate(block.get("except") or ()):
         field = f"{path}.except[{i}]"
-        errs += [invalid(field, text, said) for said in names.cidr(text)]
+        formed(errs, text, field, names.cidr)
         part = names.parse_cidr(text)
         if part is not None and not _strictly_inside(part, whole):
             errs.append(invalid(field, text, "must be a strict subset of `cidr`"))
@@ -102,37 +96,29 @@ def ip_address(errs: list[FieldError], obj: Object) -> None:
         return
     path = "spec.parentRef"
     if group := parent.get("group"):
-        errs += [invalid(f"{path}.group", group, said) for said in names.dns_subdomain(group)]
+        formed(errs, group, f"{path}.group", names.dns_subdomain)
     for field in ("resource", "name"):
-        value = parent.get(field) or ""
-        if not value:
-            errs.append(required(f"{path}.{field}"))
-        else:
-            errs += [invalid(f"{path}.{field}", value, said) for said in names.path_segment_name(value)]
-    if namespace := parent.get("namespace"):
-        errs += [invalid(f"{path}.namespace", namespace, said) for said in names.path_segment_name(namespace)]
+        named(errs, parent.get(field), f"{path}.{field}", names.path_segment_name)
+    formed(errs, parent.get("namespace") or "", f"{path}.namespace", names.path_segment_name)
 
 
 def _ip_address_update(errs: list[FieldError], new: Object, old: Object) -> None:
-    parent = spec_of(new).get("parentRef")
-    if parent != spec_of(old).get("parentRef"):
-        errs.append(immutable("spec.parentRef", parent))
+    metadata.same(errs, spec_of(new).get("parentRef"), spec_of(old).get("parentRef"), "spec.parentRef")
 
 
 def service_cidr(errs: list[FieldError], obj: Object) -> None:
-    cidrs = spec_of(obj).get("cidrs") or []
+    cidrs, field = spec_of(obj).get("cidrs") or [], "spec.cidrs"
+    families = {network and network.version for network in map(names.parse_cidr, cidrs)}
     if not cidrs:
-        errs.append(required("spec.cidrs", "at least one CIDR required"))
-        return
-    if len(cidrs) > 2:
-        errs.append(invalid("spec", spec_of(obj), "may only hold up to 2 values"))
-        return
-    networks = [names.parse_cidr(c) for c in cidrs]
-    if len(cidrs) == 2 and None not in networks and len({n.version for n in networks if n is not None}) != 2:
+        errs.append(required(field, "at least one CIDR required"))
+    elif len(cidrs) > 2:
+        errs.append(invalid(field, spec_of(obj), "may only hold up to 2 values"))
+    elif len(cidrs) == 2 and families != {4, 6}:
         said = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
-        errs.append(invalid("spec", spec_of(obj), said))
-    for i, cidr in enumerate(cidrs):
-        errs += [invalid(f"spec.cidrs[{i}]", cidr, said) for said in names.canonical_cidr(cidr)]
+        errs.append(invalid(field, spec_of(obj), said))
+    else:
+        for i, cidr in enumerate(cidrs):
+            formed(errs, cidr, f"{field}[{i}]", names.canonical_cidr)
 
 
 def _service_cidr_update(errs: list[FieldError], new: Object, old: Object) -> None:
@@ -140,10 +126,9 @@ def _service_cidr_update(errs: list[FieldError], new: Object, old: Object) -> No
     if len(before) == 1 and len(cidrs) == 2:
         # A second family may join (KEP-1880).
         service_cidr(errs, new)
-        if cidrs[0] != before[0]:
-            errs.append(immutable("spec.cidrs[0]", cidrs[0]))
-    elif cidrs != before:
-        errs.append(immutable("spec.cidrs", cidrs))
+        metadata.same(errs, cidrs[0], before[0], "spec.cidrs[0]")
+    else:
+        metadata.same(errs, cidrs, before, "spec.cidrs")
 
 
 KINDS: Kinds = {

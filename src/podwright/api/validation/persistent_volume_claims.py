@@ -87,21 +87,21 @@ def _storage(spec: Object) -> str:
 
 
 def _update(errs: list[FieldError], new: Object, old: Object) -> None:
-    before_errors = len(errs)
     claim(errs, new)
-    if len(errs) > before_errors:
-        return
     spec, before = deepcopy(spec_of(new)), deepcopy(spec_of(old))
     annotations = (new.get("metadata") or {}).get("annotations") or {}
     old_annotations = (old.get("metadata") or {}).get("annotations") or {}
     if not before.get("volumeName") and spec.get("volumeName"):
         before["volumeName"] = spec["volumeName"]
-    new_class, old_class = spec.get("storageClassName"), before.get("storageClassName")
-    annotated = old_annotations.get(_BETA_CLASS)
-    if old_class is None and new_class is not None and (annotated is None or new_class == annotated):
+    new_class, annotated = spec.get("storageClassName"), old_annotations.get(_BETA_CLASS)
+    first = before.get("storageClassName") is None and new_class is not None
+    if first and new_class == annotated == annotations.get(_BETA_CLASS, annotated):
         spec.pop("storageClassName")
-    if annotations.get(_BETA_CLASS) != annotated and not (annotated is not None and new_class == annotated):
-        errs.append(immutable(f"metadata.annotations.{_BETA_CLASS}", annotations.get(_BETA_CLASS) or ""))
+    else:
+        path = f"metadata.annotations.{_BETA_CLASS}"
+        metadata.same(errs, annotations.get(_BETA_CLASS) or "", annotated or "", path)
+        if first and not annotated:
+            spec.pop("storageClassName")
     size, old_size = _storage(spec), _storage(before)
     bound = (new.get("status") or {}).get("phase") == "Bound"
     if bound:
@@ -114,7 +114,7 @@ def _update(errs: list[FieldError], new: Object, old: Object) -> None:
             f"claims\n{diff(before, spec)}"
         )
         errs.append(forbidden("spec", said))
-    if quantity.compare(size, old_size) < 0:
+    if quantity.is_valid(size) and quantity.compare(size, old_size) < 0:
         current = ((old.get("status") or {}).get("capacity") or {}).get("storage") or "0"
         if quantity.compare(size, current) <= 0:
             said = "field can not be less than status.capacity"

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Callable
 
 from podwright.api import quantity
-from podwright.api.objects import Object
+from podwright.api.objects import Object, deepcopy
 from podwright.api.status import FieldError
 from podwright.api.validation import names, scheduling, volume_systems
 from podwright.api.validation.field_errors import IMMUTABLE, forbidden, immutable, invalid, not_supported, required
@@ -17,6 +17,13 @@ from podwright.api.validation.volumes import host_path
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 VOLUME_MODES = ("Block", "Filesystem")
 _RECLAIM = ("Delete", "Recycle", "Retain")
+_STABLE = {
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "beta.kubernetes.io/os": "kubernetes.io/os",
+    "beta.kubernetes.io/arch": "kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
+}
 _INLINE = "may not be specified in the context of inline volumes"
 
 _SOURCES: dict[str, Callable[[list[FieldError], Object, str], None]] = {
@@ -29,7 +36,7 @@ _SOURCES: dict[str, Callable[[list[FieldError], Object, str], None]] = {
     "rbd": volume_systems.rbd,
     "quobyte": volume_systems.quobyte,
     "cephfs": volume_systems.cephfs,
-    "iscsi": volume_systems.iscsi,
+    "iscsi": volume_systems.iscsi_persistent,
     "cinder": volume_systems.cinder_persistent,
     "fc": volume_systems.fc,
     "flexVolume": volume_systems.flex,
@@ -123,7 +130,11 @@ def _source(errs: list[FieldError], spec: Object, name: str, path: str) -> None:
         errs.append(required(path, "must specify a volume type"))
         return
     for kind in kinds[1:]:
-        errs.append(forbidden(f"{path}.{kind}", "may not specify more than 1 volume type"))
+        if kind == "flexVolume":
+            volume_systems.flex(errs, spec[kind], f"{path}.{kind}")
+        else:
+            field = f"{path}.{'cephFS' if kind == 'cephfs' else kind}"
+            errs.append(forbidden(field, "may not specify more than 1 volume type"))
     kind = kinds[0]
     source, where = spec[kind], f"{path}.{_FIELD.get(kind, kind)}"
     _SOURCES[kind](errs, source, where)
@@ -133,8 +144,6 @@ def _source(errs: list[FieldError], spec: Object, name: str, path: str) -> None:
         portal = source.get("targetPortal") or ""
         if source.get("initiatorName") is not None and len(f"{name}:{portal}") > 64:
             errs.append(invalid(f"{where}.targetportal", portal, volume_systems.ISCSI_TOO_LONG))
-        if source.get("secretRef") is not None and not source["secretRef"].get("name"):
-            errs.append(required(f"{where}.secretRef.name"))
 
 
 def _attributes(errs: list[FieldError], spec: Object, path: str) -> None:
@@ -155,6 +164,15 @@ def persistent_volume(errs: list[FieldError], obj: Object) -> None:
     volume_spec(errs, spec_of(obj), (obj.get("metadata") or {}).get("name") or "", "spec")
 
 
+def _stable(affinity: Object) -> Object:
+    """The same affinity by the labels that followed the beta ones."""
+    stable = deepcopy(affinity)
+    for term in (stable.get("required") or {}).get("nodeSelectorTerms") or ():
+        for expression in term.get("matchExpressions") or ():
+            expression["key"] = _STABLE.get(expression.get("key"), expression.get("key"))
+    return stable
+
+
 def _update(errs: list[FieldError], new: Object, old: Object) -> None:
     persistent_volume(errs, new)
     spec, before = spec_of(new), spec_of(old)
@@ -167,7 +185,7 @@ def _update(errs: list[FieldError], new: Object, old: Object) -> None:
         errs.append(forbidden("spec.persistentvolumesource", said))
     if spec.get("volumeMode") != before.get("volumeMode"):
         errs.append(immutable("volumeMode", spec.get("volumeMode")))
-    if before.get("nodeAffinity") is not None and spec.get("nodeAffinity") != before["nodeAffinity"]:
+    if (node := before.get("nodeAffinity")) is not None and spec.get("nodeAffinity") not in (node, _stable(node)):
         said = f"{IMMUTABLE}, except for updating from beta label to GA"
         errs.append(invalid("nodeAffinity", spec.get("nodeAffinity"), said))
     if before.get("volumeAttributesClassName") is not None and spec.get("volumeAttributesClassName") is None:

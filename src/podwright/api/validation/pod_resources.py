@@ -117,11 +117,13 @@ def _pod_resource_name(errs: list[FieldError], name: str, path: str) -> None:
         errs.append(not_supported(path, name, ("cpu", "hugepages-", "memory")))
 
 
+def is_standard_quota(name: str) -> bool:
+    return name in _STANDARD_QUOTA or name.startswith(("hugepages-", "requests.hugepages-"))
+
+
 def quota_resource_name(errs: list[FieldError], name: str, path: str) -> None:
     resource_name(errs, name, path)
-    if "/" not in name and name not in _STANDARD_QUOTA and not name.startswith(
-        ("hugepages-", "requests.hugepages-", "count/")
-    ):
+    if "/" not in name and not is_standard_quota(name):
         errs.append(invalid(path, name, "must be a standard resource for quota"))
 
 
@@ -237,14 +239,11 @@ def pod_level(errs: list[FieldError], spec: Object, path: str) -> None:
         return
     if resources.get("claims") is not None:
         errs.append(forbidden(f"{where}.claims", "claims may not be set for Resources at pod-level"))
-    before = len(errs)
     _requirements(errs, {k: v for k, v in resources.items() if k != "claims"}, _pod_resource_name, frozenset(), where)
-    if len(errs) == before:
-        try:
-            _consistency(errs, spec, resources, where)
-        except quantity.QuantityError:
-            # A container's amount is no quantity: said at the container.
-            return
+    try:
+        _consistency(errs, spec, resources, where)
+    except quantity.QuantityError:
+        return  # Said where that amount stands.
 
 
 def _consistency(errs: list[FieldError], spec: Object, resources: Object, path: str) -> None:

@@ -111,7 +111,7 @@ def pod_spec(errs: list[FieldError], spec: Object, meta: Object | None, path: st
 
 def _resource_claims(errs: list[FieldError], claims: list[Object], meta: Object | None, path: str) -> None:
     if meta is not None and _MIRROR in (meta.get("annotations") or ()):
-        errs.append(forbidden("", "static pods do not support resource claims"))
+        errs.append(forbidden("[]", "static pods do not support resource claims"))
         return
     seen: set[str] = set()
     for i, claim in enumerate(claims):
@@ -206,10 +206,6 @@ def _names(errs: list[FieldError], spec: Object, path: str) -> None:
     value = spec.get("runtimeClassName")
     if value is not None:
         errs += [invalid(f"{path}.runtimeClassName", value, said) for said in names.dns_subdomain(value)]
-    group = (spec.get("schedulingGroup") or {}).get("podGroupName")
-    if group is not None:
-        field = f"{path}.schedulingGroup.podGroupName"
-        errs += [invalid(field, group, said) for said in names.dns_subdomain(group)]
 
 
 def _host_alias(errs: list[FieldError], alias: Object, path: str) -> None:

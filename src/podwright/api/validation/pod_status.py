@@ -5,12 +5,22 @@ from __future__ import annotations
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import metadata, names, pod_annotations
-from podwright.api.validation.field_errors import duplicate, forbidden, invalid, not_supported, required
+from podwright.api.validation.field_errors import (
+    duplicate,
+    forbidden,
+    formed,
+    invalid,
+    not_supported,
+    required,
+    too_long,
+)
 from podwright.api.validation.rules import spec_of
 
 _SYSTEM_CONDITIONS = frozenset({"PodScheduled", "Ready", "Initialized"})
 _RESTARTED = "may not be transitioned to non-terminated state"
 _HEALTH = ("Healthy", "Unhealthy", "Unknown")
+_MAX_MESSAGE = 1024
+_GROUPS = ("initContainers", "containers")
 _STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
 
@@ -60,9 +70,11 @@ def _nominated(errs: list[FieldError], new: str, old: str, pod: Object) -> None:
 
 def _transitions(errs: list[FieldError], new: Object, old: Object, spec: Object) -> None:
     """What ended for good does not run again."""
+    ruled = [rule for g in _GROUPS for c in spec.get(g) or () for rule in c.get("restartPolicyRules") or ()]
+    all_again = any(rule.get("action") == "RestartAllContainers" for rule in ruled)
     for field, group in zip(_STATUSES, ("containers", "initContainers", "ephemeralContainers"), strict=True):
         earlier = old.get(field)
-        if not earlier:
+        if not earlier or (all_again and group != "ephemeralContainers"):
             continue
         now = {s.get("name"): s for s in new.get(field) or ()}
         for i, status in enumerate(earlier):
@@ -81,10 +93,8 @@ def _transitions(errs: list[FieldError], new: Object, old: Object, spec: Object)
 def _may_restart(ctr: Object | None, group: str, policy: str | None, exit_code: int) -> bool:
     if group == "ephemeralContainers":
         return False
-    if group == "initContainers" and policy == "Always":
-        return True
     if ctr is None:
-        return group == "initContainers" and policy == "OnFailure" and exit_code != 0
+        return False
     for rule in ctr.get("restartPolicyRules") or ():
         codes = rule.get("exitCodes") or {}
         inside = exit_code in (codes.get("values") or ())
@@ -107,7 +117,7 @@ def _claims(errs: list[FieldError], statuses: list[Object], claims: list[Object]
         seen.add(name)
         claim = status.get("resourceClaimName")
         if claim is not None:
-            errs += [invalid(field, claim, said) for said in names.dns_subdomain(claim)]
+            formed(errs, claim, f"status.resourceClaimStatuses[{i}].resourceClaimName", names.dns_subdomain)
 
 
 def _extended(errs: list[FieldError], status: Object, spec: Object) -> None:
@@ -116,7 +126,7 @@ def _extended(errs: list[FieldError], status: Object, spec: Object) -> None:
     mappings = status.get("requestMappings") or []
     if not mappings:
         errs.append(required(f"{path}.requestMappings", "at least one request mapping is required"))
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str, str]] = set()
     for i, mapping in enumerate(mappings):
         where = f"{path}.requestMappings[{i}]"
         name, resource = mapping.get("containerName") or "", mapping.get("resourceName") or ""
@@ -132,10 +142,11 @@ def _extended(errs: list[FieldError], status: Object, spec: Object) -> None:
             errs.append(invalid(f"{where}.resourceName", resource, said))
         request = mapping.get("requestName") or ""
         errs += [invalid(f"{path}.requestName", request, said) for said in names.dns_label(request)]
-        if (name, resource) in seen:
+        if (name, resource, request) in seen:
             errs.append(duplicate(f"{where}.containerName", name))
             errs.append(duplicate(f"{where}.resourceName", resource))
-        seen.add((name, resource))
+            errs.append(duplicate(f"{where}.requestName", request))
+        seen.add((name, resource, request))
     claim = status.get("resourceClaimName") or ""
     if not claim:
         errs.append(required(f"{path}.resourceClaimName"))
@@ -218,6 +229,10 @@ def _device(errs: list[FieldError], device: Object, ctr: Object | None, path: st
         health = resource.get("health") or ""
         if health not in _HEALTH:
             errs.append(not_supported(f"{path}.resources[{i}].health", health, _HEALTH))
+        if (message := resource.get("message")) == "":
+            errs.append(required(f"{path}.resources[{i}].message", "must be non-empty if specified"))
+        elif len(message or "") > _MAX_MESSAGE:
+            errs.append(too_long(f"{path}.resources[{i}].message", _MAX_MESSAGE))
         identity = resource.get("resourceID") or ""
         if identity in seen:
             errs.append(duplicate(f"{path}.resources[{i}].resourceID", identity))

@@ -192,31 +192,43 @@ def resize_change(errs: list[FieldError], new: Object, old: Object) -> None:
     )
     if running is not None and running.get("resources") is None:
         errs.append(forbidden("spec", "Pod running on node without support for resize"))
+    if (old.get("status") or {}).get("nodeAllocatableResourceClaimStatuses"):
+        errs.append(forbidden("spec", "pods with node allocatable resource claims cannot be resized"))
     if not _same_order(errs, spec, before):
         return
     masked = deepcopy(spec)
     for group in ("initContainers", "containers"):
         for i, (ctr, earlier) in enumerate(zip(masked.get(group) or (), before.get(group) or (), strict=True)):
-            resizable = group == "containers" or ctr.get("restartPolicy") == "Always"
-            if resizable:
-                where = f"spec.{group}[{i}].resources"
-                _not_removed(errs, ctr.get("resources") or {}, earlier.get("resources") or {}, where)
-                _put_back(ctr, earlier)
+            where, init = f"spec.{group}[{i}]", group == "initContainers"
+            if init and ctr.get("restartPolicy") != "Always" and _without_empty(ctr) != _without_empty(earlier):
+                if any(policy.get("restartPolicy") == "RestartContainer" for policy in ctr.get("resizePolicy") or ()):
+                    said = "non-sidecar init containers with a resize policy of RestartContainer cannot be resized"
+                    errs.append(forbidden(where, said))
+            _not_removed(errs, ctr.get("resources") or {}, earlier.get("resources") or {}, f"{where}.resources")
+            _put_back(ctr, earlier)
             if _without_empty(ctr) != _without_empty(earlier):
-                errs.append(forbidden("spec", _only_these(group, resizable)))
+                which = " for init or sidecar containers" if init else ""
+                errs.append(forbidden(where if init else "spec", _only_these(which)))
     if before.get("resources") is not None or masked.get("resources") is not None:
-        _not_removed(errs, masked.get("resources") or {}, before.get("resources") or {}, "spec.resources")
-        _put_back(masked, before)
+        _pod_level(errs, masked, before)
     if not errs and _without_empty(masked) != _without_empty(before):
         errs.append(forbidden("spec", "only cpu and memory resources are mutable"))
 
 
-def _only_these(group: str, resizable: bool) -> str:
-    if group == "containers":
-        return "only cpu and memory resources are mutable"
-    if resizable:
-        return "only cpu and memory resources for sidecar containers are mutable"
-    return "resources for non-sidecar init containers are immutable"
+def _only_these(which: str) -> str:
+    return f"only cpu and memory resources{which} are mutable"
+
+
+def _pod_level(errs: list[FieldError], masked: Object, before: Object) -> None:
+    resources, earlier = masked.get("resources"), before.get("resources") or {}
+    if resources is None:
+        errs.append(forbidden("spec.resources", "pod-level resources cannot be removed"))
+    else:
+        _not_removed(errs, resources, earlier, "spec.resources", "pod-level resource")
+    _put_back(masked, before)
+    if _without_empty(masked["resources"]) != _without_empty(earlier):
+        errs.append(forbidden("spec.resources", "only cpu and memory resources are mutable at pod-level"))
+    _mask(masked, before, "resources")
 
 
 def _same_order(errs: list[FieldError], new: Object, old: Object) -> bool:
@@ -233,10 +245,10 @@ def _same_order(errs: list[FieldError], new: Object, old: Object) -> bool:
     return len(errs) == before
 
 
-def _not_removed(errs: list[FieldError], new: Object, old: Object, path: str) -> None:
+def _not_removed(errs: list[FieldError], new: Object, old: Object, path: str, what: str = "resource") -> None:
     for which in ("requests", "limits"):
         if (old.get(which) or {}).keys() - (new.get(which) or {}).keys():
-            errs.append(forbidden(f"{path}.{which}", f"resource {which} cannot be removed"))
+            errs.append(forbidden(f"{path}.{which}", f"{what} {which} cannot be removed"))
 
 
 def _put_back(holder: Object, earlier: Object) -> None:

@@ -60,7 +60,7 @@ def update(errs: list[FieldError], new: Object, old: Object) -> None:
 
 def ephemeral_containers(errs: list[FieldError], new: Object, old: Object) -> None:
     if pod_annotations.MIRROR in ((old.get("metadata") or {}).get("annotations") or ()):
-        errs[:] = [forbidden("", "static pods do not support ephemeral containers")]
+        errs[:] = [forbidden("[]", "static pods do not support ephemeral containers")]
         return
     _changed(errs, new, old)
     pod_updates.ephemeral_change(errs, new, old)
@@ -68,10 +68,10 @@ def ephemeral_containers(errs: list[FieldError], new: Object, old: Object) -> No
 
 def resize(errs: list[FieldError], new: Object, old: Object) -> None:
     if pod_annotations.MIRROR in ((old.get("metadata") or {}).get("annotations") or ()):
-        errs[:] = [forbidden("", "static pods cannot be resized")]
+        errs[:] = [forbidden("[]", "static pods cannot be resized")]
         return
     if (spec_of(old).get("os") or {}).get("name") == "windows":
-        errs[:] = [forbidden("", "windows pods cannot be resized")]
+        errs[:] = [forbidden("[]", "windows pods cannot be resized")]
         return
     metadata_and_spec(errs, new)
     pod_updates.resize_change(errs, new, old)

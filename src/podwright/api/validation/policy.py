@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import names
-from podwright.api.validation.field_errors import invalid, non_negative, not_supported
+from podwright.api.validation import conditions, names
+from podwright.api.validation.field_errors import invalid, non_negative, one_of
 from podwright.api.validation.label_selectors import label_selector
 from podwright.api.validation.rollouts import at_most_whole, positive_int_or_percent
 from podwright.api.validation.rules import Kinds, Rules, spec_of
@@ -24,20 +24,20 @@ def budget(errs: list[FieldError], obj: Object) -> None:
             positive_int_or_percent(errs, value, f"spec.{field}")
             at_most_whole(errs, value, f"spec.{field}")
     label_selector(errs, spec.get("selector"), "spec.selector")
-    policy = spec.get("unhealthyPodEvictionPolicy")
-    if policy is not None and policy not in _POLICIES:
-        errs.append(not_supported("spec.unhealthyPodEvictionPolicy", policy, _POLICIES))
+    if (policy := spec.get("unhealthyPodEvictionPolicy")) is not None:
+        one_of(errs, policy, "spec.unhealthyPodEvictionPolicy", _POLICIES)
 
 
 def _status(errs: list[FieldError], new: Object, old: Object) -> None:
     status = new.get("status") or {}
-    for field in (*_COUNTS, "observedGeneration"):
+    conditions.conditions(errs, status.get("conditions") or [], "status.conditions")
+    for field in _COUNTS:
         non_negative(errs, status.get(field), f"status.{field}")
 
 
 KINDS: Kinds = {
     ("policy", "PodDisruptionBudget"): Rules(
-        name=names.subdomain_name,
+        name=names.path_segment_name,
         create=budget,
         subresources={"status": _status},
         generation=True,

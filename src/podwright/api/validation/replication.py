@@ -50,9 +50,10 @@ def replicas_status(errs: list[FieldError], new: Object, old: Object) -> None:
     """The status of ReplicationControllers and ReplicaSets."""
     status = new.get("status") or {}
     total = status.get("replicas") or 0
-    for field in ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"):
+    counts = ("fullyLabeledReplicas", "readyReplicas", "availableReplicas")
+    for field in ("replicas", *counts, "observedGeneration", "terminatingReplicas"):
         non_negative(errs, status.get(field), f"status.{field}")
-    for field in ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"):
+    for field in counts:
         if (status.get(field) or 0) > total:
             errs.append(invalid(f"status.{field}", status.get(field) or 0, "cannot be greater than status.replicas"))
     available = status.get("availableReplicas") or 0

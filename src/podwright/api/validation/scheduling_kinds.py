@@ -5,7 +5,7 @@ from __future__ import annotations
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import metadata, names, pod_resources, scheduling
-from podwright.api.validation.field_errors import duplicate, forbidden, immutable, invalid, not_supported, required
+from podwright.api.validation.field_errors import duplicate, forbidden, named, one_of
 from podwright.api.validation.rules import Kinds, Rules
 
 _SYSTEM = "system-"
@@ -29,39 +29,33 @@ def priority_class(errs: list[FieldError], obj: Object) -> None:
     elif value > _HIGHEST:
         said = f"maximum allowed value of a user defined priority is {_HIGHEST}"
         errs.append(forbidden("value", said))
-    policy = obj.get("preemptionPolicy")
-    if policy is not None and policy not in _PREEMPTION:
-        field = "preemptionPolicy"
-        errs.append(not_supported(field, policy, _PREEMPTION) if policy else required(field))
+    if (policy := obj.get("preemptionPolicy")) is not None:
+        one_of(errs, policy, "preemptionPolicy", _PREEMPTION, needed=True)
 
 
 def _priority_update(errs: list[FieldError], new: Object, old: Object) -> None:
     if (new.get("value") or 0) != (old.get("value") or 0):
         errs.append(forbidden("value", "may not be changed in an update."))
-    if new.get("preemptionPolicy") != old.get("preemptionPolicy"):
-        errs.append(immutable("preemptionPolicy", new.get("preemptionPolicy")))
+    metadata.same(errs, new.get("preemptionPolicy"), old.get("preemptionPolicy"), "preemptionPolicy")
 
 
 def runtime_class(errs: list[FieldError], obj: Object) -> None:
-    handler = obj.get("handler") or ""
-    errs += [invalid("handler", handler, said) for said in names.dns_label(handler)]
+    named(errs, obj.get("handler"), "handler", names.dns_label)
     if fixed := (obj.get("overhead") or {}).get("podFixed"):
-        pod_resources.overhead(errs, fixed, "overhead.podFixed")
+        pod_resources.overhead(errs, fixed, "overhead")
     placement = obj.get("scheduling") or {}
-    if selector := placement.get("nodeSelector"):
-        metadata.labels(errs, selector, "scheduling.nodeSelector")
-    tolerations = placement.get("tolerations") or []
+    metadata.labels(errs, placement.get("nodeSelector") or {}, "scheduling.nodeSelector")
+    tolerations, seen = placement.get("tolerations") or [], []
+    scheduling.tolerations(errs, tolerations, "scheduling.tolerations")
     for i, toleration in enumerate(tolerations):
-        before = len(errs)
-        field = f"scheduling.tolerations[{i}]"
-        scheduling.tolerations(errs, [toleration], "scheduling.tolerations")
-        if len(errs) == before and toleration in tolerations[:i]:
-            errs.append(duplicate(field, toleration))
+        key = [toleration.get(field) or "" for field in ("key", "operator", "value", "effect")]
+        if key in seen:
+            errs.append(duplicate(f"scheduling.tolerations[{i}]", toleration))
+        seen.append(key)
 
 
 def _runtime_update(errs: list[FieldError], new: Object, old: Object) -> None:
-    if new.get("handler") != old.get("handler"):
-        errs.append(immutable("handler", new.get("handler")))
+    metadata.same(errs, new.get("handler"), old.get("handler"), "handler")
 
 
 KINDS: Kinds = {

@@ -36,7 +36,7 @@ def pod_context(errs: list[FieldError], spec: Object, path: str) -> None:
     context = spec.get("securityContext")
     if spec.get("shareProcessNamespace") and spec.get("hostPID"):
         said = "ShareProcessNamespace and HostPID cannot both be enabled"
-        errs.append(invalid(f"{path}.securityContext.shareProcessNamespace", True, said))
+        errs.append(invalid(f"{path}.shareProcessNamespace", True, said))
     if not context:
         return
     where = f"{path}.securityContext"

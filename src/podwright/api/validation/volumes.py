@@ -63,7 +63,8 @@ def _source(errs: list[FieldError], volume: Object, name: str, pod_name: str, pa
         errs.append(required(path, "must specify a volume type"))
         return
     for kind in kinds[1:]:
-        errs.append(forbidden(f"{path}.{kind}", "may not specify more than 1 volume type"))
+        field = f"{path}.{_FORBIDDEN_AS.get(kind, kind)}"
+        errs.append(forbidden(field, "may not specify more than 1 volume type"))
     kind = kinds[0]
     source = volume[kind]
     field = f"{path}.{_FIELD.get(kind, kind)}"
@@ -73,10 +74,10 @@ def _source(errs: list[FieldError], volume: Object, name: str, pod_name: str, pa
         pull_policy(errs, source.get("pullPolicy") or "", f"{field}.pullPolicy")
         return
     _RULES[kind](errs, source, field)
-    if kind == "iscsi" and source.get("initiatorName") is not None:
-        if len(f"{name}:{source.get('targetPortal') or ''}") > 64:
+    if (disk := volume.get("iscsi")) is not None and disk.get("initiatorName") is not None:
+        if len(f"{name}:{disk.get('targetPortal') or ''}") > 64:
             errs.append(invalid(f"{path}.name", name, volume_systems.ISCSI_TOO_LONG))
-    elif kind == "ephemeral" and pod_name and name:
+    if kind == "ephemeral" and pod_name and name:
         claim = f"{pod_name}-{name}"
         for said in names.dns_subdomain(claim):
             errs.append(invalid(f"{path}.name", name, f'PVC name "{claim}": {said}'))
@@ -211,4 +212,5 @@ _RULES: dict[str, Callable[[list[FieldError], Object, str], None]] = {
 }
 _ORDER = {kind: i for i, kind in enumerate(_RULES)}
 _FIELD = {"gcePersistentDisk": "persistentDisk"}
-"""Upstream names this one field differently in its errors."""
+_FORBIDDEN_AS = {"cephfs": "cephFS", "downwardAPI": "downwarAPI"}
+"""Upstream names these fields differently in its errors."""

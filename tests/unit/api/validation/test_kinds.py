@@ -43,6 +43,8 @@ CRD = {
     "versions": [{"name": "v1", "served": True, "storage": True, "schema": SCHEMA}],
 }
 
+PARENT = {"resource": "services", "name": "s"}
+
 RIGHT: dict[str, Object] = {
     "v1/ConfigMap": {"data": {"k": "v"}},
     "v1/Secret": {"data": {"k": "dg=="}},
@@ -76,6 +78,7 @@ RIGHT: dict[str, Object] = {
         "spec": {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}
     },
     "networking.k8s.io/v1/IngressClass": {"spec": {"controller": "a.b/c"}},
+    "networking.k8s.io/v1/IPAddress": {"metadata": {"name": "10.0.0.1"}, "spec": {"parentRef": PARENT}},
     "networking.k8s.io/v1/ServiceCIDR": {"spec": {"cidrs": ["10.0.0.0/16"]}},
     "discovery.k8s.io/v1/EndpointSlice": {"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}]},
     "rbac.authorization.k8s.io/v1/Role": {"rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]},

@@ -102,7 +102,7 @@ CASES: dict[str, tuple[Object, FieldError]] = {
     ),
     "processes shared twice": (
         pod({"shareProcessNamespace": True, "hostPID": True}),
-        invalid(f"{P}.shareProcessNamespace", True, "ShareProcessNamespace and HostPID cannot both be enabled"),
+        invalid("spec.shareProcessNamespace", True, "ShareProcessNamespace and HostPID cannot both be enabled"),
     ),
     "sysctl empty": (sysctls(""), required(f"{P}.sysctls[0].name")),
     "sysctl form": (sysctls("A"), invalid(f"{P}.sysctls[0].name", "A", SYSCTL)),

@@ -155,6 +155,7 @@ CASES: dict[str, tuple[Object, list[FieldError]]] = {
         [
             duplicate(f"{EXTENDED}.requestMappings[1].containerName", "c"),
             duplicate(f"{EXTENDED}.requestMappings[1].resourceName", "example.com/d"),
+            duplicate(f"{EXTENDED}.requestMappings[1].requestName", MAPPING["requestName"]),
         ],
     ),
     "uid": (linux(uid=-1), [invalid("status.containerStatuses[0].user.linux.uid", -1, ID)]),

@@ -16,6 +16,22 @@ Case = tuple[str, dict[str, Any], str]
 CLAIM = "resource.k8s.io/v1/ResourceClaim"
 SLICE = "resource.k8s.io/v1/ResourceSlice"
 CLASS = "resource.k8s.io/v1/DeviceClass"
+NETWORK = "networking.k8s.io/v1/NetworkPolicy"
+INGRESS = "networking.k8s.io/v1/Ingress"
+ENDPOINTS = "discovery.k8s.io/v1/EndpointSlice"
+LEASE = "coordination.k8s.io/v1/Lease"
+SCALER = "autoscaling/v2/HorizontalPodAutoscaler"
+QUOTA = "v1/ResourceQuota"
+VOLUME = "v1/PersistentVolume"
+PVC = "v1/PersistentVolumeClaim"
+HOOKS = "admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration"
+POLICIES = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
+OS = "kubernetes.io/os"
+BETA = "volume.beta.kubernetes.io/storage-class"
+BLOCK = "spec.egress[0].to[0].ipBlock"
+HINTS = "endpoints[0].hints"
+RULE, R = "webhooks.0.rules.0", "webhooks[0].rules[0].resources"
+HOOK_AT = "webhooks[0].matchConditions"
 REQUEST = "spec.devices.requests.0"
 AT = "spec.devices.requests[0]"
 DEVICE, DEV = "spec.devices.0", "spec.devices[0]"
@@ -30,6 +46,15 @@ CONDITION = {"type": "A", "status": "True", "reason": "R", "message": "", "lastT
 def shared(policy: dict[str, Any]) -> dict[str, Any]:
     device = {"allowMultipleAllocations": True, "capacity": {"mem": {"value": "3", "requestPolicy": policy}}}
     return {DEVICE: {"name": "d", **device}}
+
+
+def block(cidr: str, less: str = "11.0.0.0/8") -> dict[str, Any]:
+    return {"to": [{"ipBlock": {"cidr": cidr, "except": [less]}}]}
+
+
+def on(key: str) -> dict[str, Any]:
+    term = {"matchExpressions": [{"key": key, "operator": "Exists"}]}
+    return {"required": {"nodeSelectorTerms": [term]}}
 
 
 MADE: list[Case] = [
@@ -87,6 +112,72 @@ MADE: list[Case] = [
      f"Invalid {POLICY}.validValues[1]; "
      f"Invalid {POLICY}.validValues"),
     (SLICE, {DEVICE: {"name": "d", "capacity": {"m": {"value": "x"}}}}, "Invalid spec.devices[0].capacity[m]"),
+    (NETWORK, {"spec.ingress": [{"from": [{}]}]}, "Required spec.ingress[0].from[0]"),
+    (NETWORK, {"spec.egress": [{"ports": [{"endPort": 1}]}]}, "Invalid spec.egress[0].ports[0].endPort"),
+    (NETWORK, {"spec.egress": [block("10.0.0.1/8")]}, f"Invalid {BLOCK}.cidr; Invalid {BLOCK}.except[0]"),
+    (NETWORK, {"spec.egress": [block("")]}, f"Required {BLOCK}.cidr"),
+    (NETWORK, {"spec.egress": [block("::ffff:1.2.3.0/120", "1::/16")]},
+     f"Invalid {BLOCK}.cidr; Invalid {BLOCK}.except[0]"),
+    ("networking.k8s.io/v1/IPAddress", {"metadata.name": "2001:DB8::1"}, "Invalid metadata.name"),
+    ("networking.k8s.io/v1/IPAddress", {"spec.parentRef.name": ""}, "Required spec.parentRef.name"),
+    ("networking.k8s.io/v1/ServiceCIDR", {"spec.cidrs": ["10.0.0.0/8", "11.0.0.0/8"]}, "Invalid spec.cidrs"),
+    ("networking.k8s.io/v1/ServiceCIDR", {"spec.cidrs": ["10.0.0.0/8", "x"]}, "Invalid spec.cidrs"),
+    ("networking.k8s.io/v1/ServiceCIDR", {"spec.cidrs": ["10.0.0.0/08"]}, "Invalid spec.cidrs[0]"),
+    (INGRESS, {"spec.defaultBackend": None, "spec.rules": None}, "Invalid spec"),
+    (INGRESS, {"spec.defaultBackend": {"service": {"name": "s"}}}, "Required spec.defaultBackend"),
+    (INGRESS, {"spec.defaultBackend": {"resource": {"kind": "K"}}}, "Required spec.defaultBackend.resource.name"),
+    ("networking.k8s.io/v1/IngressClass", {"spec.parameters": {"kind": "K", "name": "n", "scope": "Namespace"}},
+     "Required spec.parameters.namespace"),
+    (ENDPOINTS, {"endpoints.0.hostname": ""}, "Invalid endpoints[0].hostname"),
+    (ENDPOINTS, {"endpoints.0.deprecatedTopology": {"topology.kubernetes.io/zone": "z"}}, ""),
+    (ENDPOINTS, {"endpoints.0.hints": {"forZones": [{"name": "-"}] * 2, "forNodes": [{"name": "n"}] * 9}},
+     f"Duplicate {HINTS}.forZones[1].name; Invalid {HINTS}.forZones[0].name; Invalid {HINTS}.forZones[1].name; "
+     f"TooMany {HINTS}.forNodes"),
+    (ENDPOINTS, {"endpoints.0.addresses": ["010.0.0.1", "::1", "x"]}, "Invalid endpoints[0].addresses[0]; "
+     "Invalid endpoints[0].addresses[1]; Invalid endpoints[0].addresses[1]; Invalid endpoints[0].addresses[2]"),
+    (ENDPOINTS, {"ports": [{"protocol": ""}]}, "NotSupported ports[0].protocol"),
+    (LEASE, {"spec.strategy": "X"}, "NotSupported spec.strategy.strategy"),
+    (LEASE, {"spec.strategy": "a/"}, "Invalid spec.strategy.strategy; Invalid spec.strategy.strategy"),
+    (LEASE, {"spec.preferredHolder": "h"}, "Forbidden spec.preferredHolder"),
+    ("v1/Event", {"metadata.name": "A_b"}, ""),
+    ("node.k8s.io/v1/RuntimeClass", {"handler": ""}, "Required handler"),
+    ("node.k8s.io/v1/RuntimeClass", {"overhead": {"podFixed": {"cpu": "-1"}}}, "Invalid overhead.limits[cpu]"),
+    ("node.k8s.io/v1/RuntimeClass", {"scheduling": {"tolerations": [
+        {"key": "k", "operator": "Exists", "tolerationSeconds": 1, "effect": "NoExecute"},
+        {"key": "k", "operator": "Exists", "effect": "NoExecute"}]}}, "Duplicate scheduling.tolerations[1]"),
+    (SCALER, {"spec.maxReplicas": 0}, "Required spec.maxReplicas; Invalid spec.maxReplicas"),
+    (SCALER, {"spec.minReplicas": 0}, "Invalid spec.minReplicas; Forbidden spec.metrics"),
+    (SCALER, {"spec.metrics": [{"type": "X"}]}, "NotSupported spec.metrics[0].type; NotSupported spec.metrics[0].type"),
+    ("policy/v1/PodDisruptionBudget", {"metadata.name": "A_b", "spec.maxUnavailable": "101%"},
+     "Invalid spec; Invalid spec.maxUnavailable"),
+    ("apps/v1/StatefulSet", {"metadata.name": "a.b"}, "Invalid metadata.name"),
+    ("apps/v1/Deployment", {"spec.strategy": {"type": "X"}}, "NotSupported spec.strategy"),
+    ("apps/v1/Deployment", {"spec.selector": {"matchLabels": {"-": "x"}}, "spec.template.spec.containers": []},
+     "Invalid spec.selector.matchLabels; Invalid spec.selector"),
+    ("apps/v1/StatefulSet", {"spec.selector": {"matchExpressions": [{"key": "a", "operator": "X"}]}},
+     "Invalid spec.selector.matchExpressions[0].operator; Invalid spec.selector"),
+    (QUOTA, {"spec": {"scopes": ["BestEffort"], "hard": {"cpu": "1", "count/x": "1", "a.b/c": "1"}}},
+     "Invalid spec.scopes"),
+    (QUOTA, {"spec": {"scopes": ["Terminating"], "hard": {"services": "1"}}}, "Invalid spec.scopes"),
+    (QUOTA, {"spec": {"scopes": ["X"], "hard": {"services": "1"}}}, "Invalid spec.scopes"),
+    ("v1/Node", {"status.declaredFeatures": ["B", "A", "A", "b"]},
+     "Duplicate status.declaredFeatures[2]; Invalid status.declaredFeatures[3]; Invalid status.declaredFeatures"),
+    ("v1/Node", {"status.nodeInfo": {"swap": {"capacity": 0}}}, "Invalid metadata.nodeSwapStatus.capacity"),
+    (VOLUME, {"spec.cephfs": {"monitors": ["m"]}, "spec.nfs": {"server": "s", "path": "/"}}, "Forbidden spec.nfs; "
+     "Forbidden spec.cephFS"),
+    (HOOKS, {f"{RULE}.resources": ["a/x", "a/*", "a/y", "*", "b"]}, f"Invalid {R}[2]; Invalid {R}"),
+    (HOOKS, {f"{RULE}.resources": ["*/*", "*/x"]}, f"Invalid {R}[1]; Invalid {R}"),
+    (HOOKS, {"webhooks.0.matchConditions": [{"name": "", "expression": "1"}] * 2},
+     "".join(f"Required {HOOK_AT}[{i}].name; Invalid {HOOK_AT}[{i}].expression; " for i in range(2))),
+    (POLICIES, {"spec.paramKind": {"apiVersion": "/", "kind": "K"}}, "Invalid spec.paramKind.apiVersion"),
+    (POLICIES, {"spec.variables": [{"name": "in", "expression": "1"}]}, "Invalid spec.variables[0].name"),
+    (POLICIES, {"spec.variables": [{"name": "a", "expression": "1"}] * 2}, ""),
+    (POLICIES, {"spec.validations": None}, "Required spec.validations; Required spec.auditAnnotations"),
+    (POLICIES, {"spec.validations": [{"expression": "true\n&& true", "message": "a\rb", "reason": "Unauthorized"}]},
+     "Invalid spec.validations[0].message; NotSupported spec.validations[0].reason"),
+    (POLICIES, {"spec.auditAnnotations": [{"key": "k", "valueExpression": f"'{'x' * 5120}'"}, {"key": "k"}]},
+     "Required spec.auditAnnotations[0].valueExpression; Required spec.auditAnnotations[1].valueExpression; "
+     "Duplicate spec.auditAnnotations[1].key"),
 ]
 
 CHANGED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
@@ -94,6 +185,20 @@ CHANGED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     (CLASS, {}, {"spec.selectors": [{}]}, "Required spec.selectors[0].cel"),
     (SLICE, {}, {"spec.driver": "other.io"}, "Invalid spec.driver"),
     (SLICE, {}, {"spec.pool.name": "other"}, "Invalid spec.pool.name"),
+    (NETWORK, {"spec.egress": [block("10.0.0.1/8", "10.0.0.0/9")]}, {"metadata.labels": {"a": "b"}}, ""),
+    (NETWORK, {"spec.egress": [block("10.0.0.1/8", "10.0.0.0/9")]}, {"spec.ingress": [{"from": [
+        {"ipBlock": {"cidr": "010.0.0.0/8"}}]}]}, "Invalid spec.ingress[0].from[0].ipBlock.cidr"),
+    ("networking.k8s.io/v1/ServiceCIDR", {}, {"spec.cidrs": ["10.0.0.0/16", "fd00::/64"]}, ""),
+    ("networking.k8s.io/v1/ServiceCIDR", {}, {"spec.cidrs": ["10.1.0.0/16"]}, "Invalid spec.cidrs"),
+    ("networking.k8s.io/v1/IPAddress", {}, {"spec.parentRef.name": "x"}, "Invalid spec.parentRef"),
+    (ENDPOINTS, {"endpoints": []}, {"addressType": "IPv6"}, "Invalid addressType"),
+    ("apps/v1/StatefulSet", {}, {"spec.serviceName": "x"}, "Forbidden spec"),
+    (VOLUME, {"spec.nodeAffinity": on("beta." + OS)}, {"spec.nodeAffinity": on(OS)}, ""),
+    (VOLUME, {"spec.nodeAffinity": on("beta." + OS)}, {"spec.nodeAffinity": on("x")}, "Invalid nodeAffinity"),
+    (PVC, {"metadata.annotations": {BETA: "s"}}, {"metadata.annotations": {}, "spec.storageClassName": "s"}, ""),
+    (PVC, {"metadata.annotations": {BETA: "s"}}, {"spec.storageClassName": "t"}, "Forbidden spec"),
+    (PVC, {"spec.storageClassName": None}, {"spec.storageClassName": "s"}, ""),
+    (PVC, {}, {"spec.accessModes": []}, "Required spec.accessModes; Forbidden spec"),
 ]
 
 STATUS: list[Case] = [
@@ -133,7 +238,9 @@ def test_a_new_object(kind: str, changes: dict[str, Any], wrong: str) -> None:
 
 @pytest.mark.parametrize(("kind", "before", "changes", "wrong"), CHANGED)
 def test_a_changed_object(kind: str, before: dict[str, Any], changes: dict[str, Any], wrong: str) -> None:
-    old = stored(kind, **before)
+    old = stored(kind)
+    for path, value in before.items():
+        put(old, path, value)
     obj = deepcopy(old)
     for path, value in changes.items():
         put(obj, path, value)
