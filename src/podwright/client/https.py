@@ -56,6 +56,7 @@ class HttpsTransport:
         self._servers: list[str] = []
         self._current = 0
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._retired: list[aiohttp.ClientSession] = []
         self._left: dict[str, asyncio.Event] = {}
         self._heard: dict[str, float] = {}
         self.servers = servers
@@ -236,9 +237,16 @@ class HttpsTransport:
         while chunk := await self._alive(server, content.readany()):
             yield chunk
 
+    def renew(self, certificate: tuple[Path, Path]) -> None:
+        """Shows this client certificate on connections that are made from now on. Calls and watches that are under way
+        go on with the old one."""
+        self._tls.load_cert_chain(str(certificate[0]), str(certificate[1]))
+        self._retired += self._sessions.values()
+        self._sessions = {}
+
     async def aclose(self) -> None:
-        sessions, self._sessions = self._sessions, {}
-        for session in sessions.values():
+        sessions, self._sessions, self._retired = [*self._sessions.values(), *self._retired], {}, []
+        for session in sessions:
             await session.close()
 
 async def _events(chunks: AsyncIterator[bytes], call: Call) -> AsyncIterator[WatchEvent]:

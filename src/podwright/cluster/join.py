@@ -8,8 +8,8 @@ process, a node, which ``podwright up``, ``down`` and ``status`` start, stop and
 from __future__ import annotations
 
 import asyncio
-import datetime
 import hashlib
+import logging
 import re
 import socket
 import ssl
@@ -27,6 +27,7 @@ from podwright.api.objects import Object
 from podwright.api.resources import CONFIGMAPS, NODES
 from podwright.api.status import ApiError
 from podwright.client.client import Client
+from podwright.client.clock import Clock
 from podwright.client.https import HttpsTransport
 from podwright.client.transport import ServerUnreachable
 from podwright.cluster import node_certificates
@@ -41,7 +42,10 @@ from podwright.cluster.spec import ClusterSpec
 from podwright.cluster.up import free_port, start_missing
 from podwright.kubelet import config_file
 
+log = logging.getLogger(__name__)
+
 _TIMEOUT = 10.0
+_ASK_AGAIN, _LOOK_AGAIN = 60.0, 3600.0
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -186,18 +190,44 @@ async def _register(own: Client, spec: ClusterSpec) -> ClusterSpec:
     raise CannotJoin("the cluster gave the node no range for its Pods")
 
 
-async def renew_certificates(spec: ClusterSpec, layout: Layout) -> None:
-    """Asks for new certificates, with the old one, once most of their time is over; called whenever the node starts."""
-    pki, now = Pki(layout.pki), datetime.datetime.now(datetime.UTC)
-    pair, serving = node_pair(pki, spec.joined_node), serving_pair(pki, spec.joined_node)
-    if not (node_certificates.wants_renewal(pair, now) or node_certificates.wants_renewal(serving, now)):
-        return
+async def renew_certificates(spec: ClusterSpec, layout: Layout, now: float) -> bool:
+    """Asks for new certificates, with the old one, once most of their time is over at `now` (seconds since the epoch);
+    whether there are new ones.
+
+    Raises:
+        NoCertificate, ApiError, ServerUnreachable.
+    """
+    pki = Pki(layout.pki)
+    if _renewal(spec, pki) > now:
+        return False
     own = node_client(spec, pki)
     try:
+        pair = node_pair(pki, spec.joined_node)
         await node_certificates.obtain(own, spec.joined_node, node_certificates.CLIENT_SIGNER, pair)
         await _serving(own, pki, spec)
     finally:
         await own.aclose()
+    return True
+
+
+def _renewal(spec: ClusterSpec, pki: Pki) -> float:
+    return min(node_certificates.renewal(make(pki, spec.joined_node)) for make in (node_pair, serving_pair))
+
+
+async def keep_certificates(
+    spec: ClusterSpec, layout: Layout, clock: Clock, renewed: Callable[[], None]
+) -> None:
+    """Renews them in time, until cancelled, and calls `renewed`. If the cluster does not answer or approve, it is asked
+    again a minute later."""
+    while True:
+        left = _renewal(spec, Pki(layout.pki)) - clock.now()
+        # By steps: the clock may be set meanwhile, and the machine sleep.
+        await clock.sleep(min(max(left, _ASK_AGAIN), _LOOK_AGAIN))
+        try:
+            if await renew_certificates(spec, layout, clock.now()):
+                renewed()
+        except (ApiError, ServerUnreachable, node_certificates.NoCertificate) as failed:
+            log.warning("the certificates of %s are not renewed yet: %s", spec.joined_node, failed)
 
 
 def node_client(spec: ClusterSpec, pki: Pki) -> Client:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import datetime
 import ipaddress
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -96,10 +95,10 @@ def _request(key: ec.EllipticCurvePrivateKey, node: str, hosts: Sequence[str]) -
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def wants_renewal(pair: KeyPair, now: datetime.datetime) -> bool:
-    """Whether it is not there, or more than 70 % of its time is over."""
+def renewal(pair: KeyPair) -> float:
+    """When it is to be renewed, in seconds since the epoch: after 70 % of its time; 0 if it is not there."""
     if not pair.certificate.exists() or not pair.key.exists():
-        return True
+        return 0.0
     certificate = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return now > begin + (end - begin) * _RENEW_AT
+    begin, end = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+    return begin + (end - begin) * _RENEW_AT

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -223,6 +224,13 @@ class LocalNode:
         finally:
             await self._server.stop()
 
+    def renewed(self, transports: Sequence[HttpsTransport]) -> None:
+        """There are new certificates: everything that shows one shows the new one."""
+        directory = Pki(self._layout.pki).directory
+        self._server.renew(directory / f"kubelet-{self.name}.crt", directory / f"kubelet-{self.name}.key")
+        for transport in transports:
+            transport.renew((directory / f"node-{self.name}.crt", directory / f"node-{self.name}.key"))
+
     async def ready(self) -> None:
         """Returns when the API says that the node is Ready. Raises TimeoutError."""
         async with asyncio.timeout(_READY_TIMEOUT):
@@ -294,10 +302,11 @@ async def _node(name: str, node: str, pipe: ReadyPipe, stop: asyncio.Event) -> N
             )
         )
 
+    clock = SystemClock()
     if spec.joined_node:
-        from podwright.cluster.join import node_client, renew_certificates
+        from podwright.cluster.join import keep_certificates, node_client, renew_certificates
 
-        await renew_certificates(spec, layout)
+        await renew_certificates(spec, layout, clock.now())
         own, network = (node_client(spec, Pki(layout.pki)) for _ in range(2))
         address = spec.address
     else:
@@ -305,11 +314,13 @@ async def _node(name: str, node: str, pipe: ReadyPipe, stop: asyncio.Event) -> N
         address = ranges.node_address(_number(node))
     try:
         async with asyncio.TaskGroup() as group:
+            local = LocalNode(spec, layout, ranges, node, own, network_client=network, address=address)
             if spec.joined_node:
                 transports = [t for t in (own.transport, network.transport) if isinstance(t, HttpsTransport)]
                 servers = Servers(spec.server, layout.data / SERVERS_FILE, transports)
                 group.create_task(servers.follow(network), name="servers")
-            local = LocalNode(spec, layout, ranges, node, own, network_client=network, address=address)
+                keeping = keep_certificates(spec, layout, clock, lambda: local.renewed(transports))
+                group.create_task(keeping, name="certificates")
             await local.start(group)
             pipe.progress(f"{node} runs")
             await local.ready()
@@ -336,10 +347,11 @@ async def _clear(name: str, node: str, *, remove: bool) -> None:
         await network.open()
     runtime = container_runtime(spec, layout, node, images, network)
     await runtime.open()
+    grace = _REMOVE_GRACE if remove else _STOP_GRACE
     try:
         async with asyncio.TaskGroup() as group:
             for container in await runtime.list_containers():
-                group.create_task(runtime.stop_container(container.id, _STOP_GRACE))
+                group.create_task(runtime.stop_container(container.id, grace))
         async with asyncio.TaskGroup() as group:
             for sandbox in await runtime.list_pod_sandboxes():
                 group.create_task(_stop_sandbox(runtime, sandbox.id, remove=remove))
@@ -352,7 +364,8 @@ async def _clear(name: str, node: str, *, remove: bool) -> None:
     await remove_table(policies_table(spec, node))
 
 
-_STOP_GRACE = 5.0
+_STOP_GRACE, _REMOVE_GRACE = 5.0, 1.0
+"""Seconds between SIGTERM and SIGKILL; what is removed has little left to tidy up."""
 
 
 async def _stop_sandbox(runtime: ContainerRuntime, sandbox: str, *, remove: bool) -> None:

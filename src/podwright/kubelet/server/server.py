@@ -80,6 +80,10 @@ class KubeletServer:
         site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls, reuse_address=True)
         await site.start()
 
+    def renew(self, certificate: Path, key: Path) -> None:
+        """Who connects from now on is shown this one."""
+        self._tls.load_cert_chain(str(certificate), str(key))
+
     async def stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
