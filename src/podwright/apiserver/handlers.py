@@ -89,7 +89,7 @@ class Handlers:
             raise status.path_not_found()
         if info.subresource:
             return await self._subresource(request, row)
-        if verb not in row.verbs:
+        if verb not in row.verbs or (verb in ("update", "patch") and not info.name):
             raise status.method_not_allowed()
         if verb == "get":
             return await self._get(request, row)

@@ -51,6 +51,12 @@ def negotiate(accept: str, user_agent: str = "", pretty: str = "", row: Resource
     form = _choose(accept, row is not None and not row.protobuf)
     if form is None:
         raise status.not_acceptable(accepted_types())
+    if form.shape == TABLE and form.media == PROTOBUF:
+        raise status.failure(
+            406, "NotAcceptable",
+            "object *v1.Table does not implement the protobuf marshalling interface and cannot be encoded to a "
+            "protobuf message",
+        )
     if form.media == JSON and _is_pretty(user_agent, pretty):
         return Form(form.media, form.shape, form.shape_version, True)
     return form

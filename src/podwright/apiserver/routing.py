@@ -107,7 +107,10 @@ def parsed_integer(text: str, *, signed: bool) -> int:
 
 
 def split_target(target: str) -> tuple[str, str]:
-    """The decoded path and the raw query of a request target."""
+    """The decoded path and the raw query of a request target, which may be a whole URL (RFC 9112, 3.2.2)."""
+    if not target.startswith("/") and "://" in target:
+        rest = target.partition("://")[2]
+        target = rest[len(rest.partition("/")[0]) :] or "/"
     path, _, query = target.partition("?")
     query = query.partition("#")[0]
     if "%" in path:

@@ -101,9 +101,9 @@ def delete_options(request: Request, body: Any) -> DeleteOptions:
     Raises:
         ApiError: 400 for a body that is no DeleteOptions, 422 for bad values.
     """
+    if body is not None and not isinstance(body, dict):
+        raise status.bad_request("the body is no DeleteOptions object")
     if body:
-        if not isinstance(body, dict):
-            raise status.bad_request("the body is no DeleteOptions object")
         if body.get("kind") not in (None, "DeleteOptions", ""):
             raise status.bad_request(
                 f"the object provided is unrecognized (must be of type DeleteOptions): {body.get('kind')}"
@@ -114,7 +114,7 @@ def delete_options(request: Request, body: Any) -> DeleteOptions:
     options = DeleteOptions(raw={k: v for k, v in raw.items() if k not in ("kind", "apiVersion")})
     grace = raw.get("gracePeriodSeconds")
     if grace is not None:
-        if not isinstance(grace, int) or isinstance(grace, bool):
+        if not isinstance(grace, int) or isinstance(grace, bool) or not -(1 << 63) <= grace < 1 << 63:
             raise status.bad_request("gracePeriodSeconds must be an integer")
         options.grace_period = max(grace, -1) if grace >= 0 else 1
     errors: list[FieldError] = []
@@ -138,12 +138,13 @@ def delete_options(request: Request, body: Any) -> DeleteOptions:
     options.propagation = propagation or ""
     options.orphan_dependents = bool(orphan) if orphan is not None else None
     options.dry_run = bool(dry_run)
-    preconditions = raw.get("preconditions") or {}
-    if not isinstance(preconditions, dict):
-        raise status.bad_request("preconditions must be an object")
-    uid, version = preconditions.get("uid"), preconditions.get("resourceVersion")
-    options.uid = str(uid) if uid is not None else None
-    options.resource_version = str(version) if version is not None else None
+    preconditions = raw.get("preconditions")
+    if preconditions is not None:
+        if not isinstance(preconditions, dict):
+            raise status.bad_request("preconditions must be an object")
+        options.uid, options.resource_version = preconditions.get("uid"), preconditions.get("resourceVersion")
+        if any(not isinstance(v, str | None) for v in (options.uid, options.resource_version)):
+            raise status.bad_request("preconditions must be strings")
     return options
 
 

@@ -107,6 +107,8 @@ async def _apply(registry: Registry, request: Request, row: Resource) -> One:
             )
     if not isinstance(applied.get("metadata"), dict):
         applied["metadata"] = {}
+    if not applied["metadata"].get("name"):
+        applied["metadata"]["name"] = info.name  # the object's own stays
     if applied["metadata"].get("managedFields"):
         raise status.bad_request("metadata.managedFields must be nil")
     schema = registry.schema(row)

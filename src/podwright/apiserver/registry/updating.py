@@ -83,12 +83,14 @@ async def update(registry: Registry, request: Request, row: Resource) -> One:
 
 
 def expect_name(obj: Object, row: Resource, namespace: str, name: str) -> None:
-    """Raises ApiError (400) if the body names another object than the URL."""
+    """Raises ApiError (400) if the body names another object than the URL, or none."""
     metadata = obj["metadata"]
     own = metadata.get("name") or ""
     if not own:
-        metadata["name"] = name
-    elif own != name:
+        raise status.bad_request(
+            f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )
+    if own != name:
         raise status.bad_request(f"the name of the object ({own}) does not match the name on the URL ({name})")
     if not row.namespaced:
         return
