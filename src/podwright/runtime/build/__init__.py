@@ -9,7 +9,7 @@ from pathlib import Path
 from podwright.runtime.build import busybox, web
 from podwright.runtime.build.busybox import CannotBuild
 
-__all__ = ["IMAGES", "BuiltImage", "CannotBuild", "build_all"]
+__all__ = ["IMAGES", "BuiltImage", "CannotBuild"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,3 @@ IMAGES = (
     BuiltImage(busybox.FILE_NAME, busybox.REFERENCE, busybox.build_busybox),
     BuiltImage(web.FILE_NAME, web.REFERENCE, web.build_web),
 )
-
-
-def build_all(directory: Path) -> list[Path]:
-    """Builds into `directory` what is not there; gives the paths of all. Raises CannotBuild."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for image in IMAGES:
-        if not (directory / image.file_name).exists():
-            image.build(directory / image.file_name)
-    return [directory / image.file_name for image in IMAGES]
