@@ -8,6 +8,8 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 .PHONY: setup demo demo-failover test test-v2 lint unit node e2e bench clean
 
 setup: $(STAMP)
+	@# Also where Python is told to write no bytecode: every process would compile us anew, for a second.
+	@$(VENV)/bin/python -m compileall -q src
 	@$(SUDO) $(VENV)/bin/podwright setup --development
 	@$(VENV)/bin/python scripts/test_clients.py
 	@$(SUDO) $(VENV)/bin/python -m tests.guest.machine --fetch
