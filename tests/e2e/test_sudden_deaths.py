@@ -61,7 +61,7 @@ def _life(status: dict[str, Any]) -> list[tuple[str, int]]:
     return [(s["containerID"], s["restartCount"]) for s in status["containerStatuses"]]
 
 
-@pytest.mark.timeout(60 + 30 * DEATHS)
+@pytest.mark.timeout(120 + 60 * DEATHS)
 def test_deaths_at_random_points(cluster: Cluster) -> None:
     rng = random.Random(SEED)
     print(f"PODWRIGHT_SEED={SEED} PODWRIGHT_DEATHS={DEATHS}")

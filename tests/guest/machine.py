@@ -145,7 +145,7 @@ def _files(directory: Path) -> Iterator[Path]:
         stdin=subprocess.DEVNULL, stdout=log, stderr=log,
     ) as server:  # fmt: skip
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not socket.exists():
                 if server.poll() is not None or time.monotonic() > deadline:
                     raise GuestFailed(f"virtiofsd: {(directory / 'virtiofsd.log').read_text()[-2000:]}")

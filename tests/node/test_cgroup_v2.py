@@ -9,10 +9,10 @@ import pytest
 from tests.guest import machine
 
 
-@pytest.mark.timeout(320)
+@pytest.mark.timeout(580)
 def test_limits_hold_under_cgroup_v2() -> None:
     command = [sys.executable, "-m", "pytest", "tests/guest/test_limits.py", "-k", "crun", "-q", "--color", "no"]
-    code, said = machine.run([*command, "-p", "no:cacheprovider"], timeout=300)
+    code, said = machine.run([*command, "-p", "no:cacheprovider"], timeout=560)
     print(said[-8000:])
     assert code == 0
     assert "3 passed" in said

@@ -88,7 +88,7 @@ class Containerd:
                 [self._programs / "containerd", "--config", self.place / "config.toml"],
                 env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self._answers():
             assert time.monotonic() < deadline and self._process.poll() is None, self.log()
             time.sleep(0.05)
