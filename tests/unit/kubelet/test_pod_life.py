@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -196,12 +197,24 @@ async def test_image_that_cannot_be_pulled(cluster: Cluster) -> None:
         lambda p: statuses(p)["main"]["state"].get("waiting", {}).get("reason") == "ImagePullBackOff"
     )
     message = statuses(found)["main"]["state"]["waiting"]["message"]
-    assert message.startswith('Back-off pulling image "example.com/none:1": ErrImagePull: ')
+    assert message == 'Back-off pulling image "example.com/none:1": ErrImagePull: manifest unknown'
     assert found["status"]["phase"] == "Pending"
     cluster.images.registry.add("example.com/none:1")
     await cluster.until_ready()
-    expected = {"Pulling", "Failed", "Pulled", "Created", "Started"}
-    await cluster.until(lambda: expected <= {r for r, _ in cluster.api.events("web")})
+    expected = {
+        ("Pulling", 'Pulling image "example.com/none:1"'),
+        ("Failed", 'Failed to pull image "example.com/none:1": manifest unknown'),
+        ("Failed", "Error: ErrImagePull"),
+        ("BackOff", 'Back-off pulling image "example.com/none:1"'),
+        ("Failed", "Error: ImagePullBackOff"),
+        ("Created", "Container created"),
+        ("Started", "Container started"),
+    }
+    await cluster.until(lambda: expected <= set(cluster.api.events("web")))
+    words = (
+        r'Successfully pulled image "example.com/none:1" in \S+s \(\S+s including waiting\)\. Image size: 1000 bytes\.'
+    )
+    assert [m for r, m in cluster.api.events("web") if r == "Pulled" and re.fullmatch(words, m)]
 
 
 @pytest.mark.parametrize("policy", ["Always", "IfNotPresent", "Never"])

@@ -76,7 +76,7 @@ class ContainerStarter:
         try:
             image = await self._image()
         except ContainerFailure as failed:
-            self._failed_event(failed)
+            self._event(WARNING, "Failed", f"Error: {failed.reason}")
             # A failed pull shows as such, soon after as backing off, until the delay is over.
             if failed.reason == BACK_OFF:
                 retry = self._context.images.retry_after(self._pod, self._ctr.get("image") or "")
@@ -87,7 +87,7 @@ class ContainerStarter:
         try:
             return await self._run(sandbox, image, last)
         except ContainerFailure as failed:
-            self._failed_event(failed)
+            self._event(WARNING, "Failed", f"Error: {failed}")
             raise RetryLater(failed, self._retry_delay(failed)) from failed
 
     def _retry_delay(self, failed: ContainerFailure) -> float:
@@ -110,10 +110,6 @@ class ContainerStarter:
 
     def _event(self, kind: str, reason: str, message: str) -> None:
         self._context.recorder.event(self._pod, kind, reason, message, field_path=self._where)
-
-    def _failed_event(self, failed: ContainerFailure) -> None:
-        text = failed.reason if failed.reason in (ERR_PULL, ERR_NEVER, BACK_OFF) else str(failed)
-        self._event(WARNING, "Failed", f"Error: {text}")
 
     async def _image(self) -> Image:
         return await self._context.images.ensure(
