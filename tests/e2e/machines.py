@@ -77,7 +77,7 @@ class Machine:
         """And waits until it has ended."""
         ended = self._processes.pop(process)
         ended.send_signal(number)
-        ended.wait(30)
+        ended.wait(60)
 
     def pid(self, process: str) -> int:
         """0 if it does not run."""

@@ -119,7 +119,7 @@ def health_service() -> Iterator[int]:
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     try:
-        yield found.result(10)
+        yield found.result(60)
     finally:
         over.set()
         thread.join()

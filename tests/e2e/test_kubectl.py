@@ -141,7 +141,7 @@ def test_exec_with_input_exit_code_and_terminal(cluster: Cluster, talker: str) -
             break
         output += chunk
     os.close(master)
-    assert shell.wait(15) == 3
+    assert shell.wait(60) == 3
     assert b"42" in output and b"not a tty" not in output
 
 
@@ -270,4 +270,4 @@ def test_proxy(cluster: Cluster, where: str) -> None:
         client.close()
     finally:
         proxy.terminate()
-        proxy.wait(10)
+        proxy.wait(60)

@@ -905,13 +905,13 @@ def outcomes(cluster: Cluster, looks: Api) -> Iterator[Outcomes]:
 
 @pytest.mark.parametrize("name", sorted(row.functions))
 def test_row(outcomes: Outcomes, name: str) -> None:
-    outcomes[name].result(90)
+    outcomes[name].result(280)
 
 
 @pytest.mark.parametrize("name", sorted(walk.functions))
 def test_walk(walked: Outcomes, name: str) -> None:
     """What the documentation says beyond the list."""
-    walked[name].result(90)
+    walked[name].result(280)
 
 
 # -- eviction by taints, which nothing else on the node outlives ----------------------------------------------------

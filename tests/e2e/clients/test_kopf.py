@@ -37,7 +37,7 @@ def operator(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
         yield
     finally:
         running.terminate()
-        running.wait(10)
+        running.wait(60)
         print(log.read_text()[-4000:])
         cluster.kubectl("delete", "namespace", "operated", "--wait=false")
         for kind in ("validating", "mutating"):

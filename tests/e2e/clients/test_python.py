@@ -123,7 +123,7 @@ def test_kubernetes_informer_keeps_up(api: client.ApiClient) -> None:
     try:
         until(lambda: informed.cache.get_by_key("default/seen"), "the first list")
         core.patch_namespaced_config_map("seen", "default", {"data": {"a": "2"}})
-        assert changed.wait(10)
+        assert changed.wait(60)
         assert informed.cache.get_by_key("default/seen").data == {"a": "2"}
         core.delete_namespaced_config_map("seen", "default")
         until(lambda: informed.cache.get_by_key("default/seen") is None, "its deletion")
@@ -139,12 +139,12 @@ def test_kubernetes_logs_exec_and_port_forward(api: client.ApiClient, web: str) 
         stdin=True, stdout=True, stderr=True, _preload_content=False,
     )  # fmt: skip
     shell.write_stdin("line\n")
-    shell.run_forever(timeout=10)
+    shell.run_forever(timeout=60)
     assert (shell.read_stdout(), shell.returncode) == ("got line\n", 3)
     forwarded = stream.portforward(core.connect_get_namespaced_pod_portforward, web, "default", ports="8080")
     connection = forwarded.socket(8080)
     connection.setblocking(True)
-    connection.settimeout(10)
+    connection.settimeout(60)
     connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
     answer = b""
     while part := connection.recv(1024):
@@ -287,7 +287,7 @@ def test_kr8s(cluster: Cluster, web: str) -> None:
     assert served.ready() and list(served.logs(tail_lines=1)) == ["started"]
     assert served.exec(["sh", "-c", "echo err >&2; echo out"]).stdout == b"out\n"
     with _forwarded(served) as port:
-        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10).read() == b"hello\n"
+        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60).read() == b"hello\n"
     deployment = Kr8sDeployment({
         "metadata": {"name": "kr"},
         "spec": {
@@ -300,11 +300,11 @@ def test_kr8s(cluster: Cluster, web: str) -> None:
         },
     }, api=kube)  # fmt: skip
     deployment.create()
-    deployment.wait("condition=Available", timeout=20)
+    deployment.wait("condition=Available", timeout=60)
     deployment.scale(2)
     until(lambda: len([p for p in deployment.pods() if p.ready()]) == 2, "two ready Pods")
     deployment.delete(propagation_policy="Foreground")
-    deployment.wait("delete", timeout=20)
+    deployment.wait("delete", timeout=60)
     assert deployment.pods() == []
 
 

@@ -133,7 +133,7 @@ async def test_host_ports(network: RoutedPodNetwork, pods: Pods) -> None:
     (address,) = await network.setup(one, first, WHO, ports)
     await network.setup(two, second, WHO, [])
     with pods.listen(first, 8080) as server:
-        server.settimeout(5)
+        server.settimeout(60)
         for connect in (
             lambda: socket.create_connection(("127.0.0.1", everywhere), timeout=30),
             lambda: socket.create_connection(("127.0.0.1", loopback), timeout=30),

@@ -33,7 +33,7 @@ def test_stop_terminates_and_then_kills(layout: Layout) -> None:
     assert child.stdout is not None
     child.stdout.readline()
     processes.stop(processes.Process(child.pid, processes.start_time(child.pid)), timeout=0.2)
-    assert child.wait(10) == -9
+    assert child.wait(60) == -9
 
 
 def test_the_first_failure_ends_the_wait_with_its_reason(layout: Layout) -> None:
