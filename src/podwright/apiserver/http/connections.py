@@ -63,7 +63,7 @@ class Connection(RequestHandler):
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """What is no HTTP is answered and closed; anybody can send it, so it must not fill the log."""
-        if isinstance(kw.get("exc_info"), HttpProcessingError):
+        if isinstance(kw.get("exc_info"), HttpProcessingError | web.RequestPayloadError):
             self.logger.debug(*args, **{**kw, "exc_info": None})
         else:
             super().log_exception(*args, **kw)
@@ -106,4 +106,5 @@ class Server(web.Server):
             max_field_size=MAX_HEADER_BYTES,
             max_headers=MAX_HEADERS,
             lingering_time=2.0,
+            auto_decompress=False,  # as upstream: what a few bytes unpack to has no bounds
         )

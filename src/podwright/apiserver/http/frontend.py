@@ -74,6 +74,8 @@ class Frontend:
         try:
             request.read_body = self._reader(raw)
             request.user = await self._authenticate(raw, request)
+            if (headers.get("Expect") or "").lower() == "100-continue" and raw.transport is not None:
+                raw.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             accept = headers.get("Accept") or ""
             if accept != "application/json" or request.user_agent or query:
                 form = self._form(request, accept)

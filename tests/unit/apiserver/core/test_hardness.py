@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import json
 import ssl
 from typing import Any
@@ -130,6 +131,19 @@ async def test_garbage_is_answered_and_closed(api: Api, pki: Pki) -> None:
     assert b" 200 " in whole.split(b"\r\n")[0] and b"gitVersion" in whole
     smuggled = b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     assert b" 400 " in (await raw(api, smuggled, pki)).split(b"\r\n")[0]
+
+
+async def test_a_client_that_asks_first_is_told_to_go_on(api: Api) -> None:
+    headers = {"Authorization": f"Bearer {api.token}"}
+    async with api.session.post(api.url + CONFIG_MAPS, json=config_map("a"), headers=headers, expect100=True) as made:
+        assert made.status == 201
+
+
+async def test_packed_bodies_are_not_unpacked(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    packed = gzip.compress(json.dumps({**config_map("a"), "data": {"a": "x" * 2_000_000}}).encode())
+    answer = await api.post(CONFIG_MAPS, packed, headers={"Content-Encoding": "gzip"})
+    assert (answer.status, answer.json["reason"]) == (400, "BadRequest")
+    assert not [r for r in caplog.records if r.levelname == "ERROR"]
 
 
 async def test_a_head_that_does_not_come_is_not_waited_for(
