@@ -121,13 +121,19 @@ async def test_the_token_is_mounted_where_nothing_is() -> None:
     assert spec["serviceAccount"] == "default"
 
 
-@pytest.mark.parametrize("where", ["pod", "account"])
-async def test_automount_can_be_turned_off(where: str) -> None:
-    account = deepcopy(ACCOUNT)
-    account["automountServiceAccountToken"] = where == "pod"
-    spec = {"automountServiceAccountToken": False} if where == "pod" else {}
+@pytest.mark.parametrize("account_says", [None, True, False])
+@pytest.mark.parametrize("pod_says", [None, True, False])
+async def test_automount_can_be_turned_off(pod_says: bool | None, account_says: bool | None) -> None:
+    """The Pod's word counts before the account's."""
+    account, spec = deepcopy(ACCOUNT), {}
+    if account_says is not None:
+        account["automountServiceAccountToken"] = account_says
+    if pod_says is not None:
+        spec["automountServiceAccountToken"] = pod_says
     made = await run(ServiceAccount(FakeObjects(account)), request(pod(**spec)))
-    assert "volumes" not in made["spec"]
+    mounted = [m["mountPath"] for c in made["spec"]["containers"] for m in c.get("volumeMounts") or ()]
+    wanted = pod_says if pod_says is not None else account_says is not False
+    assert (MOUNT_PATH in mounted) is wanted and ("volumes" in made["spec"]) is wanted
 
 
 async def test_mirror_pods_carry_nothing() -> None:

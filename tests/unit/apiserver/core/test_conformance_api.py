@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 
 from .conftest import Api, Pki, config_map, pod, service_account, take
 from .hook_server import HookServer, hook_server, https_server
@@ -111,24 +112,73 @@ async def test_flow_schemas_and_priority_levels(api: Api) -> None:
     )
 
 
-async def test_certificate_signing_requests(api: Api) -> None:
+async def test_certificate_signing_requests(api: Api, pki: Pki) -> None:
     await listed(
         api, "certificates.k8s.io/v1", "certificatesigningrequests", "certificatesigningrequests/approval",
         "certificatesigningrequests/status",
     )
+    group = (await api.get("/apis/certificates.k8s.io")).json
+    assert "certificates.k8s.io/v1" in [version["groupVersion"] for version in group["versions"]]
     path = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
-    await lifecycle(api, path, signing_request("e2e"), status={
-        "conditions": [{"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "m",
-                        "lastUpdateTime": "2026-01-01T00:00:00Z", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
-    })
+    template = signing_request("e2e")
+    template["metadata"] = {"generateName": "e2e-"}
+    template["spec"] |= {"signerName": "example.com/e2e", "expirationSeconds": 3600}
+    *_, made = [(await api.post(path, template)).json for _ in range(3)]
+    own = "fieldSelector=spec.signerName%3Dexample.com/e2e"
+    listed_ = (await api.get(f"{path}?{own}")).json
+    assert len(listed_["items"]) == 3 and made["spec"]["expirationSeconds"] == 3600
+    name, at = made["metadata"]["name"], f"{path}/{made['metadata']['name']}"
+    since = listed_["metadata"]["resourceVersion"]
+    async with api.watch(f"{path}?watch=1&fieldSelector=metadata.name%3D{name}&resourceVersion={since}") as events:
+        patched = (await api.patch(at, {"metadata": {"annotations": {"patched": "true"}}})).json
+        patched["metadata"]["annotations"]["updated"] = "true"
+        assert (await api.put(at, patched)).json["metadata"]["annotations"]["updated"] == "true"
+        seen = await take(events, 2)
+        assert [e["type"] for e in seen] == ["MODIFIED", "MODIFIED"]
+        assert seen[0]["object"]["metadata"]["annotations"] == {"patched": "true"}
+
+    approval = (await api.get(f"{at}/approval")).json
+    assert (approval["kind"], approval["metadata"]["uid"]) == ("CertificateSigningRequest", made["metadata"]["uid"])
+    asked = {"type": "ApprovalPatch", "status": "True", "reason": "e2e"}
+    change = {"metadata": {"annotations": {"patchedapproval": "true"}}, "status": {"conditions": [asked]}}
+    approval = (await api.patch(f"{at}/approval", change)).json
+    assert [c["type"] for c in approval["status"]["conditions"]] == ["ApprovalPatch"]
+    assert approval["metadata"]["annotations"]["patchedapproval"] == "true"
+    approved = {"type": "Approved", "status": "True", "reason": "E2E", "message": "Set from a test"}
+    approval["status"]["conditions"].append(approved)
+    approval = (await api.put(f"{at}/approval", approval)).json
+    assert [c["type"] for c in approval["status"]["conditions"]] == ["ApprovalPatch", "Approved"]
+
+    status = (await api.get(f"{at}/status")).json
+    assert (status["kind"], status["metadata"]["uid"]) == ("CertificateSigningRequest", made["metadata"]["uid"])
+    issued = base64.b64encode(pki.path("ca.crt").read_bytes()).decode()
+    change = {"metadata": {"annotations": {"patchedstatus": "true"}}, "status": {"certificate": issued}}
+    status = (await api.patch(f"{at}/status", change)).json
+    assert status["status"]["certificate"] == issued and status["metadata"]["annotations"]["patchedstatus"] == "true"
+    status["status"]["conditions"].append({**approved, "type": "StatusUpdate"})
+    status = (await api.put(f"{at}/status", status)).json
+    assert [c["type"] for c in status["status"]["conditions"]] == ["ApprovalPatch", "Approved", "StatusUpdate"]
+
+    assert (await api.delete(at)).status == 200 and (await api.get(at)).status == 404
+    assert len((await api.get(f"{path}?{own}")).json["items"]) == 2
+    assert (await api.delete(f"{path}?{own}")).status == 200
+    assert (await api.get(f"{path}?{own}")).json["items"] == []
 
 
 async def test_service_accounts(api: Api) -> None:
-    body = {"metadata": {"name": "a"}, "automountServiceAccountToken": False}
-    await lifecycle(api, f"{NS}/serviceaccounts", body)
-    made = (await api.post(f"{NS}/serviceaccounts", body)).json
-    made["automountServiceAccountToken"] = True
-    assert (await api.put(f"{NS}/serviceaccounts/a", made)).json["automountServiceAccountToken"] is True
+    path, own = f"{NS}/serviceaccounts", "labelSelector=static%3Dtrue"
+    made = (await api.post(path, {"metadata": {"name": "a", "labels": {"static": "true"}}})).json
+    assert (await api.get(f"{path}/a")).json["metadata"]["uid"] == made["metadata"]["uid"]
+    async with api.watch(f"{path}?watch=1&{own}") as events:
+        change = {"automountServiceAccountToken": False}
+        patched = await api.patch(f"{path}/a", change, kind="strategic-merge-patch+json")
+        assert patched.status == 200, patched.text
+        (found,) = (await api.get(f"/api/v1/serviceaccounts?{own}")).json["items"]
+        assert found["automountServiceAccountToken"] is False
+        updated = {**patched.json, "automountServiceAccountToken": True}
+        assert (await api.put(f"{path}/a", updated)).json["automountServiceAccountToken"] is True
+        assert (await api.delete(path)).status == 200
+        assert [e["type"] for e in await take(events, 4)] == ["ADDED", "MODIFIED", "MODIFIED", "DELETED"]
 
 
 async def test_subject_reviews_agree_with_what_an_account_may(api: Api) -> None:
@@ -144,10 +194,14 @@ async def test_subject_reviews_agree_with_what_an_account_may(api: Api) -> None:
     await api.post(f"/apis/{rbac}/v1/namespaces/default/rolebindings", binding)
     await api.post(MAPS, config_map("c"))
     reviews = "/apis/authorization.k8s.io/v1"
-    as_account = {"Impersonate-User": user}
+    groups = ["system:authenticated", "system:serviceaccounts", "system:serviceaccounts:default"]
+    uid = (await api.get(f"{NS}/serviceaccounts/default")).json["metadata"]["uid"]
+    as_account = CIMultiDict([("Impersonate-User", user), ("Impersonate-Uid", uid)])
+    for name in groups:
+        as_account.add("Impersonate-Group", name)
     for verb, allowed in (("get", True), ("delete", False)):
-        asked = {"verb": verb, "resource": "configmaps", "namespace": "default", "name": "c"}
-        spec = {"resourceAttributes": asked, "user": user}
+        asked = {"verb": verb, "resource": "configmaps", "namespace": "default", "name": "c", "version": "v1"}
+        spec = {"resourceAttributes": asked, "user": user, "groups": groups, "uid": uid}
         for path in ("subjectaccessreviews", "namespaces/default/localsubjectaccessreviews"):
             said = await api.post(f"{reviews}/{path}", {"metadata": {"namespace": "default"} if "/" in path else {},
                                                         "spec": spec})
@@ -470,18 +524,25 @@ async def test_a_policy_over_deployments(api: Api) -> None:
             "resources": ["deployments"]}
     spec = {
         "matchConstraints": {"resourceRules": [rule]},
-        "variables": [{"name": "replicas", "expression": "object.spec.replicas"}],
+        "variables": [{"name": "replicas", "expression": "object.spec.replicas"},
+                      {"name": "odd", "expression": "variables.replicas % 2 == 1"}],
         "validations": [{"expression": "variables.replicas > 1",
-                         "messageExpression": "'wants more than ' + string(variables.replicas)"}],
+                         "messageExpression": "'wants more than ' + string(variables.replicas)"},
+                        {"expression": "!variables.odd || object.spec.replicas == 3", "reason": "Forbidden",
+                         "messageExpression": "'odd ' + object.metadata.name"}],
     }
     await api.post(f"{HOOKS}/validatingadmissionpolicies", {"metadata": {"name": "p"}, "spec": spec})
     bound = {"policyName": "p", "validationActions": ["Deny"]}
     await api.post(f"{HOOKS}/validatingadmissionpolicybindings", {"metadata": {"name": "b"}, "spec": bound})
     template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
-    body = {"metadata": {"name": "d"},
-            "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": template}}
+    body: dict[str, Any] = {"metadata": {"name": "d"},
+                            "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": template}}
     path = "/apis/apps/v1/namespaces/default/deployments"
+    assert (await api.post("/apis/apps/v1/namespaces/default/replicasets", body)).status == 201
     refused = await api.post(path, body)
     assert refused.status == 422 and "wants more than 1" in refused.text
-    body["spec"]["replicas"] = 2  # type: ignore[index]
+    body["spec"]["replicas"] = 5
+    refused = await api.post(path, body)
+    assert (refused.status, refused.json["reason"]) == (403, "Forbidden") and "odd d" in refused.text
+    body["spec"]["replicas"] = 2
     assert (await api.post(path, body)).status == 201

@@ -264,5 +264,6 @@ async def test_the_root_ca_comes_back(api: Space, pki: Pki) -> None:
     uid = (await api.get(path)).json["metadata"]["uid"]
     await api.delete(path)
     await until(api, path, lambda obj: obj["metadata"]["uid"] != uid and obj["data"] == ca)
-    await api.patch(path, {"data": {"ca.crt": "", "more": "x"}})
+    emptied = await api.put(path, {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "", "more": "x"}})
+    assert emptied.status == 200, emptied.text
     await until(api, path, lambda obj: obj["data"].get("ca.crt") == ca["ca.crt"])

@@ -1,4 +1,5 @@
-"""A cluster whose API server is given files by kube-apiserver's flags: each of them takes effect."""
+"""A cluster whose API server is given files by kube-apiserver's flags: each of them takes effect. And the rows of
+sig-auth that need a Pod."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import http.server
 import ipaddress
 import json
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from tests.e2e.harness import Cluster, busybox, pod
+from tests.e2e.harness import Cluster, busybox, pod, until
 
 FLAGS = (
     "--authentication-config", "{tmp}/authentication.yaml", "--authorization-config", "{tmp}/authorization.yaml",
@@ -201,3 +203,66 @@ def test_other_files_are_other_flags(cluster: Cluster, tmp_path: Path):
     (tmp_path / "audit.yaml").write_text("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []\n")
     again = cluster.podwright("up", "--audit-policy-file", str(tmp_path / "audit.yaml"), check=False)
     assert again.returncode == 1 and "--audit-policy-file: the cluster has" in again.stderr
+
+
+ISSUER_CLIENT = """
+import json, ssl, sys, urllib.request
+sys.path[:0] = sys.argv[1:]
+import jwt
+account = "/var/run/secrets/kubernetes.io/serviceaccount/"
+mounted = {name: open(account + name).read() for name in ("token", "ca.crt", "namespace")}
+tls = ssl.create_default_context(cadata=mounted["ca.crt"])
+def get(url):
+    asked = urllib.request.Request(url, headers={"Authorization": "Bearer " + mounted["token"]})
+    handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls)
+    return json.load(urllib.request.build_opener(*handlers).open(asked, timeout=30))
+token = open("/var/run/secrets/tokens/sa-token").read()
+issuer = jwt.decode(token, options={"verify_signature": False})["iss"]
+provider = get(issuer + "/.well-known/openid-configuration")
+assert provider["issuer"] == issuer, provider
+keys = jwt.PyJWKSet.from_dict(get(provider["jwks_uri"]))
+key = keys[jwt.get_unverified_header(token)["kid"]].key
+algorithms = provider["id_token_signing_alg_values_supported"]
+claims = jwt.decode(token, key, algorithms=algorithms, audience="oidc-discovery-test", issuer=issuer)
+print(json.dumps({"sub": claims["sub"], **mounted}))
+"""
+
+
+def test_a_pod_verifies_its_own_token(cluster: Cluster):
+    """By the discovery of the token's issuer, with what is mounted into every Pod. The program runs by the host's
+    Python, with its libraries at the paths that they have on the host."""
+    library = str(Path(jwt.__file__).parents[1])
+    known = {"/usr", "/lib", "/lib64", sys.base_prefix, library}
+    places = sorted(p for p in known if Path(p).exists() and not p.startswith("/usr/"))
+    mounts = [{"name": f"h{n}", "mountPath": p, "readOnly": True} for n, p in enumerate(places)]
+    python = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
+    source = {"serviceAccountToken": {"path": "sa-token", "expirationSeconds": 600, "audience": "oidc-discovery-test"}}
+    volumes = [
+        *({"name": f"h{n}", "hostPath": {"path": p}} for n, p in enumerate(places)),
+        {"name": "sa-token", "projected": {"sources": [source]}},
+    ]
+    container = busybox("c", "") | {
+        "command": [str(python), "-S", "-c", ISSUER_CLIENT, library],
+        "volumeMounts": [*mounts, {"name": "sa-token", "mountPath": "/var/run/secrets/tokens", "readOnly": True}],
+    }
+    rbac = "rbac.authorization.k8s.io"
+    binding = {
+        "apiVersion": f"{rbac}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "discovery"},
+        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "system:service-account-issuer-discovery"},
+        "subjects": [{"kind": "ServiceAccount", "name": "mount-test", "namespace": "default"}],
+    }
+    cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "mount-test"}}, binding)
+    verifies = pod("verifies", container, restartPolicy="Never", volumes=volumes, serviceAccountName="mount-test")
+    cluster.apply(verifies)
+    ended = until(lambda: cluster.pod("verifies")["status"]["phase"] in ("Succeeded", "Failed"), "the Pod ends")
+    logs = cluster.kubectl("logs", "verifies")
+    assert ended and cluster.pod("verifies")["status"]["phase"] == "Succeeded", logs
+    seen = json.loads(logs)
+    assert seen["sub"] == "system:serviceaccount:default:mount-test" and seen["namespace"] == "default"
+    assert seen["ca.crt"] == cluster.get("configmap", "kube-root-ca.crt")["data"]["ca.crt"]
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": seen["token"]}}
+    _, answer = cluster.request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review)
+    assert answer["status"]["authenticated"] and "error" not in answer["status"]
+    assert answer["status"]["user"]["username"] == "system:serviceaccount:default:mount-test"
+    groups = {"system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"}
+    assert groups <= set(answer["status"]["user"]["groups"])
