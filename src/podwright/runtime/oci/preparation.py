@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from podwright.runtime import linux
-from podwright.runtime.oci import capabilities, devices, records, rootfs, seccomp, spec, users
+from podwright.runtime.oci import capabilities, devices, records, rootfs, seccomp, seccomp_program, spec, users
 from podwright.runtime.oci.cgroups.interface import block_devices, read
 from podwright.runtime.oci.host import Host
 from podwright.runtime.oci.records import ContainerRecord, SandboxRecord
@@ -72,6 +72,8 @@ def _prepare(
     document = spec.build(
         config, image_config, identity, surroundings(host, record, sandbox, sandbox_config, target_pid)
     )
+    if (profile := document["linux"].get("seccomp")) and (program := seccomp_program.encoded(profile)):
+        document["annotations"][seccomp_program.ANNOTATION] = program
     if config.cdi_devices:
         from podwright.runtime.oci import cdi  # Few nodes have any.
 
