@@ -270,3 +270,24 @@ async def test_policies_and_bindings_as_objects(
         types = [event["type"] for event in await take(events, 8)]
     assert types == ["ADDED"] * 3 + ["MODIFIED"] * 2 + ["DELETED"] * 3
     assert (await api.get(path)).json["items"] == []
+
+
+async def test_the_status_of_a_policy(api: Api) -> None:
+    path = f"{HOOKS}/validatingadmissionpolicies"
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}
+    spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": "true"}]}
+    made = (await api.post(path, {"metadata": {"name": "p"}, "spec": spec})).json
+    read = (await api.get(f"{path}/p/status")).json
+    assert (read["kind"], read["metadata"]["uid"]) == ("ValidatingAdmissionPolicy", made["metadata"]["uid"])
+    condition = {
+        "type": "StatusPatched", "status": "True", "reason": "E2E", "message": "m",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    change = {"metadata": {"annotations": {"patchedstatus": "true"}}, "status": {"conditions": [condition]}}
+    patched = (await api.patch(f"{path}/p/status", change)).json
+    assert [c["type"] for c in patched["status"]["conditions"]] == ["StatusPatched"]
+    patched["status"]["conditions"].append({**condition, "type": "StatusUpdated"})
+    patched["spec"]["failurePolicy"] = "Ignore"
+    updated = (await api.put(f"{path}/p/status", patched)).json
+    assert [c["type"] for c in updated["status"]["conditions"]] == ["StatusPatched", "StatusUpdated"]
+    assert updated["spec"] == made["spec"] and updated["metadata"]["generation"] == 1
