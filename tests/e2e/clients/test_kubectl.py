@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,15 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.e2e.clients.widgets import DEFINITION, NAME
+from tests.e2e.clients.widgets import (
+    DEFINITION,
+    FOO,
+    NAME,
+    OPEN_ROOT,
+    OPEN_SPEC,
+    WITHOUT_SCHEMA,
+    published,
+)
 from tests.e2e.harness import Cluster, busybox, pod, until
 
 SPACE = "stranger"
@@ -67,6 +76,71 @@ def test_a_list_is_checked_by_the_second_openapi_document(kubectl: Kubectl) -> N
     assert "initialDelaySeconds" in kubectl(
         "explain", "pods.spec.containers.livenessProbe", "--output=plaintext-openapiv2"
     )
+
+
+@pytest.fixture(scope="module")
+def definitions(kubectl: Kubectl) -> Iterator[None]:
+    """Published with a schema, without one, open at the root, open below."""
+    schemas = {"Foo": FOO, "Nothing": WITHOUT_SCHEMA, "Root": OPEN_ROOT, "Below": OPEN_SPEC}
+    given = listed(*(published(kind, schema) for kind, schema in schemas.items()))
+    kubectl("apply", "-f", "-", given=given)
+    names = [f"crd/{kind.lower()}s.published.example.com" for kind in schemas]
+    kubectl("wait", "--for=condition=Established", *names)
+    yield
+    kubectl("delete", *names, "--wait=false")
+
+
+def custom(kind: str, **fields: Any) -> str:
+    return yaml.safe_dump(
+        {"apiVersion": "published.example.com/v1", "kind": kind, "metadata": {"name": "cr"}, **fields}
+    )
+
+
+@pytest.mark.usefixtures("definitions")
+def test_a_published_schema_is_what_kubectl_checks_and_explains(kubectl: Kubectl) -> None:
+    valid = custom("Foo", spec={"bars": [{"name": "test-bar"}]})
+    kubectl("create", "-f", "-", given=valid)
+    kubectl("delete", "foos", "cr")
+    kubectl("apply", "-f", "-", given=valid)
+    for command in ("create", "apply"):
+        for spec, told in (
+            ({"bars": [{"name": "b", "feeling": "NonExistentValue"}]}, 'Unsupported value: "NonExistentValue"'),
+            ({"foo": True}, 'unknown field "spec.foo"'),
+            ({"bars": [{"age": "10"}]}, "spec.bars[0].name: Required value"),
+        ):
+            assert told in kubectl.refused(command, "-f", "-", given=custom("Foo", spec=spec)), (command, spec)
+    for path, pattern in (
+        ("foos", "DESCRIPTION:.*Foo for testing.*FIELDS:.*apiVersion.*<string>.*APIVersion defines"
+                 ".*spec.*<Object>.*Specification of Foo"),
+        ("foos.metadata", "DESCRIPTION:.*Standard object's metadata.*FIELDS:.*creationTimestamp.*<string>"
+                          ".*CreationTimestamp is a timestamp"),
+        ("foos.spec", r"DESCRIPTION:.*Specification of Foo.*FIELDS:.*bars.*<\[\]Object>.*List of Bars and their specs"),
+        ("foos.spec.bars", r"bars.*<\[\]Object>.*DESCRIPTION:.*List of Bars and their specs.*FIELDS:"
+                           r".*bazs.*<\[\]string>.*List of Bazs.*name.*<string>.*Name of Bar"),
+    ):
+        shown = kubectl("explain", path)
+        assert re.search(pattern, shown, re.DOTALL), shown
+    assert 'field "bars2" does not exist' in kubectl.refused("explain", "foos.spec.bars2")
+
+
+@pytest.mark.usefixtures("definitions")
+@pytest.mark.parametrize(
+    ("kind", "fields", "explained"),
+    [
+        ("Nothing", {"a": {"b": [{"c": "d"}]}}, "DESCRIPTION:.*<empty>"),
+        ("Root", {"a": {"b": [{"c": "d"}]}}, "KIND:.*Root"),
+        ("Below", {"spec": {"a": None, "b": [{"c": "d"}]}}, "DESCRIPTION:.*open below"),
+    ],
+)
+def test_what_a_schema_leaves_open_kubectl_lets_through(
+    kubectl: Kubectl, kind: str, fields: dict[str, Any], explained: str
+) -> None:
+    plural = kind.lower() + "s"
+    kubectl("create", "-f", "-", given=custom(kind, **fields))
+    kubectl("delete", plural, "cr")
+    kubectl("apply", "-f", "-", given=custom(kind, **fields))
+    assert re.search(explained, kubectl("explain", plural), re.DOTALL)
+    assert json.loads(kubectl("get", plural, "cr", "-o", "json")).get("a") == fields.get("a")
 
 
 def test_every_generator_of_create(kubectl: Kubectl) -> None:

@@ -6,16 +6,25 @@ a list of fields: what it would misread is left untyped, as upstream does.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
+from podwright.api.schema import definitions as schemas_of_kinds
 from podwright.apiserver.openapi.schemas import META, V2
 
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
 _ONLY_V3 = ("allOf", "anyOf", "oneOf", "not", "nullable")
-_API_VERSION: Object = {"type": "string", "description": "The versioned schema of this representation."}
-_KIND: Object = {"type": "string", "description": "The REST resource that this object represents."}
+_ANY_KIND = "io.k8s.api.core.v1.ConfigMap"
+
+
+@cache
+def _type_fields() -> dict[str, Object]:
+    """apiVersion and kind, as every built-in kind has them."""
+    properties = schemas_of_kinds()[_ANY_KIND]["properties"]
+    names = ("apiVersion", "kind")
+    return {name: {"type": "string", "description": properties[name]["description"]} for name in names}
 
 
 def definitions(row: Resource, name: str, raw: Object, prefix: str) -> dict[str, Object]:
@@ -25,8 +34,7 @@ def definitions(row: Resource, name: str, raw: Object, prefix: str) -> dict[str,
         "type": "object",
         "required": ["items"],
         "properties": {
-            "apiVersion": _API_VERSION,
-            "kind": _KIND,
+            **_type_fields(),
             "metadata": _reference("ListMeta", prefix),
             "items": {
                 "type": "array", "items": {"$ref": prefix + name}, "description": f"List of {row.plural}.",
@@ -52,7 +60,7 @@ def _body(raw: Object, prefix: str) -> Object:
 def _type_meta(prefix: str) -> Object:
     about = "Standard object's metadata."
     metadata = {**_reference("ObjectMeta", prefix), "description": about}
-    return {"apiVersion": _API_VERSION, "kind": _KIND, "metadata": metadata}
+    return {**_type_fields(), "metadata": metadata}
 
 
 def _reference(kind: str, prefix: str) -> Object:

@@ -35,7 +35,14 @@ async def test_openapi_has_every_group_version_and_kind(api: Api) -> None:
     assert "com.example.stable.v2.CronTab" in await schemas(api, "stable.example.com", "v2")
     assert "com.example.more.v1.Thing" in await schemas(api, "more.example.com", "v1")
     published = (await api.get("/openapi/v2")).json["definitions"]
-    assert published["com.example.stable.v1.CronTab"]["properties"]["spec"]["required"] == ["cron"]
+    shown = published["com.example.stable.v1.CronTab"]
+    assert shown["properties"]["apiVersion"]["description"].startswith("APIVersion defines")
+    shown["properties"] = {k: v for k, v in shown["properties"].items() if k not in ("apiVersion", "kind", "metadata")}
+    assert shown.pop("x-kubernetes-group-version-kind")[0]["kind"] == "CronTab"
+    assert shown == definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for form in ("v2", "v3/apis/stable.example.com/v1"):
+        media = f"application/com.github.proto-openapi.spec.{form[:2]}@v1.0+protobuf"
+        assert (await api.get(f"/openapi/{form}", headers={"Accept": media})).status == 200
 
 
 async def test_openapi_follows_a_version_that_is_renamed_or_no_longer_served(api: Api) -> None:
