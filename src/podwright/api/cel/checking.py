@@ -60,7 +60,7 @@ class Checked:
 
 def check(source: str, variables: Mapping[str, DeclType]) -> Checked:
     """Never raises: a syntax error is a problem too."""
-    checker = _Checker(source, variables.get("self", DYN))
+    checker = _Checker(source, variables.get("self", costs.LOST))
     scope = {name: Value(kind, 1, Size(0, kind.most), at=kind) for name, kind in variables.items()}
     try:
         value = checker.value(parse(source), scope)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from podwright.api.cel.declarations import BOOL, DeclType
+from podwright.api.cel.declarations import ATTRIBUTE, BOOL, DeclType
 from podwright.api.cel.signatures import Overload
 
 MOST = 2**64 - 1
@@ -64,6 +64,8 @@ class Value:
             at = self.at.parts[-1] if self.at.parts else LOST
         else:
             at = self.at.fields.get(step, LOST)
+            if self.at.parts and self.at.parts[-1] is ATTRIBUTE:
+                at = ATTRIBUTE
         size = size_of(kind) if at is LOST else Size(0, at.most)
         return Value(kind, cost, size, at=at)
 

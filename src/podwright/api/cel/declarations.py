@@ -67,6 +67,9 @@ DYN, BOOL, INT, UINT, DOUBLE, STRING, BYTES, NULL, TIMESTAMP, DURATION, TYPE = (
     for name in ("dyn", "bool", "int", "uint", "double", "string", "bytes", "null", "timestamp", "duration", "type")
 )
 
+ATTRIBUTE = DeclType("dyn", most=64)
+"""A device's attribute, of whatever type: each of a map of them is as big at most."""
+
 
 def list_of(item: DeclType, most: int | None = None) -> DeclType:
     return DeclType("list", item, most=_TEXT // (item.least + 1) if most is None else max(most, 0), least=2)

@@ -1,11 +1,11 @@
-"""The types of the variables that expressions of admission, authentication and authorization see (Kubernetes
+"""The types of the variables that expressions of admission, authentication, authorization and devices see (Kubernetes
 documentation, "Validating Admission Policy", "Using Authentication Configuration", "Authorization")."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from podwright.api.cel.declarations import DYN, DeclType, object_of
+from podwright.api.cel.declarations import ATTRIBUTE, DYN, DeclType, object_of
 from podwright.api.cel.signatures import named
 
 
@@ -48,6 +48,19 @@ SUBJECT_ACCESS_REVIEW = _object(
         subresource="string", name="string", fieldSelector=_SELECTOR, labelSelector=_SELECTOR,
     ),
     nonResourceAttributes=_object("NonResourceAttributes", path="string", verb="string"),
+)  # fmt: skip
+_NAME, _DOMAIN = (DeclType("string", most=most) for most in (32, 63))
+_MOST_ATTRIBUTES = 32
+
+
+def _by_domain(kind: DeclType) -> DeclType:
+    inner = DeclType("map", _NAME, kind, most=_MOST_ATTRIBUTES)
+    return DeclType("map", _DOMAIN, inner, most=_MOST_ATTRIBUTES)
+
+
+DEVICE = _object(
+    "DRADevice", driver=DeclType("string", most=63), attributes=_by_domain(ATTRIBUTE),
+    capacity=_by_domain(named("Quantity")), allowMultipleAllocations="bool",
 )  # fmt: skip
 AUTHORIZER: Mapping[str, DeclType] = {
     "authorizer": named("Authorizer"), "authorizer.requestResource": named("ResourceCheck"),

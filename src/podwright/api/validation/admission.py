@@ -228,7 +228,7 @@ def _policy(errs: list[FieldError], spec: Object) -> dict[str, DeclType]:
         if not (variable.get("expression") or "").strip():
             errs.append(required(f"{where}.expression", "expression is not specified"))
         known["variables"] = composed(kinds)
-        kinds[name] = expressions.compiles(errs, variable.get("expression") or "", f"{where}.expression", known)
+        kinds[name] = expressions.compiles(errs, variable.get("expression") or "", f"{where}.expression", known).type
     return known | {"variables": composed(kinds)}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from podwright.api.cel.declarations import DYN
+from podwright.api.cel.variables import DEVICE
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import conditions, dra_slices, expressions, metadata, names, pod_resources, scheduling
@@ -36,7 +36,7 @@ from podwright.api.validation.rules import Kinds, Rules, spec_of
 from podwright.api.validation.volume_systems import csi_driver_name as driver_name
 
 GROUP = "resource.k8s.io"
-_DEVICE_VARIABLE = {"device": DYN}
+_MAX_COST = 1_000_000
 _MOST = 32
 """Requests, constraints, configurations, selectors and results."""
 _MOST_FIRST = 8
@@ -147,7 +147,13 @@ def _selector(errs: list[FieldError], selector: Object, path: str) -> None:
     elif len(expression := cel.get("expression") or "") > _MAX_EXPRESSION:
         errs.append(too_long(f"{path}.cel.expression", _MAX_EXPRESSION))
     else:
-        expressions.compiles(errs, expression, f"{path}.cel.expression", _DEVICE_VARIABLE)
+        where, before = f"{path}.cel.expression", len(errs)
+        found = expressions.compiles(errs, expression, where, {"device": DEVICE})
+        if len(errs) == before and found.type.name not in ("bool", "dyn"):
+            said = f"must evaluate to bool or the unknown type, not {found.type}"
+            errs.append(invalid(where, expression, said))
+        elif found.cost > _MAX_COST:
+            errs.append(forbidden(where, "too complex, exceeds cost limit"))
 
 
 def _toleration(errs: list[FieldError], toleration: Object, path: str) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from podwright.api import schema
+from podwright.api import schema, validation
 from podwright.api.cel import Budget, BudgetExceeded, BudgetExhausted, compile_expression
 from podwright.api.cel.checking import check
 from podwright.api.cel.declarations import declared
 from podwright.api.cel.spending import OBJECT
+from podwright.api.resources import BUILTIN
 
 
 def cost(rule: str, of: dict[str, Any]) -> int:
@@ -145,3 +146,28 @@ def test_evaluations_share_a_budget() -> None:
             program.evaluate(variables, budget)
     with pytest.raises(BudgetExceeded):
         program.evaluate({"self": list(range(500))})
+
+
+@pytest.mark.parametrize(
+    ("expression", "refused"),
+    [
+        ("device.driver == 'a.example' && device.attributes['a.example'].model.startsWith('x')", ""),
+        ("cel.bind(a, device.attributes['a.example'], a.fast && a.level > 3)", ""),
+        ("device.capacity['a.example'].memory.isGreaterThan(quantity('10Gi'))", ""),
+        ("device.attributes['a.example'].kind.matches('[a-z]+') && has(device.attributes['b'].x)", ""),
+        ("device.attributes['a.example'].fast", ""),
+        ("device.vendor == 'x'", "undefined field 'vendor'"),
+        ("device.driver", "must evaluate to bool or the unknown type, not string"),
+        (
+            "device.attributes.all(a, device.attributes.all(b, device.attributes.all(c, device.attributes.all(d, "
+            "a == b || c == d))))",
+            "Forbidden: too complex, exceeds cost limit",
+        ),
+    ],
+)
+def test_selectors_of_devices(expression: str, refused: str) -> None:
+    row = BUILTIN.by_path("resource.k8s.io", "v1", "deviceclasses")
+    assert row is not None
+    body = {"metadata": {"name": "c"}, "spec": {"selectors": [{"cel": {"expression": expression}}]}}
+    errs = validation.validate_create(row, body)
+    assert [refused in e.message for e in errs] == ([True] if refused else []), errs
