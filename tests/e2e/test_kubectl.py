@@ -132,7 +132,7 @@ def test_exec_with_input_exit_code_and_terminal(cluster: Cluster, talker: str) -
     os.close(slave)
     os.write(master, b"tty; echo $((6*7)); exit 3\n")
     output = b""
-    while select.select([master], [], [], 15)[0]:
+    while select.select([master], [], [], 60)[0]:
         try:
             chunk = os.read(master, 4096)
         except OSError:
@@ -236,10 +236,14 @@ def test_run_label_diff_dry_run_and_replace(cluster: Cluster) -> None:
     assert "testing-label" not in cluster.get("pod", "ran")["metadata"]["labels"]
     patch = json.dumps({"spec": {"containers": [{"name": "ran", "image": "other:1"}]}})
     assert "other:1" in cluster.kubectl("patch", "pod", "ran", "-p", patch, "--dry-run=server", "-o", "yaml")
-    whole = cluster.get("pod", "ran")
-    assert whole["spec"]["containers"][0]["image"] == image
-    whole["spec"]["containers"][0]["image"] = "localhost/none:2"
-    cluster.kubectl("replace", "-f", "-", given=json.dumps(whole))
+
+    def replaced() -> bool:
+        whole = cluster.get("pod", "ran")
+        assert whole["spec"]["containers"][0]["image"] == image
+        whole["spec"]["containers"][0]["image"] = "localhost/none:2"
+        return cluster.try_kubectl("replace", "-f", "-", given=json.dumps(whole)).returncode == 0
+
+    until(replaced, "replaced, with no status written in between")
     assert cluster.get("pod", "ran")["spec"]["containers"][0]["image"] == "localhost/none:2"
     cluster.kubectl("delete", "pod", "ran", "--now", "--wait=false")
     cluster.kubectl("create", "deployment", "differs", f"--image={image}", "--replicas=0")

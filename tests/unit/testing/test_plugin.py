@@ -97,8 +97,12 @@ def test_a_component_that_fails_fails_the_test(pytester: pytest.Pytester) -> Non
         import pytest
         from podwright.cluster import components
 
-        async def broken(clients):
-            raise RuntimeError("the scheduler broke")
+        class Broken:
+            def __init__(self, clients):
+                pass
+
+            async def run(self):
+                raise RuntimeError("the scheduler broke")
 
         @pytest.mark.podwright(scheduler=True)
         def test_innocent(podwright_api, monkeypatch):
@@ -106,7 +110,7 @@ def test_a_component_that_fails_fails_the_test(pytester: pytest.Pytester) -> Non
 
         @pytest.fixture(autouse=True)
         def no_scheduler(monkeypatch):
-            monkeypatch.setattr(components, "scheduler", broken)
+            monkeypatch.setattr(components, "scheduler", Broken)
         """
     )
     done = pytester.runpytest()
