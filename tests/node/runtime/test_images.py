@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import gzip
 import hashlib
@@ -10,15 +11,19 @@ import io
 import os
 import shutil
 import socket
+import ssl
 import stat
 import subprocess
 import sys
 import tarfile
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import jwt
 import orjson
 import pytest
 import zstandard
@@ -27,7 +32,7 @@ from podwright.cluster.layout import ARCHIVES
 from podwright.runtime.build import IMAGES
 from podwright.runtime.images.layouts import architecture
 from podwright.runtime.images.store import ImageStore
-from podwright.runtime.protocol import ImagePullFailure, Mount, RuntimeFailure
+from podwright.runtime.protocol import ImagePullFailure, Mount, RegistryAuth, RuntimeFailure
 
 Entry = tuple[str, dict[str, Any], bytes]
 
@@ -276,18 +281,19 @@ async def test_image_volume(crun_node: Any) -> None:
     assert "Read-only" in await node.sh(container, "touch /image/x")
 
 
-@pytest.fixture
-async def registry(tmp_path: Path) -> AsyncIterator[str]:
+@contextlib.asynccontextmanager
+async def serving(tmp_path: Path, address: str = "127.0.0.1", tls: str = "", auth: str = "") -> AsyncIterator[str]:
+    """Debian's registry over the directory of the test: host and port."""
     binary = shutil.which("docker-registry")
     if binary is None or shutil.which("skopeo") is None:
         pytest.fail("docker-registry or skopeo is not installed: make setup does it")
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         port = probe.getsockname()[1]
-    configuration = tmp_path / "registry.yml"
+    configuration = tmp_path / f"registry-{port}.yml"
     configuration.write_text(
         f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+        f"http: {{addr: '{address}:{port}'{tls}}}\n{auth}"
     )
     process = await asyncio.create_subprocess_exec(
         binary, "serve", str(configuration), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -296,24 +302,34 @@ async def registry(tmp_path: Path) -> AsyncIterator[str]:
         async with asyncio.timeout(60):
             while True:
                 try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    _, writer = await asyncio.open_connection(address, port)
                     writer.close()
                     break
                 except ConnectionRefusedError:
                     await asyncio.sleep(0.02)
-        yield f"127.0.0.1:{port}"
+        yield f"{address}:{port}"
     finally:
         process.kill()
         await process.wait()
 
 
-async def test_pull(store: ImageStore, tmp_path: Path, registry: str) -> None:
+@pytest.fixture
+async def registry(tmp_path: Path) -> AsyncIterator[str]:
+    async with serving(tmp_path) as address:
+        yield address
+
+
+async def push(tmp_path: Path, name: str, content: bytes = b"pulled") -> None:
     archive = tmp_path / "archive.tar"
-    oci_archive(archive, [tar([entry("f", b"pulled")])])
-    push = await asyncio.create_subprocess_exec(
-        "skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci-archive:{archive}", f"docker://{registry}/team/app:v1"
+    oci_archive(archive, [tar([entry("f", content)])])
+    pushing = await asyncio.create_subprocess_exec(
+        "skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci-archive:{archive}", f"docker://{name}"
     )
-    assert await push.wait() == 0
+    assert await pushing.wait() == 0
+
+
+async def test_pull(store: ImageStore, tmp_path: Path, registry: str) -> None:
+    await push(tmp_path, f"{registry}/team/app:v1")
     image_id = await store.pull_image(f"{registry}/team/app:v1")
     image = await store.image_status(f"{registry}/team/app:v1")
     assert image is not None and image.id == image_id
@@ -323,11 +339,7 @@ async def test_pull(store: ImageStore, tmp_path: Path, registry: str) -> None:
     assert (await store.image_status(digest)) is not None
     again = await store.pull_image(f"{registry}/team/app:v1")
     assert again == image_id
-    oci_archive(archive, [tar([entry("f", b"newer")])])
-    push = await asyncio.create_subprocess_exec(
-        "skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci-archive:{archive}", f"docker://{registry}/team/app:v1"
-    )
-    assert await push.wait() == 0
+    await push(tmp_path, f"{registry}/team/app:v1", b"newer")
     newer = await store.pull_image(f"{registry}/team/app:v1")
     assert (layer_of(store, newer) / "f").read_bytes() == b"newer"
     await store.remove_image(image_id), await store.remove_image(newer)
@@ -337,6 +349,99 @@ async def test_pull(store: ImageStore, tmp_path: Path, registry: str) -> None:
         await store.pull_image(f"{registry}/team/app:none")
     assert failure.value.reason == "ErrImagePull"
     assert not list((store.content.root / "tmp").iterdir())
+
+
+def certificate(directory: Path, address: str) -> tuple[Path, Path]:
+    """(certificate that signs itself, key)"""
+    cert, key = directory / f"{address}.crt", directory / f"{address}.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+         "-subj", f"/CN={address}", "-addext", f"subjectAltName=IP:{address}", "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return cert, key
+
+
+@contextlib.contextmanager
+def tokens(cert: Path, key: Path) -> Iterator[str]:
+    """A server of tokens for user u with password secret: its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.headers.get("Authorization") != "Basic " + base64.b64encode(b"u:secret").decode():
+                self.send_error(401)
+                return
+            der = base64.b64encode(ssl.PEM_cert_to_DER_cert(cert.read_text())).decode()
+            now, access = int(time.time()), [{"type": "repository", "name": "team/app", "actions": ["pull"]}]
+            claims = {"iss": "us", "aud": "registry", "sub": "u", "nbf": now - 60, "iat": now - 60, "exp": now + 300,
+                      "jti": "1", "access": access}  # fmt: skip
+            token = jwt.encode(claims, key.read_text(), "ES256", headers={"x5c": [der]})
+            body = orjson.dumps({"token": token})
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/token"
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["basic", "token"])
+async def test_pull_with_credentials(store: ImageStore, tmp_path: Path, registry: str, kind: str) -> None:
+    await push(tmp_path, f"{registry}/team/app:v1")
+    users = tmp_path / "users"
+    users.write_text("u:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n")  # secret
+    async with contextlib.AsyncExitStack() as stack:
+        auth = f"auth: {{htpasswd: {{realm: r, path: {users}}}}}\n"
+        if kind == "token":
+            pair = certificate(tmp_path, "192.0.2.9")
+            realm = stack.enter_context(tokens(*pair))
+            auth = f"auth: {{token: {{realm: '{realm}', service: registry, issuer: us, rootcertbundle: {pair[0]}}}}}\n"
+        name = f"{await stack.enter_async_context(serving(tmp_path, auth=auth))}/team/app:v1"
+        image_id = await store.pull_image(name, RegistryAuth("u", "secret"))
+        assert (layer_of(store, image_id) / "f").read_bytes() == b"pulled"
+        for stranger in (None, RegistryAuth("u", "guessed")):
+            # It is here; that is no leave to have it.
+            with pytest.raises(ImagePullFailure, match=r"unauthorized|authentication required|invalid username"):
+                await store.pull_image(name, stranger)
+
+
+async def test_pull_over_tls_and_from_a_mirror(store: ImageStore, tmp_path: Path, registry: str) -> None:
+    """As the host's configuration of containers says: /etc/containers/certs.d and registries.conf.d."""
+    await push(tmp_path, f"{registry}/team/app:v1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
+        route.connect(("192.0.2.1", 9))  # Nothing is sent: it tells which address is not loopback.
+        address = str(route.getsockname()[0])
+    cert, key = certificate(tmp_path, address)
+    async with serving(tmp_path, address, f", tls: {{certificate: {cert}, key: {key}}}") as secure:
+        trusted = Path("/etc/containers/certs.d") / secure
+        with pytest.raises(ImagePullFailure, match="certificate signed by unknown authority"):
+            await store.pull_image(f"{secure}/team/app:v1")
+        made = [p for p in (trusted, *trusted.parents) if not p.exists()]
+        trusted.mkdir(parents=True)
+        try:
+            shutil.copy(cert, trusted / "ca.crt")
+            image_id = await store.pull_image(f"{secure}/team/app:v1")
+        finally:
+            (trusted / "ca.crt").unlink(missing_ok=True)
+            for directory in made:
+                directory.rmdir()
+    name = f"{secure.replace('.', '-').replace(':', '-')}.example.com"
+    mirrors = Path("/etc/containers/registries.conf.d") / f"{name}.conf"
+    try:
+        mirrors.write_text(
+            f'[[registry]]\nlocation = "{name}"\n[[registry.mirror]]\nlocation = "{registry}"\ninsecure = true\n'
+        )
+        assert await store.pull_image(f"{name}/team/app:v1") == image_id
+    finally:
+        mirrors.unlink(missing_ok=True)
 
 
 _PULLER = """
