@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import yaml
 
 from podwright.api.objects import Object, format_micro_time
 from podwright.api.status import ApiError
+from podwright.apiserver import config_files
 from podwright.apiserver.exchange import One, Request, Stream
 from podwright.apiserver.registry.watches import Watch
 from podwright.apiserver.reviews import user_object
@@ -25,6 +25,16 @@ from podwright.apiserver.reviews import user_object
 NONE, METADATA, REQUEST, REQUEST_RESPONSE = range(4)
 LEVELS = {"None": NONE, "Metadata": METADATA, "Request": REQUEST, "RequestResponse": REQUEST_RESPONSE}
 _LEVEL_NAMES = {number: name for name, number in LEVELS.items()}
+_SHAPE = {
+    "metadata": None, "omitStages": [str], "omitManagedFields": bool,
+    "rules": [
+        {
+            "level": str, "users": [str], "userGroups": [str], "verbs": [str], "namespaces": [str],
+            "nonResourceURLs": [str], "omitStages": [str], "omitManagedFields": bool,
+            "resources": [{"group": str, "resources": [str], "resourceNames": [str]}],
+        }
+    ],
+}  # fmt: skip
 RECEIVED, STARTED, COMPLETE, PANIC = "RequestReceived", "ResponseStarted", "ResponseComplete", "Panic"
 
 
@@ -55,7 +65,8 @@ class Policy:
 
     @classmethod
     def from_file(cls, path: Path) -> Policy:
-        return cls(yaml.safe_load(path.read_text()))
+        """Raises OSError, ValueError."""
+        return cls(config_files.read(path, "Policy", ("audit.k8s.io/v1",), _SHAPE))
 
     def of(self, request: Request) -> Auditing:
         return next((auditing for rule, auditing in self._rules if _matches(rule, request)), _SILENT)

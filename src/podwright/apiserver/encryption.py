@@ -14,16 +14,25 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import yaml
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from podwright.api.objects import Object
 from podwright.api.resources import ResourceTable
+from podwright.apiserver import config_files
 from podwright.store.protocol import Change, Entry, Page, RevisionMismatch, Store, StoreUnavailable, Watch
 
 PREFIX = b"k8s:enc:"
 _REGISTRY = "/registry/"
+_KEYS = {"keys": [{"name": str, "secret": str}]}
+_SHAPE = {
+    "resources": [
+        {
+            "resources": [str],
+            "providers": [{"aesgcm": _KEYS, "aescbc": _KEYS, "secretbox": _KEYS, "identity": {}, "kms": None}],
+        }
+    ]
+}
 
 
 class Sealer(Protocol):
@@ -123,9 +132,7 @@ class Rule:
 
 def rules_of(path: Path) -> list[Rule]:
     """Reads an EncryptionConfiguration. Raises OSError, ValueError, KeyError."""
-    config = yaml.safe_load(path.read_text())
-    if not isinstance(config, dict) or config.get("kind") != "EncryptionConfiguration":
-        raise ValueError(f"{path}: not an EncryptionConfiguration")
+    config = config_files.read(path, "EncryptionConfiguration", ("apiserver.config.k8s.io/v1",), _SHAPE)
     return [
         Rule(entry["resources"], [sealer for provider in entry["providers"] for sealer in _sealers(provider)])
         for entry in config.get("resources") or ()

@@ -6,15 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names
 from podwright.api.validation.field_errors import duplicate, invalid
+from podwright.apiserver import config_files
 from podwright.apiserver.admission.pod_security_levels import LEVELS, MODES, VERSION
 
 _POD_SECURITY = tuple(f"pod-security.admission.config.k8s.io/{v}" for v in ("v1", "v1beta1", "v1alpha1"))
+_KIND = "PodSecurityConfiguration"
+_SHAPE = {
+    "defaults": {f"{mode}{part}": str for mode in MODES for part in ("", "-version")},
+    "exemptions": {"usernames": [str], "namespaces": [str], "runtimeClasses": [str]},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +37,24 @@ def pod_security(path: Path | None) -> PodSecurityConfiguration:
     found = PodSecurityConfiguration()
     if path is None:
         return found
-    document = _document(path, "AdmissionConfiguration", ("apiserver.config.k8s.io/v1",))
+    plugin = {"name": str, "path": str, "configuration": None}
+    versions = ("apiserver.config.k8s.io/v1",)
+    document = config_files.read(path, "AdmissionConfiguration", versions, {"plugins": [plugin]})
     for entry in document.get("plugins") or ():
         name = entry.get("name")
         if name != "PodSecurity":
             raise ValueError(f"{path}: plugin {name!r} takes no configuration")
         given = entry.get("configuration")
         if given is None:
-            given = _document(path.parent / str(entry.get("path")), "PodSecurityConfiguration", _POD_SECURITY)
-        if given.get("kind") != "PodSecurityConfiguration" or given.get("apiVersion") not in _POD_SECURITY:
-            raise ValueError(f"{path}: no PodSecurityConfiguration")
+            given = config_files.read(path.parent / str(entry.get("path")), _KIND, _POD_SECURITY, _SHAPE)
+        config_files.check(path, given, {"apiVersion": str, "kind": str, **_SHAPE})
+        if given.get("kind") != _KIND or given.get("apiVersion") not in _POD_SECURITY:
+            raise ValueError(f"{path}: no {_KIND}")
         if errs := _errors(given):
             raise ValueError("\n".join(f"{path}: {e.field}: {e.message}" for e in errs))
         defaults, exemptions = (given.get(part) or {} for part in ("defaults", "exemptions"))
         exempt = (frozenset(exemptions.get(f) or ()) for f in ("namespaces", "runtimeClasses", "usernames"))
         found = PodSecurityConfiguration(defaults, *exempt)
-    return found
-
-
-def _document(path: Path, kind: str, versions: tuple[str, ...]) -> Object:
-    found = yaml.safe_load(path.read_text())
-    if not isinstance(found, dict) or found.get("kind") != kind or found.get("apiVersion") not in versions:
-        raise ValueError(f"{path}: no {kind}")
     return found
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from podwright.api.cel.declarations import DYN, map_of
 from podwright.api.cel.syntax import Ident, Node, Select, parse
 from podwright.api.cel.variables import USER_INFO
@@ -21,8 +19,27 @@ from podwright.api.status import FieldError
 from podwright.api.validation import names
 from podwright.api.validation.expressions import compiles
 from podwright.api.validation.field_errors import duplicate, invalid, required, too_many
+from podwright.apiserver import config_files
 
 VERSIONS = ("apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1", "apiserver.config.k8s.io/v1alpha1")
+_MAPPING = {"claim": str, "prefix": str, "expression": str}
+_SHAPE = {
+    "jwt": [
+        {
+            "issuer": {
+                "url": str, "discoveryURL": str, "certificateAuthority": str, "audiences": [str],
+                "audienceMatchPolicy": str, "egressSelectorType": str,
+            },
+            "claimValidationRules": [{"claim": str, "requiredValue": str, "expression": str, "message": str}],
+            "claimMappings": {
+                "username": _MAPPING, "groups": _MAPPING, "uid": {"claim": str, "expression": str},
+                "extra": [{"key": str, "valueExpression": str}],
+            },
+            "userValidationRules": [{"expression": str, "message": str}],
+        }
+    ],
+    "anonymous": {"enabled": bool, "conditions": [{"path": str}]},
+}  # fmt: skip
 _CLAIMS = {"claims": map_of(DYN)}
 _USER = {"user": USER_INFO}
 _MOST_ISSUERS = 64
@@ -34,9 +51,7 @@ def read(path: Path | None, own_issuer: str = "") -> Object:
     """Empty without a file. Raises OSError; ValueError for what upstream refuses: all of it, a line each."""
     if path is None:
         return {}
-    found: Object = yaml.safe_load(path.read_text()) or {}
-    if found.get("kind") != "AuthenticationConfiguration" or found.get("apiVersion") not in VERSIONS:
-        raise ValueError(f"{path}: no AuthenticationConfiguration")
+    found = config_files.read(path, "AuthenticationConfiguration", VERSIONS, _SHAPE)
     if errs := errors_of(found, own_issuer):
         raise ValueError("\n".join(f"{path}: {e.field}: {e.message}" for e in errs))
     return found

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from podwright.api.cel import EvaluationError, Program, compile_expression
 from podwright.api.cel.variables import SUBJECT_ACCESS_REVIEW
 from podwright.api.objects import Object
@@ -17,12 +15,26 @@ from podwright.api.status import FieldError
 from podwright.api.validation import names
 from podwright.api.validation.expressions import compiles
 from podwright.api.validation.field_errors import duplicate, invalid, not_supported, required, too_many
+from podwright.apiserver import config_files
 from podwright.apiserver.authorization.webhook import WebhookAuthorizer, endpoint_of, review_of
 from podwright.apiserver.requests import Attributes, Decision
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 _VERSIONS = ("apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1", "apiserver.config.k8s.io/v1alpha1")
 _TYPES = ("AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook")
+_SHAPE = {
+    "authorizers": [
+        {
+            "type": str, "name": str,
+            "webhook": {
+                "timeout": str, "authorizedTTL": str, "cacheAuthorizedRequests": bool, "unauthorizedTTL": str,
+                "cacheUnauthorizedRequests": bool, "subjectAccessReviewVersion": str,
+                "matchConditionSubjectAccessReviewVersion": str, "failurePolicy": str,
+                "connectionInfo": {"type": str, "kubeConfigFile": str}, "matchConditions": [{"expression": str}],
+            },
+        }
+    ],
+}  # fmt: skip
 _DENY = "Deny"
 _MOST_CONDITIONS = 64
 
@@ -47,9 +59,7 @@ def seconds(text: str) -> float:
 
 def read(path: Path) -> list[Entry]:
     """Raises OSError; ValueError for what upstream refuses: all of it, a line each."""
-    config = yaml.safe_load(path.read_text()) or {}
-    if config.get("kind") != "AuthorizationConfiguration" or config.get("apiVersion") not in _VERSIONS:
-        raise ValueError(f"{path}: no AuthorizationConfiguration")
+    config = config_files.read(path, "AuthorizationConfiguration", _VERSIONS, _SHAPE)
     authorizers = config.get("authorizers") or []
     if errs := errors_of(authorizers):
         raise ValueError("\n".join(f"{path}: {e.field}: {e.message}" for e in errs))

@@ -143,3 +143,13 @@ def test_a_file_that_is_refused_says_all_of_it(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"jwt\[0\]\.issuer\.url: Required value") as refused:
         configuration.read(path)
     assert len(str(refused.value).splitlines()) == 3
+    path.write_text(path.read_text().replace("[{}]", "[{claimValidationRule: [], issuer: {audiences: all}}]"))
+    with pytest.raises(ValueError, match="strict decoding error") as refused:
+        configuration.read(path)
+    assert [line.partition("error: ")[2] for line in str(refused.value).splitlines()] == [
+        'unknown field "jwt[0].claimValidationRule"', 'field "jwt[0].issuer.audiences" must be a list',
+    ]
+    for text in ("- a", "jwt: [", "kind: AuthenticationConfiguration"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"authentication\.yaml"):
+            configuration.read(path)
