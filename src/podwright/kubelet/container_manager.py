@@ -41,11 +41,12 @@ class ContainerManager:
         runtime: ContainerRuntime,
         cache: RuntimeCache,
         devices_changed: Callable[[dict[str, str], dict[str, str]], None],
+        health_changed: Callable[[], None],
         active: Callable[[], Iterable[Object]],
         allocatable: Mapping[str, str],
     ) -> None:
         self.devices = DeviceManager(config.data_dir / "device-plugins", clock, devices_changed)
-        self.claims = ClaimManager(config.data_dir, config.node_name, client, clock)
+        self.claims = ClaimManager(config.data_dir, config.node_name, client, clock, health_changed)
         self.cpus = CpuManager(config)
         self._config = config
         self._runtime = runtime
@@ -114,6 +115,10 @@ class ContainerManager:
         if any(self.cpus.exclusive(objects.uid(pod), c["name"]) for c in pod["spec"]["containers"]):
             await self._move()
         await self.weigh()
+
+    def health(self, pod: Object, ctr: Object) -> list[Object]:
+        """allocatedResourcesStatus of a container."""
+        return [*self.devices.health(objects.uid(pod), ctr["name"]), *self.claims.health(pod, ctr)]
 
     async def release(self, uid: str) -> None:
         """Nothing of the Pod runs any more. Raises ClaimFailure, OSError."""

@@ -125,6 +125,7 @@ class Kubelet:
             runtime,
             self.cache,
             self._devices_changed,
+            self._health_changed,
             self.active_pods,
             machines.allocatable(self.node.capacity, replace(config, eviction_hard={})),
         )
@@ -476,7 +477,11 @@ class Kubelet:
     def _devices_changed(self, capacity: dict[str, str], allocatable: dict[str, str]) -> None:
         self.node.set_devices(capacity, allocatable)
         self._context.node.allocatable = self.node.allocatable
-        for uid in self.manager.devices.users():
+        self._health_changed()
+
+    def _health_changed(self) -> None:
+        """Of devices: the statuses of Pods that have some tell of it."""
+        for uid in {*self.manager.devices.users(), *self.manager.claims.users()}:
             self.workers.wake(uid)
 
     async def _measure_disk(self) -> None:

@@ -104,7 +104,7 @@ class StatusMaker:
                     is_ready=lambda name: context.probes.is_ready(uid, name),
                     is_started=lambda name: context.probes.is_started(uid, name),
                     actual_resources=self.actual_resources,
-                    resource_health=lambda name: context.manager.devices.health(uid, name),
+                    resource_health=lambda ctr: context.manager.health(pod, ctr),
                     image_volumes={n: v.image_ref for n, v in volumes.items() if v.image},
                     nothing_starts=self.ending,
                 ),

@@ -80,7 +80,19 @@ async def test_a_claim_is_prepared_once_and_given_back_after_its_last_pod(
         ],
     }]  # fmt: skip
 
+    async def until_told(health: str) -> None:
+        for name, resource in (("a", "claim:c/one"), ("b", "claim:c")):
+            told = [{"name": resource, "resources": [{"resourceID": "dra.test/pool/dev-0", "health": health}]}]
+            await cluster.until_pod(
+                lambda p, told=told: p["status"]["containerStatuses"][0].get("allocatedResourcesStatus") == told, name
+            )
+
+    await until_told("Healthy")
+    await driver.set_health(False)
+    await until_told("Unhealthy")
+
     await cluster.restart()
+    await until_told("Unhealthy")
     await cluster.api.client.delete(PODS, "a", namespace="default")
     await cluster.until_gone("a")
     assert driver.names()[-1] != "NodeUnprepareResources"

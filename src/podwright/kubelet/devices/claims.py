@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -16,6 +16,7 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import RESOURCECLAIMS, RESOURCESLICES
 from podwright.api.status import ApiError
+from podwright.client.backoff import Backoff
 from podwright.client.client import Client
 from podwright.client.clock import Clock
 from podwright.client.transport import ServerUnreachable
@@ -32,6 +33,13 @@ VERSION = "v1.DRAPlugin"
 GONE_GRACE = 30.0
 """Seconds after which the ResourceSlices of a driver go that is not here (any more)."""
 _TIMEOUT = 45.0
+
+
+HEALTH = "v1.DRAResourceHealth"
+"""The service by which a driver may tell how its devices are (KEP-4680)."""
+_HEALTH = ("Unknown", "Healthy", "Unhealthy")
+_HEALTH_LASTS = 30.0
+"""Seconds, where the driver does not say."""
 
 
 class ClaimFailure(Exception):
@@ -59,16 +67,24 @@ class Claim:
 
 
 class ClaimManager:
-    """Run :meth:`run` as a task: it clears away what drivers that are gone have left in the API."""
+    """Run :meth:`run` as a task: it clears away what drivers that are gone have left in the API. `changed` is called
+    when devices are better or worse than before."""
 
-    def __init__(self, directory: Path, node: str, client: Client, clock: Clock) -> None:
+    def __init__(
+        self, directory: Path, node: str, client: Client, clock: Clock, changed: Callable[[], None]
+    ) -> None:
         self._file = directory / FILE
         self._node = node
         self._client = client
         self._clock = clock
-        self._drivers: dict[str, Path] = {}
+        self._drivers: dict[str, Plugin] = {}
         self._claims = _read(self._file)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._changed = changed
+        self._group: asyncio.TaskGroup | None = None
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._health: dict[str, dict[tuple[str, str], tuple[str, float]]] = {}
+        """Driver → pool and device → how it is, and until when that counts."""
         self._gone = asyncio.Event()
         self._gone.set()
 
@@ -78,7 +94,8 @@ class ClaimManager:
         """A plugin of type DRAPlugin in the plugin registry. Raises BadPlugin."""
         if VERSION not in plugin.versions:
             raise BadPlugin(f"none of the DRA gRPC API versions of {plugin.name} is {VERSION}: {plugin.versions}")
-        self._drivers[plugin.name] = plugin.endpoint
+        self._drivers[plugin.name] = plugin
+        self._watch(plugin)
         for claim in [c for c in self._claims.values() if not c.pods and plugin.name in c.drivers]:
             try:
                 await self._unprepare(claim)
@@ -87,12 +104,77 @@ class ClaimManager:
 
     async def deregister(self, plugin: Plugin) -> None:
         # While a driver is updated its successor registers before it goes itself.
-        if self._drivers.get(plugin.name) == plugin.endpoint:
+        if self._drivers.get(plugin.name) == plugin:
             del self._drivers[plugin.name]
+            if plugin.name in self._watches:
+                self._watches.pop(plugin.name).cancel()
             self._gone.set()
+
+    def _watch(self, plugin: Plugin) -> None:
+        """How its devices are, from now on, if it tells."""
+        if plugin.name in self._watches:
+            self._watches.pop(plugin.name).cancel()
+        if HEALTH in plugin.versions and self._group is not None:
+            watch = self._group.create_task(self._follow_health(plugin), name=f"health {plugin.name}")
+            self._watches[plugin.name] = watch
+
+    async def _follow_health(self, plugin: Plugin) -> None:
+        backoff = Backoff(first=1.0, maximum=30.0)
+
+        def seen(answer: Object) -> None:
+            backoff.reset()
+            now, told = self._clock.monotonic(), {}
+            for entry in answer.get("devices") or ():
+                device = entry.get("device") or {}
+                lasts = max(0, entry.get("health_check_timeout_seconds") or 0) or _HEALTH_LASTS
+                health = _HEALTH[entry.get("health", 0)] if entry.get("health", 0) < len(_HEALTH) else _HEALTH[0]
+                told[device.get("pool_name", ""), device.get("device_name", "")] = health, now + lasts
+            before, self._health[plugin.name] = self._health.get(plugin.name, {}), told
+            if {k: h for k, (h, _) in before.items()} != {k: h for k, (h, _) in told.items()}:
+                self._changed()
+
+        try:
+            while True:
+                try:
+                    async with PluginSocket(plugin.endpoint) as socket:
+                        await socket.stream(HEALTH, "NodeWatchResources", {}, seen)
+                except PluginFailure as failed:
+                    log.warning("health of devices of %s: %s", plugin.name, failed)
+                seen({})
+                await self._clock.sleep(backoff.next())
+        finally:
+            if self._health.pop(plugin.name, None):
+                self._changed()
+
+    def health(self, pod: Object, ctr: Object) -> list[Object]:
+        """allocatedResourcesStatus of the container's claimed devices."""
+        found = []
+        for entry in (ctr.get("resources") or {}).get("claims") or ():
+            request = entry.get("request") or ""
+            resources = []
+            for _, driver, device in self.of_container(pod, {"resources": {"claims": [entry]}}):
+                key = device.get("pool_name", ""), device.get("device_name", "")
+                health, until = self._health.get(driver, {}).get(key, (_HEALTH[0], 0.0))
+                known = health if self._clock.monotonic() < until else _HEALTH[0]
+                resources.append({"resourceID": "/".join((driver, *key)), "health": known})
+            if resources:
+                found.append({"name": "/".join(filter(None, (f"claim:{entry['name']}", request))),
+                              "resources": resources})  # fmt: skip
+        return found
+
+    def users(self) -> set[str]:
+        """The Pods that have claims, by uid."""
+        return {uid for claim in self._claims.values() for uid in claim.pods}
 
     async def run(self) -> None:
         """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for plugin in self._drivers.values():
+                self._watch(plugin)
+            await self._clear_away()
+
+    async def _clear_away(self) -> None:
         while True:
             await self._gone.wait()
             self._gone.clear()
@@ -115,12 +197,12 @@ class ClaimManager:
 
     async def _call(self, driver: str, method: str, claim: Claim) -> Object:
         """The driver's answer about one claim. Raises ClaimFailure."""
-        endpoint = self._drivers.get(driver)
-        if endpoint is None:
+        plugin = self._drivers.get(driver)
+        if plugin is None:
             raise ClaimFailure(f"DRA driver {driver} is not registered")
         asked = {"namespace": claim.namespace, "uid": claim.uid, "name": claim.name}
         try:
-            async with PluginSocket(endpoint) as socket:
+            async with PluginSocket(plugin.endpoint) as socket:
                 answer = await socket.call(SERVICE, method, {"claims": [asked]}, timeout=_TIMEOUT)
         except PluginFailure as failed:
             raise ClaimFailure(f"{method} failed: {failed}") from failed

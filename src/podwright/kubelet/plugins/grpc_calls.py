@@ -40,7 +40,7 @@ async def stream(
 ) -> None:
     """A call that is answered again and again; returns when the other side is done. Raises PluginFailure."""
     package = service.rpartition(".")[0]
-    name, answer = _MESSAGES[method]
+    name, answer = _MESSAGES.get(method) or (f"{method}Request", f"{method}Response")
     try:
         opened: Stream[Any, Any] = on.request(
             f"/{service}/{method}",

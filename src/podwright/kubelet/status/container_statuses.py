@@ -33,7 +33,7 @@ class ContainerFacts:
     is_ready: Callable[[str], bool] = lambda name: True
     is_started: Callable[[str], bool] = lambda name: True
     actual_resources: Callable[[Object, Container | None], Object] = _allocated
-    resource_health: Callable[[str], list[Object]] = lambda name: []
+    resource_health: Callable[[Object], list[Object]] = lambda ctr: []
     """allocatedResourcesStatus of a container."""
     image_volumes: Mapping[str, str] = field(default_factory=dict)
     """Image reference by the name of the image volume."""
@@ -64,7 +64,7 @@ def _status(
     if mounts:
         status["volumeMounts"] = mounts
     _waiting_reason(pod, spec, status, facts)
-    if health := facts.resource_health(name):
+    if health := facts.resource_health(spec):
         status["allocatedResourcesStatus"] = health
     running = "running" in status["state"]
     started = running and facts.is_started(name)
