@@ -7,7 +7,7 @@ at hand: versions of one kind name nearly all fields alike, and a field that doe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -239,9 +239,20 @@ def _check(kind: FieldType, applied: Object, api_version: str) -> None:
         raise status.bad_request("metadata.managedFields must be nil")
     wrong = problems(kind, applied)
     if wrong:
-        where = f"{namespace(applied)}/{name(applied)}; {_gvk(applied)}"
-        text = wrong[0] if len(wrong) == 1 else "\n".join(["errors:", *(f"  {w}" for w in wrong)])
-        raise status.bad_request(f"failed to create typed patch object ({where}): {text}")
+        raise _untyped(applied, wrong)
+
+
+def undeclared(schema: Schema, applied: Object, paths: Sequence[str]) -> ApiError:
+    """What an apply with fields that its kind does not have is told, whatever fieldValidation says: `paths` are those
+    that the schema alone knows of."""
+    found = problems(field_type(schema), applied)
+    return _untyped(applied, found or [f".{path}: field not declared in schema" for path in paths])
+
+
+def _untyped(applied: Object, wrong: Sequence[str]) -> ApiError:
+    where = f"{namespace(applied)}/{name(applied)}; {_gvk(applied)}"
+    text = wrong[0] if len(wrong) == 1 else "\n".join(["errors:", *(f"  {w}" for w in wrong)])
+    return status.bad_request(f"failed to create typed patch object ({where}): {text}")
 
 
 def _gvk(obj: Object) -> str:

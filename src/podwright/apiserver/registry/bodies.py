@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from podwright.api import objects, serialization, status, typecheck
+from podwright.api.apply import undeclared
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
 from podwright.api.schema import OBJECT, Schema
@@ -89,23 +90,30 @@ def checked(
     obj: Object,
     options: WriteOptions,
     *,
-    as_sent: bool = False,
+    applied: bool = False,
 ) -> Object:
-    """Types and unknown fields, by the fieldValidation level; gives the object as decoding keeps it, or with `as_sent`
-    with the zeros that it states (an apply owns those too).
+    """Types and unknown fields, by the fieldValidation level; gives the object as decoding keeps it, or of an apply
+    with the zeros that it states (it owns those too).
 
     Raises:
-        ApiError: 400 for a wrong type, and with Strict for unknown or doubled fields.
+        ApiError: 400 for a wrong type, and with Strict for unknown or doubled fields; in an apply unknown fields are
+            always wrong.
     """
-    found = typecheck.check(schema, obj, as_sent=as_sent)
+    found = typecheck.check(schema, obj, as_sent=applied)
     prefix = f'{kind} in version "{version}" cannot be handled as a {kind}: '
     if found.errors:
         raise status.bad_request(prefix + found.errors[0])
+    if applied:
+        if found.unknown:
+            raise undeclared(schema, obj, found.unknown)
+        prefix = "error strict decoding patch: "
+    else:
+        prefix += "strict decoding error: "
     problems = [*request.duplicates, *(f'unknown field "{path}"' for path in found.unknown)]
     request.duplicates = []
     if problems and options.field_validation != IGNORE:
         if options.field_validation == STRICT:
-            raise status.bad_request(f"{prefix}strict decoding error: {', '.join(problems[:_MAX_SHOWN])}")
+            raise status.bad_request(prefix + ", ".join(problems[:_MAX_SHOWN]))
         request.warnings.extend(problems[:_MAX_SHOWN])
     value: Object = found.value
     metadata = value.get("metadata")

@@ -112,7 +112,7 @@ async def _apply(registry: Registry, request: Request, row: Resource) -> One:
     if applied["metadata"].get("managedFields"):
         raise status.bad_request("metadata.managedFields must be nil")
     schema = registry.schema(row)
-    applied = checked(schema, request, row.kind, row.version, applied, options, as_sent=True)
+    applied = checked(schema, request, row.kind, row.version, applied, options, applied=True)
     expect_name(applied, row, info.namespace, info.name)
     _, stored = registry.storage(row)
     key = f"{info.namespace}/{info.name}" if row.namespaced else info.name
