@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from podwright.api.cel import EvaluationError, Program, compile_expression
+from podwright.api.cel.values import parse_duration
 from podwright.api.cel.variables import SUBJECT_ACCESS_REVIEW
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
@@ -19,7 +19,6 @@ from podwright.apiserver import config_files
 from podwright.apiserver.authorization.webhook import WebhookAuthorizer, endpoint_of, review_of
 from podwright.apiserver.requests import Attributes, Decision
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 _VERSIONS = ("apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1", "apiserver.config.k8s.io/v1alpha1")
 _TYPES = ("AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook")
 _SHAPE = {
@@ -35,6 +34,7 @@ _SHAPE = {
         }
     ],
 }  # fmt: skip
+_TTLS = (("authorizedTTL", "5m"), ("unauthorizedTTL", "30s"))
 _DENY = "Deny"
 _MOST_CONDITIONS = 64
 
@@ -49,12 +49,11 @@ class Entry:
 
 
 def seconds(text: str) -> float:
-    """Raises ValueError."""
-    found = _DURATION.fullmatch(text)
-    if not text or found is None:
-        raise ValueError(f"{text!r} is no duration of hours, minutes and seconds")
-    hours, minutes, rest = (float(part or 0) for part in found.groups())
-    return hours * 3600 + minutes * 60 + rest
+    """Of a duration as Go writes it. Raises ValueError."""
+    try:
+        return parse_duration(text).ns / 1e9
+    except EvaluationError as wrong:
+        raise ValueError(str(wrong)) from None
 
 
 def read(path: Path) -> list[Entry]:
@@ -97,8 +96,8 @@ def _webhook(errs: list[FieldError], kind: str, settings: Object | None, path: s
     if settings is None:
         errs.append(required(f"{path}.webhook", "required when type=Webhook"))
         return
-    for field, most in (("timeout", 30.0), ("authorizedTTL", None), ("unauthorizedTTL", None)):
-        _span(errs, settings.get(field) or "", f"{path}.{field}", most)
+    for field, default, most in (("timeout", "", 30.0), *((field, default, None) for field, default in _TTLS)):
+        _span(errs, settings.get(field) or default, f"{path}.{field}", most)
     conditions = settings.get("matchConditions") or []
     needed = "required if match conditions are specified" if conditions else None
     for field, allowed, missing in (
@@ -133,8 +132,8 @@ def _span(errs: list[FieldError], text: str, path: str, most: float | None) -> N
         return
     if not span:
         errs.append(required(path))
-    elif most is not None and span > most:
-        errs.append(invalid(path, text, f"must be > 0s and <= {most:.0f}s"))
+    elif span < 0 or (most is not None and span > most):
+        errs.append(invalid(path, text, "must be > 0s" + (f" and <= {most:.0f}s" if most is not None else "")))
 
 
 def _connection(errs: list[FieldError], connection: Object, path: str) -> None:
@@ -162,9 +161,11 @@ class ConditionalWebhook:
             compile_expression(condition["expression"], ("request",))
             for condition in settings.get("matchConditions") or ()
         ]
+        kept = [settings.get(f"cache{which}Requests", True) for which in ("Authorized", "Unauthorized")]
+        ttls = [seconds(settings.get(field) or default) for field, default in _TTLS]
         self._webhook = WebhookAuthorizer(
             endpoint_of(Path(settings["connectionInfo"]["kubeConfigFile"])), timeout=seconds(settings["timeout"]),
-            authorized_ttl=seconds(settings["authorizedTTL"]), unauthorized_ttl=seconds(settings["unauthorizedTTL"]),
+            authorized_ttl=ttls[0] * kept[0], unauthorized_ttl=ttls[1] * kept[1],
             version=settings["subjectAccessReviewVersion"],
         )
 
