@@ -111,6 +111,8 @@ def checked(
         prefix += "strict decoding error: "
     problems = [*request.duplicates, *(f'unknown field "{path}"' for path in found.unknown)]
     request.duplicates = []
+    if len(problems) > 1 and not schema.custom:
+        problems.sort(key=lambda problem: _place(obj, problem))
     if problems and options.field_validation != IGNORE:
         if options.field_validation == STRICT:
             raise status.bad_request(prefix + ", ".join(problems[:_MAX_SHOWN]))
@@ -120,6 +122,22 @@ def checked(
     if not isinstance(metadata, dict):
         value = {**value, "metadata": {}}
     return value
+
+
+def _place(obj: Object, problem: str) -> tuple[int, ...]:
+    """Where in the document a problem's field is: upstream's decoder tells of them as it meets them."""
+    value: Any = obj
+    place: list[int] = []
+    for step in problem.partition('"')[2].rstrip('"').replace("[", ".").split("."):
+        if isinstance(value, dict) and step in value:
+            place.append(list(value).index(step))
+            value = value[step]
+        elif isinstance(value, list) and (index := int(step[:-1]) if step[:-1].isdigit() else len(value)) < len(value):
+            place.append(index)
+            value = value[index]
+        else:
+            break
+    return tuple(place)
 
 
 def complete(schema: Schema, obj: Object) -> None:
