@@ -46,7 +46,7 @@ def _requests_from_limits(ctr: Object) -> None:
 
 def _pod_level(spec: Object) -> None:
     """KEP-2837: requests of the Pod default to the sum of its containers' or to its limits; its huge page limits to
-    the sum of its containers'."""
+    the sum of its containers', and so do its limits if it has requests alone and every container has a limit."""
     resources = spec["resources"]
     limits = resources.get("limits") or {}
     requests = resources.get("requests") or {}
@@ -61,16 +61,24 @@ def _pod_level(spec: Object) -> None:
                 limits[key] = amount
         if limits:
             resources["limits"] = limits
-    if not limits:
-        return
-    for key, amount in total_requests.items():
-        if key not in requests and (key in ("cpu", "memory") or key.startswith(DISK_IO_PREFIX)):
-            requests[key] = amount
-    for key, amount in limits.items():
-        if key not in requests and supported_at_pod_level(key):
-            requests[key] = amount
-    if requests:
-        resources["requests"] = requests
+    if limits:
+        for key, amount in total_requests.items():
+            if key not in requests and _overcommitted(key):
+                requests[key] = amount
+        for key, amount in limits.items():
+            if key not in requests and supported_at_pod_level(key):
+                requests[key] = amount
+        if requests:
+            resources["requests"] = requests
+    if any(map(supported_at_pod_level, requests)) and not any(map(supported_at_pod_level, limits)):
+        every = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+        for key, amount in total_limits.items():
+            if _overcommitted(key) and all(key in ((c.get("resources") or {}).get("limits") or ()) for c in every):
+                resources["limits"] = limits = limits | {key: amount}
+
+
+def _overcommitted(key: str) -> bool:
+    return key in ("cpu", "memory") or key.startswith(DISK_IO_PREFIX)
 
 
 def _status(status: Object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from podwright.api.objects import Object, deepcopy
 from podwright.api.resources import Resource
+from podwright.api.validation import gated
 from podwright.api.validation.rules import Rules
 
 _ENVELOPE = frozenset({"apiVersion", "kind", "metadata", "status"})
@@ -22,6 +23,7 @@ def for_create(row: Resource, rules: Rules, obj: Object) -> None:
             obj.pop("status", None)
         else:
             obj["status"] = deepcopy(dict(rules.initial_status))
+    gated.drop(row, obj)
     if rules.prepare_create is not None:
         rules.prepare_create(obj)
 
@@ -46,6 +48,7 @@ def for_update(row: Resource, rules: Rules, new: Object, old: Object, subresourc
         meta["generation"] = old_meta["generation"]
     else:
         meta.pop("generation", None)
+    gated.drop(row, new, old)
     if rules.prepare_update is not None:
         rules.prepare_update(new, old, subresource)
     if rules.generation and subresource != "status" and _wanted_changed(new, old):

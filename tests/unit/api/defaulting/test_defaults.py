@@ -356,3 +356,10 @@ def test_defaults_are_stable() -> None:
         twice = deepcopy(once)
         defaulting.apply(row, twice)
         assert twice == once, row.qualified
+
+
+def test_limits_of_a_pod_that_says_what_it_requests_are_those_of_its_containers() -> None:
+    spec = pod({"resources": {"limits": {"cpu": "2", "example.com/x": "1"}}}, resources={"requests": {"cpu": "3"}})
+    assert spec["resources"] == {"requests": {"cpu": "3"}, "limits": {"cpu": "2"}}
+    spec = pod({"resources": {"limits": {"cpu": "2"}}}, resources={"requests": {"cpu": "3"}}, initContainers=[{}])
+    assert spec["resources"] == {"requests": {"cpu": "3"}}

@@ -136,9 +136,7 @@ MADE: list[Case] = [
     (ENDPOINTS, {"endpoints.0.addresses": ["010.0.0.1", "::1", "x"]}, "Invalid endpoints[0].addresses[0]; "
      "Invalid endpoints[0].addresses[1]; Invalid endpoints[0].addresses[1]; Invalid endpoints[0].addresses[2]"),
     (ENDPOINTS, {"ports": [{"protocol": ""}]}, "NotSupported ports[0].protocol"),
-    (LEASE, {"spec.strategy": "X"}, "NotSupported spec.strategy.strategy"),
-    (LEASE, {"spec.strategy": "a/"}, "Invalid spec.strategy.strategy; Invalid spec.strategy.strategy"),
-    (LEASE, {"spec.preferredHolder": "h"}, "Forbidden spec.preferredHolder"),
+    (LEASE, {"spec.strategy": "X", "spec.leaseTransitions": -1}, "Invalid spec.leaseTransitions"),
     ("v1/Event", {"metadata.name": "A_b"}, ""),
     ("node.k8s.io/v1/RuntimeClass", {"handler": ""}, "Required handler"),
     ("node.k8s.io/v1/RuntimeClass", {"overhead": {"podFixed": {"cpu": "-1"}}}, "Invalid overhead.limits[cpu]"),
@@ -223,6 +221,12 @@ STATUS: list[Case] = [
 ]
 
 
+GATED: list[Case] = [
+    (SLICE, {"spec.devices": [{"name": "d", "attributes": {"a": {"string": "x"}}}]}, "attributes.a.ints"),
+    ("batch/v1/CronJob", {}, "spec.jobTemplate.spec.template.spec.schedulingGroup"),
+]
+
+
 def said(errs: list[FieldError]) -> list[str]:
     return sorted(f"{err.reason.removeprefix('FieldValue')} {err.field}" for err in errs)
 
@@ -246,6 +250,21 @@ def test_a_changed_object(kind: str, before: dict[str, Any], changes: dict[str, 
         put(obj, path, value)
     validation.prepare_for_update(row(kind), obj, old)
     assert said(validation.validate_update(row(kind), obj, old)) == expected(wrong)
+
+
+@pytest.mark.parametrize(("kind", "changes", "path"), GATED)
+def test_what_a_gate_holds_back(kind: str, changes: dict[str, Any], path: str) -> None:
+    """It is dropped, unless it was there before."""
+    given, field = new(kind, **changes), path.rpartition(".")[2]
+    put(given["spec"]["devices"][0] if kind == SLICE else given, path, [1])
+    dropped = deepcopy(given)
+    validation.prepare_for_create(row(kind), dropped)
+    assert field not in str(dropped)
+    kept = deepcopy(given)
+    validation.prepare_for_update(row(kind), kept, given)
+    assert kept == given
+    validation.prepare_for_update(row(kind), kept, dropped)
+    assert field not in str(kept)
 
 
 @pytest.mark.parametrize(("kind", "changes", "wrong"), STATUS)
