@@ -298,14 +298,18 @@ async def test_watches_start_where_others_ended(api: Api) -> None:
 
 
 async def test_an_object_that_leaves_the_selector_is_deleted_to_the_watcher(api: Api) -> None:
-    await api.post(MAPS, {**config_map("a"), "metadata": {"name": "a", "labels": {"w": "yes"}}})
     async with api.watch(f"{MAPS}?watch=1&labelSelector=w%3Dyes") as events:
-        assert (await take(events, 1))[0]["type"] == "ADDED"
-        await api.patch(f"{MAPS}/a", {"metadata": {"labels": {"w": "no"}}})
-        await api.patch(f"{MAPS}/a", {"data": {"silent": "1"}})
-        await api.patch(f"{MAPS}/a", {"metadata": {"labels": {"w": "yes"}}})
-        got = await take(events, 2)
-    assert [e["type"] for e in got] == ["DELETED", "ADDED"] and got[1]["object"]["data"] == {"silent": "1"}
+        await api.post(MAPS, {**config_map("a"), "metadata": {"name": "a", "labels": {"w": "yes"}}})
+        for change in (
+            {"data": {"mutation": "1"}}, {"metadata": {"labels": {"w": "no"}}}, {"data": {"mutation": "2"}},
+            {"metadata": {"labels": {"w": "yes"}}}, {"data": {"mutation": "3"}},
+        ):
+            assert (await api.patch(f"{MAPS}/a", change)).status == 200
+        await api.delete(f"{MAPS}/a")
+        got = await take(events, 6)
+    assert [(e["type"], e["object"].get("data", {}).get("mutation")) for e in got] == [
+        ("ADDED", None), ("MODIFIED", "1"), ("DELETED", "1"), ("ADDED", "2"), ("MODIFIED", "3"), ("DELETED", "3"),
+    ]
 
 
 async def test_field_validation_of_typed_objects(api: Api) -> None:

@@ -62,9 +62,27 @@ async def test_openapi_follows_a_version_that_is_renamed_or_no_longer_served(api
     assert "apis/stable.example.com/v3" not in paths and "apis/stable.example.com/v1" in paths
 
 
+BUILT_IN = """
+admissionregistration.k8s.io/v1/validatingwebhookconfigurations apiextensions.k8s.io/v1/customresourcedefinitions
+apiregistration.k8s.io/v1/apiservices apps/v1/deployments authentication.k8s.io/v1/tokenreviews
+authorization.k8s.io/v1/selfsubjectaccessreviews autoscaling/v1/horizontalpodautoscalers
+autoscaling/v2/horizontalpodautoscalers batch/v1/jobs certificates.k8s.io/v1/certificatesigningrequests
+coordination.k8s.io/v1/leases discovery.k8s.io/v1/endpointslices events.k8s.io/v1/events networking.k8s.io/v1/ingresses
+node.k8s.io/v1/runtimeclasses policy/v1/poddisruptionbudgets scheduling.k8s.io/v1/priorityclasses
+storage.k8s.io/v1/csinodes
+""".split()  # noqa: SIM905
+
+
 async def test_aggregated_discovery_has_a_new_definition(api: Api) -> None:
-    groups = {i["metadata"].get("name") for i in (await api.get("/apis", headers=AGGREGATED)).json["items"]}
-    assert {"apps", "apiextensions.k8s.io", "admissionregistration.k8s.io"} <= groups
+    found = [
+        f"{item['metadata'].get('name', '')}/{version['version']}/{resource['resource']}"
+        for path in ("/api", "/apis") for item in (await api.get(path, headers=AGGREGATED)).json["items"]
+        for version in item["versions"] for resource in version["resources"]
+    ]
+    assert {*BUILT_IN, "/v1/namespaces"} <= set(found) and len(found) == len(set(found))
+    group = (await api.get("/apis/apiextensions.k8s.io")).json
+    assert group["name"] == "apiextensions.k8s.io" and [v["version"] for v in group["versions"]] == ["v1"]
+    assert group["versions"] in [g["versions"] for g in (await api.get("/apis")).json["groups"]]
     await api.post(CRDS, definition())
     items = {i["metadata"].get("name"): i for i in (await api.get("/apis", headers=AGGREGATED)).json["items"]}
     versions = {v["version"]: v["resources"] for v in items["stable.example.com"]["versions"]}
@@ -100,6 +118,30 @@ async def test_the_status_of_a_definition_is_read_updated_and_patched(api: Api) 
     patched = await api.patch(f"{CRDS}/{NAME}/status", {"status": {"storedVersions": ["v1"]}})
     assert patched.json["status"]["conditions"][-1]["reason"] == "Test"
     assert (await api.post(TABS, tab("a", cron="*"))).status == 201
+
+
+async def test_defaults_of_what_is_stored_and_of_what_comes(api: Api) -> None:
+    """A default shows in objects that were there before it; what an object got by one stays when it goes."""
+    body = other("defaults.example.com", "Thing")
+    body["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = {
+        "type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
+    }
+    made = (await api.post(CRDS, body)).json
+    at, schema = f"{CRDS}/{made['metadata']['name']}", "/spec/versions/0/schema/openAPIV3Schema/properties"
+    things = f"/apis/defaults.example.com/v1/namespaces/default/{made['spec']['names']['plural']}"
+
+    def thing(name: str) -> dict[str, Any]:
+        return {"apiVersion": "defaults.example.com/v1", "kind": "Thing", "metadata": {"name": name}}
+
+    assert "a" not in (await api.post(things, thing("before"))).json
+    first = [{"op": "add", "path": f"{schema}/a/default", "value": "A"}]
+    assert (await api.patch(at, first, kind="json-patch+json")).status == 200
+    assert (await api.get(f"{things}/before")).json["a"] == "A"
+    assert (await api.post(things, thing("after"))).json["a"] == "A"
+    then = [{"op": "remove", "path": f"{schema}/a/default"}, {"op": "add", "path": f"{schema}/b/default", "value": "B"}]
+    assert (await api.patch(at, then, kind="json-patch+json")).status == 200
+    after, before = (await api.get(f"{things}/after")).json, (await api.get(f"{things}/before")).json
+    assert (after["a"], after["b"]) == ("A", "B") and ("a" in before, before["b"]) == (False, "B")
 
 
 async def test_watches_of_custom_resources_and_their_end(api: Api) -> None:
