@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable
@@ -19,9 +18,6 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         level=logging.INFO, format="%(asctime)s.%(msecs)03d %(levelname).1s %(name)s: %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S",
     )  # fmt: skip
-    # Objects of the cache live long: fewer and later full collections keep them from being walked all the time.
-    gc.set_threshold(20_000, 20, 50)
-
     async def guarded() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -76,6 +76,7 @@ class Scheduler:
             group.create_task(recorder.run(), name="scheduler events")
             await asyncio.gather(pods.synced(), nodes.synced())
             await self._until_needed(pods)
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads that we have no use for
             engine = await asyncio.to_thread(importlib.import_module, "podwright.scheduler.engine")
             work = engine.Engine(
                 client, self._config, self._clock, pods=pods, informers=factory, recorder=recorder
