@@ -18,16 +18,19 @@ from podwright.api.resources import (
     NODES,
     PODS,
     REPLICASETS,
+    STATEFULSETS,
     Resource,
 )
 from podwright.api.status import failure
 from podwright.controllers.cronjob import CronJobController
 from podwright.controllers.deployment import DeploymentController
+from podwright.controllers.frame import Controller
 from podwright.controllers.garbage_collector import GarbageCollector
 from podwright.controllers.job import JobController
 from podwright.controllers.node_lifecycle import NodeLifecycleController
 from podwright.controllers.pod_gc import PodGarbageCollector
 from podwright.controllers.replicaset import ReplicaSetController
+from podwright.controllers.statefulset import StatefulSetController
 
 HALF_AN_HOUR = 1800.0
 
@@ -85,6 +88,32 @@ async def test_a_deployment_that_can_never_start_says_so_and_waits() -> None:
             "False", "ProgressDeadlineExceeded",
         )  # fmt: skip
         assert len(owned(h, "stuck")) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource"), [(ReplicaSetController, REPLICASETS), (StatefulSetController, STATEFULSETS)]
+)
+async def test_pods_that_every_node_refuses_are_replaced_less_and_less_often(
+    kind: type[Controller], resource: Resource
+) -> None:
+    async with Harness().running(kind) as h:
+        refusing = True
+
+        def kubelet(old: Object | None, new: Object | None) -> None:
+            if refusing and new is not None and not new["status"].get("reason"):
+                h.api.set_status(PODS, objects.name(new), {"phase": "Failed", "reason": "OutOfcpu"})
+
+        h.informers.informer(PODS).add_handler(kubelet)
+        h.api.add(resource, workload("full", podManagementPolicy="Parallel"))
+        before = h.api.total
+        await h.advance(HALF_AN_HOUR)
+        # Two at a time, after 0, 1, 2, … 256, 300 s: at first each may be seen alone.
+        assert 20 <= h.api.calls["create pods"] <= 50 and h.api.total - before < 250
+        assert "BackOff" in h.event_reasons("full")
+        refusing = False
+        h.api.change(resource, "full", {"spec": {"minReadySeconds": 1}})
+        await h.settle()
+        assert sum(p["status"].get("phase") == "Pending" for p in h.api.objects(PODS)) == 2, "a change is tried at once"
 
 
 async def test_a_job_whose_pods_always_fail_ends() -> None:

@@ -13,6 +13,7 @@ from podwright.client.transport import ServerUnreachable
 from podwright.controllers import pods, refs, selection
 from podwright.controllers.expectations import Expectations
 from podwright.controllers.frame import Context, Controller, SlowStartFailed, is_terminating_namespace, slow_start
+from podwright.controllers.refused_pods import RefusedPods
 from podwright.controllers.replicaset import ranking, status
 
 _BURST = 500
@@ -33,6 +34,7 @@ class ReplicaSetController(Controller):
         super().__init__(context)
         self.expectations = Expectations(self.clock)
         self.pod_control = pods.PodControl(self.client, self.events)
+        self.refused = RefusedPods(self.clock, self.events)
         self.sets = self.informer(self.resource, self._set_changed, namespace=refs.by_namespace,
                                   controller=refs.by_controller_or_orphan)  # fmt: skip
         self.pods = self.informer(PODS, self._pod_changed, controller=refs.by_controller_or_orphan)
@@ -44,6 +46,7 @@ class ReplicaSetController(Controller):
         if new is None:
             assert old is not None
             self.expectations.forget(objects.key(old))
+            self.refused.forget(old)
         self.enqueue(old, new)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
@@ -102,7 +105,9 @@ class ReplicaSetController(Controller):
         terminating = sum(objects.is_deleting(p) and not pods.is_finished(p) for p in children)
         difference = len(active) - self._replicas(owner)
         failure: Exception | None = None
-        if settled and not objects.is_deleting(owner):
+        if difference < 0 and (wait := self.refused.wait(owner, children)) > 0:
+            self.queue.add_after(key, wait)
+        elif settled and not objects.is_deleting(owner):
             try:
                 await self._manage(key, owner, active, difference)
             except (ApiError, ServerUnreachable) as error:

@@ -15,6 +15,7 @@ from podwright.controllers.controller_revisions import HASH_LABEL
 from podwright.controllers.deployment.arithmetic import scaled_value
 from podwright.controllers.frame import Context, Controller, is_terminating_namespace
 from podwright.controllers.freshness import RETRY, Freshness
+from podwright.controllers.refused_pods import RefusedPods
 from podwright.controllers.statefulset import identity
 from podwright.controllers.statefulset.storage import ClaimControl, ClaimTerminating
 
@@ -50,13 +51,19 @@ class StatefulSetController(Controller):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.sets = self.informer(STATEFULSETS, self.enqueue, namespace=refs.by_namespace)
+        self.sets = self.informer(STATEFULSETS, self._set_changed, namespace=refs.by_namespace)
         self.revisions = self.informer(CONTROLLERREVISIONS, controller=refs.by_controller_or_orphan)
         self.pods = self.informer(PODS, self._pod_changed, controller=refs.by_controller_or_orphan)
         self.claims = self.informer(PERSISTENTVOLUMECLAIMS, self._claim_changed)
         self._storage = ClaimControl(self.client, self.events, self.claims)
+        self._refused = RefusedPods(self.clock, self.events)
         self._fresh = Freshness(self.sets, self.clock)
         self._fresh_pods = Freshness(self.pods, self.clock)
+
+    def _set_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None and old is not None:
+            self._refused.forget(old)
+        self.enqueue(old, new)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         for seen in (old, new):
@@ -178,7 +185,9 @@ class StatefulSetController(Controller):
             by_ordinal[ordinal] = await self._create(owner, identity.new_pod(owner, template, ordinal, hash_value))
             return not ordered
         if pods.is_finished(pod):
-            if not objects.is_deleting(pod):
+            if (refused := self._refused.wait(owner, (pod,), objects.name(pod))) > 0:
+                self.queue.add_after(objects.key(owner), refused)
+            elif not objects.is_deleting(pod):
                 if pods.phase(pod) == "Failed":
                     self.events.event(
                         owner, WARNING, "RecreatingFailedPod",
