@@ -67,8 +67,7 @@ def _webhook(errs: list[FieldError], hook: Object, path: str) -> None:
     items(errs, hook.get("rules") or [], f"{path}.rules", _rule)
     _optional(errs, hook, path, "failurePolicy", _FAILURE)
     _optional(errs, hook, path, "matchPolicy", _MATCH)
-    effects = hook.get("sideEffects")
-    if effects is None:
+    if (effects := hook.get("sideEffects")) is None:
         errs.append(required(f"{path}.sideEffects", f"must specify one of {', '.join(_SIDE_EFFECTS)}"))
     else:
         one_of(errs, effects, f"{path}.sideEffects", _SIDE_EFFECTS)
@@ -209,8 +208,7 @@ def _policy(errs: list[FieldError], spec: Object) -> dict[str, DeclType]:
     one_of(errs, spec.get("failurePolicy"), "spec.failurePolicy", _FAILURE, needed=spec.get("failurePolicy") is None)
     if (kind := spec.get("paramKind")) is not None:
         _param_kind(errs, kind, "spec.paramKind")
-    match = spec.get("matchConstraints")
-    if match is None:
+    if (match := spec.get("matchConstraints")) is None:
         errs.append(required("spec.matchConstraints"))
     else:
         _match_resources(errs, match, "spec.matchConstraints")
@@ -316,8 +314,7 @@ def mutating_policy(errs: list[FieldError], obj: Object) -> None:
 
 def _binding(errs: list[FieldError], spec: Object) -> None:
     named(errs, spec.get("policyName"), "spec.policyName", names.dns_subdomain)
-    ref = spec.get("paramRef")
-    if ref is not None:
+    if (ref := spec.get("paramRef")) is not None:
         _param_ref(errs, ref)
     if (match := spec.get("matchResources")) is not None:
         _match_resources(errs, match, "spec.matchResources")

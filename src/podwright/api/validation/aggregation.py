@@ -5,7 +5,7 @@ from __future__ import annotations
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names
-from podwright.api.validation.field_errors import invalid, not_supported, required
+from podwright.api.validation.field_errors import formed, invalid, one_of, required
 from podwright.api.validation.rules import Kinds, Rules, spec_of
 
 
@@ -20,8 +20,8 @@ def api_service(errs: list[FieldError], obj: Object) -> None:
         said = "only v1 may have an empty group and it better be legacy kube"
         errs.append(required("spec.group", said))
     if group:
-        errs += [invalid("spec.group", group, said) for said in names.dns_subdomain(group)]
-    errs += [invalid("spec.version", version, said) for said in names.dns_1035_label(version)]
+        formed(errs, group, "spec.group", names.dns_subdomain)
+    formed(errs, version, "spec.version", names.dns_1035_label)
     for field, most in (("groupPriorityMinimum", 20000), ("versionPriority", 1000)):
         value = spec.get(field) or 0
         if not 0 < value <= most:
@@ -48,8 +48,7 @@ def api_service(errs: list[FieldError], obj: Object) -> None:
 def _status(errs: list[FieldError], new: Object, old: Object) -> None:
     for i, condition in enumerate((new.get("status") or {}).get("conditions") or ()):
         status = condition.get("status") or ""
-        if status not in ("True", "False", "Unknown"):
-            errs.append(not_supported(f"status.conditions[{i}].status", status, ("True", "False", "Unknown")))
+        one_of(errs, status, f"status.conditions[{i}].status", ("True", "False", "Unknown"))
 
 
 KINDS: Kinds = {

@@ -69,8 +69,7 @@ def deployment(errs: list[FieldError], obj: Object) -> None:
     _deployment_strategy(errs, spec.get("strategy") or {})
     non_negative(errs, spec.get("minReadySeconds"), "spec.minReadySeconds")
     non_negative(errs, spec.get("revisionHistoryLimit"), "spec.revisionHistoryLimit")
-    deadline = spec.get("progressDeadlineSeconds")
-    if deadline is not None:
+    if (deadline := spec.get("progressDeadlineSeconds")) is not None:
         non_negative(errs, deadline, "spec.progressDeadlineSeconds")
         if deadline <= (spec.get("minReadySeconds") or 0):
             said = "must be greater than minReadySeconds"
@@ -249,8 +248,7 @@ def _stateful_strategy(errs: list[FieldError], strategy: Object) -> None:
         errs.append(invalid(path, strategy, "must be 'RollingUpdate' or 'OnDelete'"))
     elif rolling is not None:
         non_negative(errs, rolling.get("partition"), f"{path}.rollingUpdate.partition")
-        unavailable = rolling.get("maxUnavailable")
-        if unavailable is not None:
+        if (unavailable := rolling.get("maxUnavailable")) is not None:
             field = f"{path}.rollingUpdate.maxUnavailable"
             positive_int_or_percent(errs, unavailable, field)
             if is_zero(unavailable):

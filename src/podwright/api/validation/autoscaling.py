@@ -48,8 +48,7 @@ def autoscaler(errs: list[FieldError], obj: Object) -> None:
         said = "must specify at least one Object or External metric to support scaling to zero replicas"
         errs.append(forbidden("spec.metrics", said))
     for direction in ("scaleUp", "scaleDown"):
-        rules = (spec.get("behavior") or {}).get(direction)
-        if rules is not None:
+        if (rules := (spec.get("behavior") or {}).get(direction)) is not None:
             _scaling(errs, rules, f"spec.behavior.{direction}")
     target = spec.get("targetCPUUtilizationPercentage")  # autoscaling/v1
     if target is not None and target < 1:

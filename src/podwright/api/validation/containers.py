@@ -10,9 +10,12 @@ from podwright.api.validation import names, paths, pod_env, pod_handlers, pod_re
 from podwright.api.validation.field_errors import (
     duplicate,
     forbidden,
+    formed,
     invalid,
+    named,
     not_found,
     not_supported,
+    one_of,
     required,
     too_many,
 )
@@ -140,10 +143,7 @@ def image_spaces(errs: list[FieldError], ctr: Object, path: str) -> None:
 
 def _any(errs: list[FieldError], ctr: Object, pod: PodContext, path: str) -> None:
     name = ctr.get("name")
-    if not name:
-        errs.append(required(f"{path}.name"))
-    elif problems := names.dns_label(name):
-        errs += [invalid(f"{path}.name", name, said) for said in problems]
+    named(errs, name, f"{path}.name", names.dns_label)
     if not ctr.get("image"):
         errs.append(required(f"{path}.image"))
     policy = ctr.get("terminationMessagePolicy")
@@ -183,16 +183,11 @@ def _ports(errs: list[FieldError], ports: list[Object], path: str) -> None:
                 errs.append(duplicate(f"{path}[{i}].name", name))
             seen.add(name)
         number = port.get("containerPort")
-        if not number:
-            errs.append(required(f"{path}[{i}].containerPort"))
-        elif problems := names.port_number(number):
-            errs += [invalid(f"{path}[{i}].containerPort", number, said) for said in problems]
+        named(errs, number, f"{path}[{i}].containerPort", names.port_number)
         if number := port.get("hostPort"):
-            errs += [invalid(f"{path}[{i}].hostPort", number, said) for said in names.port_number(number)]
+            formed(errs, number, f"{path}[{i}].hostPort", names.port_number)
         protocol = port.get("protocol")
-        if protocol not in PROTOCOLS:
-            field = f"{path}[{i}].protocol"
-            errs.append(not_supported(field, protocol, PROTOCOLS) if protocol else required(field))
+        one_of(errs, protocol, f"{path}[{i}].protocol", PROTOCOLS, needed=True)
 
 
 def _host_ports(errs: list[FieldError], listed: list[Object], path: str) -> None:
@@ -240,11 +235,9 @@ def _mounts(
 
 
 def _mount_modes(errs: list[FieldError], mount: Object, ctr: Object, path: str, where: str) -> None:
-    propagation = mount.get("mountPropagation")
-    if propagation is not None:
+    if (propagation := mount.get("mountPropagation")) is not None:
         field = f"{path}.mountPropagation"
-        if propagation not in _PROPAGATION:
-            errs.append(not_supported(field, propagation, _PROPAGATION))
+        one_of(errs, propagation, field, _PROPAGATION)
         if propagation == "Bidirectional" and not (ctr.get("securityContext") or {}).get("privileged"):
             said = "Bidirectional mount propagation is available only to privileged containers"
             errs.append(forbidden(field, said))
@@ -259,8 +252,7 @@ def _mount_modes(errs: list[FieldError], mount: Object, ctr: Object, path: str, 
     elif recursive is not None and recursive != "Disabled":
         errs.append(not_supported(f"{path}.recursiveReadOnly", recursive, _RECURSIVE))
     for i, option in enumerate(mount.get("bindMountOptions") or ()):
-        if option not in _BIND_OPTIONS:
-            errs.append(not_supported(f"{where}.bindMountOptions[{i}]", option, _BIND_OPTIONS))
+        one_of(errs, option, f"{where}.bindMountOptions[{i}]", _BIND_OPTIONS)
 
 
 def _devices(errs: list[FieldError], devices: list[Object], mounts: list[Object], volumes: Volumes, path: str) -> None:
@@ -307,10 +299,7 @@ def _resize_policy(errs: list[FieldError], policies: list[Object], restart_polic
             errs.append(required(path))
         elif resource not in ("cpu", "memory") and not resource.startswith("podwright.io/disk-"):
             errs.append(not_supported(path, resource, ("cpu", "memory")))
-        if not restart:
-            errs.append(required(path))
-        elif restart not in ("NotRequired", "RestartContainer"):
-            errs.append(not_supported(path, restart, ("NotRequired", "RestartContainer")))
+        one_of(errs, restart, path, ("NotRequired", "RestartContainer"), needed=True)
         if restart_policy == "Never" and restart != "NotRequired":
             errs.append(invalid(path, restart, "must be 'NotRequired' when pod `restartPolicy` is 'Never'"))
 
@@ -328,14 +317,11 @@ def _restart_policy(errs: list[FieldError], ctr: Object, path: str) -> None:
     for i, rule in enumerate(rules):
         where = f"{path}.restartPolicyRules[{i}]"
         action = rule.get("action") or ""
-        if action not in _RULE_ACTIONS:
-            errs.append(not_supported(f"{where}.action", action, _RULE_ACTIONS))
-        codes = rule.get("exitCodes")
-        if codes is None:
+        one_of(errs, action, f"{where}.action", _RULE_ACTIONS)
+        if (codes := rule.get("exitCodes")) is None:
             errs.append(required(f"{where}.exitCodes", "must be specified"))
             continue
         operator = codes.get("operator") or ""
-        if operator not in ("In", "NotIn"):
-            errs.append(not_supported(f"{where}.exitCodes.operator", operator, ("In", "NotIn")))
+        one_of(errs, operator, f"{where}.exitCodes.operator", ("In", "NotIn"))
         if (count := len(codes.get("values") or ())) > 255:
             errs.append(too_many(f"{where}.exitCodes.values", count, 255))

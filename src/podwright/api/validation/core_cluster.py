@@ -8,7 +8,7 @@ from itertools import pairwise
 from podwright.api.objects import Object
 from podwright.api.status import DUPLICATE, FieldError
 from podwright.api.validation import metadata, names, pod_resources
-from podwright.api.validation.field_errors import duplicate, forbidden, invalid, not_supported, render, required
+from podwright.api.validation.field_errors import duplicate, forbidden, formed, invalid, one_of, render
 from podwright.api.validation.rules import Rules, spec_of
 from podwright.api.validation.scheduling import EFFECTS
 
@@ -18,7 +18,7 @@ _feature = re.compile(_FEATURE).fullmatch
 
 
 def _finalizer(errs: list[FieldError], finalizer: str, field: str) -> None:
-    errs += [invalid(field, finalizer, said) for said in names.qualified_name(finalizer)]
+    formed(errs, finalizer, field, names.qualified_name)
     if "/" not in finalizer and finalizer not in ("kubernetes", "orphan", "foregroundDeletion"):
         errs.append(invalid(field, finalizer, "name is neither a standard finalizer name nor is it fully qualified"))
 
@@ -81,10 +81,7 @@ def taints(errs: list[FieldError], listed: list[Object], path: str) -> None:
         metadata.label_name(errs, key, f"{where}.key")
         if problems := names.label_value(value):
             errs.append(invalid(f"{where}.value", value, ";".join(problems)))
-        if not effect:
-            errs.append(required(f"{where}.effect"))
-        elif effect not in EFFECTS:
-            errs.append(not_supported(f"{where}.effect", effect, EFFECTS))
+        one_of(errs, effect, f"{where}.effect", EFFECTS, needed=True)
         if (key, effect) in seen:
             said = f"Duplicate value: {render(taint)}: taints must be unique by key and effect pair"
             errs.append(FieldError(where, DUPLICATE, said))
@@ -122,7 +119,7 @@ def node(errs: list[FieldError], obj: Object) -> None:
         errs.append(invalid("metadata.nodeSwapStatus.capacity", swap, "must be greater than zero"))
     ranges = spec.get("podCIDRs") or []
     for i, value in enumerate(ranges):
-        errs += [invalid(f"spec.podCIDRs[{i}]", value, said) for said in names.cidr(value)]
+        formed(errs, value, f"spec.podCIDRs[{i}]", names.cidr)
     if len(ranges) > 1:
         families = {net.version for net in map(names.parse_cidr, ranges) if net is not None}
         if len(families) != len(ranges):

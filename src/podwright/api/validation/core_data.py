@@ -10,7 +10,7 @@ import orjson
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names
-from podwright.api.validation.field_errors import forbidden, immutable, invalid, required, too_long
+from podwright.api.validation.field_errors import forbidden, formed, immutable, invalid, required, too_long
 from podwright.api.validation.rules import Rules
 
 MAX_BYTES = 1024 * 1024
@@ -29,16 +29,14 @@ def _decoded_length(text: str) -> int:
 
 def _keys(errs: list[FieldError], values: dict[str, str], field: str) -> None:
     for key in values:
-        if problems := names.config_map_key(key):
-            errs += [invalid(f"{field}[{key}]", key, said) for said in problems]
+        formed(errs, key, f"{field}[{key}]", names.config_map_key)
 
 
 def config_map(errs: list[FieldError], obj: Object) -> None:
     data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
     size = 0
     for key, value in data.items():
-        if problems := names.config_map_key(key):
-            errs += [invalid(f"data[{key}]", key, said) for said in problems]
+        formed(errs, key, f"data[{key}]", names.config_map_key)
         if key in binary:
             errs.append(invalid(f"data[{key}]", key, "duplicate of key present in binaryData"))
         size += len(value) if value.isascii() else len(value.encode())

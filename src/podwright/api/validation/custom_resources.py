@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import names
+from podwright.api.validation import metadata, names
 from podwright.api.validation.field_errors import (
     duplicate,
     forbidden,
-    immutable,
+    formed,
     invalid,
     not_supported,
+    one_of,
     required,
     too_many,
 )
@@ -54,8 +55,7 @@ def definition(errs: list[FieldError], obj: Object) -> None:
     elif "." not in group:
         errs.append(invalid("spec.group", group, "should be a domain with at least one dot"))
     scope = spec.get("scope") or ""
-    if scope not in _SCOPES:
-        errs.append(not_supported("spec.scope", scope, _SCOPES) if scope else required("spec.scope"))
+    one_of(errs, scope, "spec.scope", _SCOPES, needed=True)
     _versions(errs, spec.get("versions") or [])
     given = spec.get("names") or {}
     for field in ("plural", "singular", "kind", "listKind"):
@@ -91,8 +91,7 @@ def _versions(errs: list[FieldError], versions: list[Object]) -> None:
     listed = [v.get("name") or "" for v in versions]
     for i, version in enumerate(versions):
         where = f"spec.versions[{i}]"
-        root = (version.get("schema") or {}).get("openAPIV3Schema")
-        if root is None:
+        if (root := (version.get("schema") or {}).get("openAPIV3Schema")) is None:
             errs.append(required(f"{where}.schema.openAPIV3Schema"))
         _joined(errs, listed[i], names.dns_1035_label(listed[i]), f"{where}.name")
         _deprecation(errs, version, f"{where}.deprecationWarning")
@@ -109,8 +108,7 @@ def _versions(errs: list[FieldError], versions: list[Object]) -> None:
 
 
 def _deprecation(errs: list[FieldError], version: Object, field: str) -> None:
-    warning = version.get("deprecationWarning")
-    if warning is None:
+    if (warning := version.get("deprecationWarning")) is None:
         return
     if not version.get("deprecated"):
         errs.append(invalid(field, warning, "can only be set for deprecated versions"))
@@ -136,8 +134,7 @@ def _path(errs: list[FieldError], path: str, field: str, *prefixes: str) -> None
 
 
 def _subresources(errs: list[FieldError], subresources: Object, path: str) -> None:
-    scale = subresources.get("scale")
-    if scale is None:
+    if (scale := subresources.get("scale")) is None:
         return
     for name, prefix in (("specReplicasPath", ".spec."), ("statusReplicasPath", ".status.")):
         value = scale.get(name) or ""
@@ -237,7 +234,7 @@ def _conversion(errs: list[FieldError], conversion: Object | None) -> None:
         if version in versions[:i]:
             errs.append(invalid(f"{field}[{i}]", version, "duplicate version"))
         else:
-            errs += [invalid(f"{field}[{i}]", version, said) for said in names.dns_1035_label(version)]
+            formed(errs, version, f"{field}[{i}]", names.dns_1035_label)
     if not {"v1", "v1beta1"} & set(versions):
         errs.append(invalid(field, versions, "must include at least one of v1, v1beta1"))
 
@@ -247,16 +244,12 @@ def _update(errs: list[FieldError], new: Object, old: Object) -> None:
     spec, before = spec_of(new), spec_of(old)
     conditions = (old.get("status") or {}).get("conditions") or ()
     if any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions):
-        if spec.get("scope") != before.get("scope"):
-            errs.append(immutable("spec.scope", spec.get("scope")))
+        metadata.same(errs, spec.get("scope"), before.get("scope"), "spec.scope")
         kind = (spec.get("names") or {}).get("kind")
-        if kind != (before.get("names") or {}).get("kind"):
-            errs.append(immutable("spec.names.kind", kind))
-    if spec.get("group") != before.get("group"):
-        errs.append(immutable("spec.group", spec.get("group")))
+        metadata.same(errs, kind, (before.get("names") or {}).get("kind"), "spec.names.kind")
+    metadata.same(errs, spec.get("group"), before.get("group"), "spec.group")
     plural = (spec.get("names") or {}).get("plural")
-    if plural != (before.get("names") or {}).get("plural"):
-        errs.append(immutable("spec.names.plural", plural))
+    metadata.same(errs, plural, (before.get("names") or {}).get("plural"), "spec.names.plural")
     _stored(errs, (new.get("status") or {}).get("storedVersions") or [], spec.get("versions") or [])
 
 

@@ -23,7 +23,6 @@ from podwright.api.validation.dra_names import (
 from podwright.api.validation.field_errors import (
     forbidden,
     formed,
-    immutable,
     invalid,
     items,
     named,
@@ -141,8 +140,7 @@ def _choice(errs: list[FieldError], choice: Object, path: str) -> None:
 
 
 def _selector(errs: list[FieldError], selector: Object, path: str) -> None:
-    cel = selector.get("cel")
-    if cel is None:
+    if (cel := selector.get("cel")) is None:
         errs.append(required(f"{path}.cel"))
     elif len(expression := cel.get("expression") or "") > _MAX_EXPRESSION:
         errs.append(too_long(f"{path}.cel.expression", _MAX_EXPRESSION))
@@ -170,8 +168,7 @@ def _toleration(errs: list[FieldError], toleration: Object, path: str) -> None:
 
 
 def _opaque(errs: list[FieldError], config: Object, path: str) -> None:
-    opaque = config.get("opaque")
-    if opaque is None:
+    if (opaque := config.get("opaque")) is None:
         errs.append(required(f"{path}.opaque"))
         return
     driver_name(errs, opaque.get("driver") or "", f"{path}.opaque.driver")
@@ -192,8 +189,7 @@ def claim(errs: list[FieldError], obj: Object) -> None:
 
 
 def _kept_spec(errs: list[FieldError], new: Object, old: Object) -> None:
-    if spec_of(new) != spec_of(old):
-        errs.append(immutable("spec", spec_of(new)))
+    metadata.same(errs, spec_of(new), spec_of(old), "spec")
 
 
 def _consumer(errs: list[FieldError], consumer: Object, path: str) -> None:

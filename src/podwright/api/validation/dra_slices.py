@@ -8,19 +8,9 @@ from decimal import Decimal
 from podwright.api import quantity
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import names, scheduling
+from podwright.api.validation import metadata, names, scheduling
 from podwright.api.validation.dra_names import binding_conditions, device_name, pool_name, qualified, taint
-from podwright.api.validation.field_errors import (
-    forbidden,
-    formed,
-    immutable,
-    invalid,
-    items,
-    named,
-    required,
-    too_long,
-    too_many,
-)
+from podwright.api.validation.field_errors import forbidden, formed, invalid, items, named, required, too_long, too_many
 from podwright.api.validation.rules import Rules, spec_of
 from podwright.api.validation.volume_systems import csi_driver_name
 
@@ -56,8 +46,7 @@ def _update(errs: list[FieldError], new: Object, old: Object) -> None:
         ("driver", spec.get("driver"), before.get("driver")),
         ("nodeName", spec.get("nodeName"), before.get("nodeName")),
     ):
-        if now != then:
-            errs.append(immutable(f"spec.{field}", now))
+        metadata.same(errs, now, then, f"spec.{field}")
 
 
 def _slice(errs: list[FieldError], spec: Object, before: Object) -> None:

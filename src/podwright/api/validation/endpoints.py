@@ -54,7 +54,7 @@ def _port(errs: list[FieldError], port: Object, needs_name: bool, path: str) -> 
     if needs_name or port.get("name"):
         named(errs, port.get("name"), f"{path}.name", names.dns_label)
     number = port.get("port") or 0
-    errs += [invalid(f"{path}.port", number, said) for said in names.port_number(number)]
+    formed(errs, number, f"{path}.port", names.port_number)
     one_of(errs, port.get("protocol"), f"{path}.protocol", PROTOCOLS, needed=True)
     if (application := port.get("appProtocol")) is not None:
         formed(errs, application, f"{path}.appProtocol", names.qualified_name)

@@ -78,8 +78,7 @@ def event(errs: list[FieldError], obj: Object) -> None:
 
 
 def _series(errs: list[FieldError], obj: Object) -> None:
-    series = obj.get("series")
-    if series is None:
+    if (series := obj.get("series")) is None:
         return
     if (series.get("count") or 0) < 2:
         errs.append(invalid("series.count", "", "should be at least 2"))

@@ -6,12 +6,14 @@ Values are written as Go writes them: text quoted, numbers and booleans bare, ev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from podwright.api import status
 from podwright.api.status import FieldError
+
+_T = TypeVar("_T")
 
 IMMUTABLE = "field is immutable"
 NEGATIVE = "must be greater than or equal to 0"
@@ -95,15 +97,15 @@ def in_range(low: int, high: int) -> str:
     return f"must be between {low} and {high}, inclusive"
 
 
-def formed(errs: list[FieldError], value: str, field: str, check: Callable[[str], tuple[str, ...]]) -> None:
-    """A text that `check` must find nothing wrong with."""
+def formed(errs: list[FieldError], value: _T, field: str, check: Callable[[_T], tuple[str, ...]]) -> None:
+    """A value that `check` must find nothing wrong with."""
     errs += [invalid(field, value, said) for said in check(value)]
 
 
 def named(
-    errs: list[FieldError], value: str | None, field: str, check: Callable[[str], tuple[str, ...]], detail: str = ""
+    errs: list[FieldError], value: _T | None, field: str, check: Callable[[_T], tuple[str, ...]], detail: str = ""
 ) -> None:
-    """A text that must be there, and then be well formed; `detail` says why, if it is not there."""
+    """A value that must be there, and then be well formed; `detail` says why, if it is not there."""
     if value:
         formed(errs, value, field, check)
     else:

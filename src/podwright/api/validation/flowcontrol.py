@@ -7,7 +7,7 @@ import math
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names
-from podwright.api.validation.field_errors import duplicate, forbidden, invalid, not_supported, required
+from podwright.api.validation.field_errors import duplicate, forbidden, formed, invalid, not_supported, required
 from podwright.api.validation.rules import Kinds, Rules, spec_of
 
 GROUP = "flowcontrol.apiserver.k8s.io"
@@ -38,7 +38,7 @@ def flow_schema(errs: list[FieldError], obj: Object) -> None:
     level = (spec.get("priorityLevelConfiguration") or {}).get("name") or ""
     field = "spec.priorityLevelConfiguration.name"
     if level:
-        errs += [invalid(field, level, said) for said in names.dns_subdomain(level)]
+        formed(errs, level, field, names.dns_subdomain)
     else:
         errs.append(required(field, "must reference a priority level"))
     for i, rule in enumerate(spec.get("rules") or ()):
@@ -95,13 +95,13 @@ def _subject(errs: list[FieldError], subject: Object, path: str) -> None:
     if not name:
         errs.append(required(f"{path}.{field}.name"))
     elif kind == "ServiceAccount" and name != "*":
-        errs += [invalid(f"{path}.{field}.name", name, said) for said in names.dns_subdomain(name)]
+        formed(errs, name, f"{path}.{field}.name", names.dns_subdomain)
     if kind == "ServiceAccount":
         namespace = entry.get("namespace") or ""
         if not namespace:
             errs.append(required(f"{path}.{field}.namespace", "must specify namespace for service account"))
         else:
-            errs += [invalid(f"{path}.{field}.namespace", namespace, said) for said in names.dns_label(namespace)]
+            formed(errs, namespace, f"{path}.{field}.namespace", names.dns_label)
 
 
 def _wild(errs: list[FieldError], values: list[str], field: str, said: str) -> None:

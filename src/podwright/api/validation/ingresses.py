@@ -66,8 +66,7 @@ def _rule(errs: list[FieldError], rule: Object, path: str) -> None:
         if names.parse_ip(host) is not None:
             errs.append(invalid(f"{path}.host", host, _NOT_ADDRESS))
         _host(errs, host, f"{path}.host")
-    http = rule.get("http")
-    if http is None:
+    if (http := rule.get("http")) is None:
         return
     paths = http.get("paths") or []
     if not paths:
@@ -107,7 +106,7 @@ def _backend(errs: list[FieldError], backend: Object, path: str) -> None:
         elif port_name:
             formed(errs, port_name, f"{path}.service.port.name", names.port_name)
         elif number:
-            errs += [invalid(f"{path}.service.port.number", number, said) for said in names.port_number(number)]
+            formed(errs, number, f"{path}.service.port.number", names.port_number)
         else:
             errs.append(required(path, "port name or number is required"))
     else:
@@ -132,8 +131,7 @@ def ingress_class(errs: list[FieldError], obj: Object) -> None:
     if len(controller) > 250:
         errs.append(too_long("spec.controller", 250))
     domain_path(errs, controller, "spec.controller")
-    parameters = spec.get("parameters")
-    if parameters is None:
+    if (parameters := spec.get("parameters")) is None:
         return
     path = "spec.parameters"
     _reference(errs, parameters, path)

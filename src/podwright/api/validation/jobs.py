@@ -7,10 +7,12 @@ from podwright.api.status import INVALID, FieldError
 from podwright.api.validation import metadata, names
 from podwright.api.validation.field_errors import (
     duplicate,
+    formed,
     immutable,
     invalid,
     non_negative,
     not_supported,
+    one_of,
     required,
     too_long,
     too_many,
@@ -57,11 +59,9 @@ def job_spec(errs: list[FieldError], spec: Object, path: str) -> None:
             errs.append(invalid(f"{path}.successPolicy", policy, "requires indexed completion mode"))
         else:
             _success_policy(errs, spec, policy, f"{path}.successPolicy")
-    replacement = spec.get("podReplacementPolicy")
-    if replacement is not None:
+    if (replacement := spec.get("podReplacementPolicy")) is not None:
         allowed = ("Failed",) if spec.get("podFailurePolicy") is not None else ("Failed", "TerminatingOrFailed")
-        if replacement not in allowed:
-            errs.append(not_supported(f"{path}.podReplacementPolicy", replacement, allowed))
+        one_of(errs, replacement, f"{path}.podReplacementPolicy", allowed)
     template = spec.get("template") or {}
     pod_template(errs, template, f"{path}.template")
     restart = spec_of(template).get("restartPolicy") or ""
@@ -83,8 +83,8 @@ def domain_path(errs: list[FieldError], value: str, field: str) -> None:
     if not slash or not domain or not rest:
         errs.append(invalid(field, value, 'must be a domain-prefixed path (such as "acme.io/foo")'))
         return
-    errs += [invalid(field, domain, said) for said in names.dns_subdomain(domain)]
-    errs += [invalid(field, rest, said) for said in names.http_path(rest)]
+    formed(errs, domain, field, names.dns_subdomain)
+    formed(errs, rest, field, names.http_path)
 
 
 def _completion(errs: list[FieldError], spec: Object, path: str) -> None:
@@ -157,7 +157,7 @@ def _conditions(errs: list[FieldError], conditions: list[Object], path: str) -> 
         errs.append(too_many(path, len(conditions), 20))
     for i, pattern in enumerate(conditions):
         kind, status = pattern.get("type") or "", pattern.get("status") or ""
-        errs += [invalid(f"{path}[{i}].type", kind, said) for said in names.qualified_name(kind)]
+        formed(errs, kind, f"{path}[{i}].type", names.qualified_name)
         if not status:
             errs.append(required(f"{path}[{i}].status", _valid_values(("False", "True", "Unknown"))))
         elif status not in ("False", "True", "Unknown"):
@@ -236,8 +236,7 @@ def job(errs: list[FieldError], obj: Object) -> None:
 
 def _spec_and_selector(errs: list[FieldError], spec: Object) -> None:
     job_spec(errs, spec, "spec")
-    selector = spec.get("selector")
-    if selector is None:
+    if (selector := spec.get("selector")) is None:
         errs.append(required("spec.selector"))
         return
     before = len(errs)

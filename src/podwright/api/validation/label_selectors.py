@@ -5,7 +5,7 @@ from __future__ import annotations
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import metadata, names
-from podwright.api.validation.field_errors import forbidden, invalid, required
+from podwright.api.validation.field_errors import forbidden, formed, invalid, required
 
 
 def label_selector(errs: list[FieldError], selector: Object | None, path: str) -> None:
@@ -31,7 +31,7 @@ def _requirement(errs: list[FieldError], requirement: Object, path: str) -> None
         errs.append(invalid(f"{path}.operator", operator, "not a valid selector operator"))
     metadata.label_name(errs, requirement.get("key") or "", f"{path}.key")
     for i, value in enumerate(values):
-        errs += [invalid(f"{path}.values[{i}]", value, said) for said in names.label_value(value)]
+        formed(errs, value, f"{path}.values[{i}]", names.label_value)
 
 
 def is_empty(selector: Object | None) -> bool:

@@ -147,8 +147,7 @@ def _scopes(errs: list[FieldError], spec: Object) -> None:
 
 
 def _selector(errs: list[FieldError], spec: Object) -> None:
-    selector = spec.get("scopeSelector")
-    if selector is None:
+    if (selector := spec.get("scopeSelector")) is None:
         return
     path = "spec.scopeSelector.matchExpressions"
     seen = set()

@@ -7,14 +7,7 @@ from typing import Any
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names
-from podwright.api.validation.field_errors import (
-    forbidden,
-    immutable,
-    invalid,
-    non_negative,
-    required,
-    too_long,
-)
+from podwright.api.validation.field_errors import forbidden, immutable, invalid, non_negative, required, too_long
 
 ANNOTATION_BYTES = 256 * 1024
 _MANAGER_BYTES = 128

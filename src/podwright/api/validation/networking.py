@@ -45,11 +45,11 @@ def _port(errs: list[FieldError], port: Object, path: str) -> None:
             errs.append(invalid(f"{path}.endPort", last, "may not be specified when `port` is non-numeric"))
         formed(errs, first, f"{path}.port", names.port_name)
     else:
-        errs += [invalid(f"{path}.port", first, said) for said in names.port_number(first)]
+        formed(errs, first, f"{path}.port", names.port_number)
         if last is not None:
             if last < first:
                 errs.append(invalid(f"{path}.endPort", first, "must be greater than or equal to `port`"))
-            errs += [invalid(f"{path}.endPort", last, said) for said in names.port_number(last)]
+            formed(errs, last, f"{path}.endPort", names.port_number)
 
 
 def _peer(errs: list[FieldError], peer: Object, path: str) -> None:
@@ -90,8 +90,7 @@ def _address_name(name: str, _prefix: bool) -> names.Problems:
 
 
 def ip_address(errs: list[FieldError], obj: Object) -> None:
-    parent = spec_of(obj).get("parentRef")
-    if parent is None:
+    if (parent := spec_of(obj).get("parentRef")) is None:
         errs.append(required("spec.parentRef"))
         return
     path = "spec.parentRef"

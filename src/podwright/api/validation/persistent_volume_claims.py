@@ -6,7 +6,7 @@ from podwright.api import quantity
 from podwright.api.objects import Object, deepcopy
 from podwright.api.status import FieldError
 from podwright.api.validation import metadata, names
-from podwright.api.validation.field_errors import forbidden, immutable, invalid, not_supported, required
+from podwright.api.validation.field_errors import forbidden, formed, invalid, not_supported, one_of, required
 from podwright.api.validation.label_selectors import label_selector
 from podwright.api.validation.persistent_volumes import VOLUME_MODES, access_modes
 from podwright.api.validation.pod_resources import is_native
@@ -43,10 +43,9 @@ def claim_spec(errs: list[FieldError], spec: Object, path: str) -> None:
     elif quantity.parse(amount) <= 0:
         errs.append(invalid(field, amount, "must be greater than zero"))
     if name := spec.get("storageClassName"):
-        errs += [invalid(f"{path}.storageClassName", name, said) for said in names.dns_subdomain(name)]
-    mode = spec.get("volumeMode")
-    if mode is not None and mode not in VOLUME_MODES:
-        errs.append(not_supported(f"{path}.volumeMode", mode, VOLUME_MODES))
+        formed(errs, name, f"{path}.storageClassName", names.dns_subdomain)
+    if (mode := spec.get("volumeMode")) is not None:
+        one_of(errs, mode, f"{path}.volumeMode", VOLUME_MODES)
     source, ref = spec.get("dataSource"), spec.get("dataSourceRef")
     if source is not None:
         _data_source(errs, source, f"{path}.dataSource")
@@ -54,7 +53,7 @@ def claim_spec(errs: list[FieldError], spec: Object, path: str) -> None:
         _data_source(errs, ref, f"{path}.dataSourceRef")
         if namespace := ref.get("namespace"):
             field = f"{path}.dataSourceRef.namespace"
-            errs += [invalid(field, namespace, said) for said in names.dns_label(namespace)]
+            formed(errs, namespace, field, names.dns_label)
     if source is not None and ref is not None:
         if ref.get("namespace"):
             said = "may not be specified when dataSourceRef.namespace is specified"
@@ -63,7 +62,7 @@ def claim_spec(errs: list[FieldError], spec: Object, path: str) -> None:
             errs.append(invalid(path, f"{path}.dataSource", "must match dataSourceRef"))
     if name := spec.get("volumeAttributesClassName"):
         field = f"{path}.volumeAttributesClassName"
-        errs += [invalid(field, name, said) for said in names.dns_subdomain(name)]
+        formed(errs, name, field, names.dns_subdomain)
 
 
 def _data_source(errs: list[FieldError], source: Object, path: str) -> None:
@@ -75,7 +74,7 @@ def _data_source(errs: list[FieldError], source: Object, path: str) -> None:
         said = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
         errs.append(invalid(path, kind, said))
     if group:
-        errs += [invalid(f"{path}.apiGroup", group, said) for said in names.dns_subdomain(group)]
+        formed(errs, group, f"{path}.apiGroup", names.dns_subdomain)
 
 
 def claim(errs: list[FieldError], obj: Object) -> None:
@@ -119,8 +118,7 @@ def _update(errs: list[FieldError], new: Object, old: Object) -> None:
         if quantity.compare(size, current) <= 0:
             said = "field can not be less than status.capacity"
             errs.append(forbidden("spec.resources.requests.storage", said))
-    if spec.get("volumeMode") != before.get("volumeMode"):
-        errs.append(immutable("volumeMode", spec.get("volumeMode")))
+    metadata.same(errs, spec.get("volumeMode"), before.get("volumeMode"), "volumeMode")
     if (old.get("status") or {}).get("currentVolumeAttributesClassName") is not None:
         attributes = spec_of(new).get("volumeAttributesClassName")
         if not attributes and attributes != spec_of(old).get("volumeAttributesClassName"):

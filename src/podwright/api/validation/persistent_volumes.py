@@ -8,8 +8,8 @@ from collections.abc import Callable
 from podwright.api import quantity
 from podwright.api.objects import Object, deepcopy
 from podwright.api.status import FieldError
-from podwright.api.validation import names, scheduling, volume_systems
-from podwright.api.validation.field_errors import IMMUTABLE, forbidden, immutable, invalid, not_supported, required
+from podwright.api.validation import metadata, names, scheduling, volume_systems
+from podwright.api.validation.field_errors import IMMUTABLE, forbidden, formed, invalid, not_supported, one_of, required
 from podwright.api.validation.pod_updates import diff
 from podwright.api.validation.rules import Rules, spec_of
 from podwright.api.validation.volumes import host_path
@@ -55,8 +55,7 @@ _FIELD = {"gcePersistentDisk": "persistentDisk"}
 
 def access_modes(errs: list[FieldError], modes: list[str], field: str) -> None:
     for mode in modes:
-        if mode not in ACCESS_MODES:
-            errs.append(not_supported(field, mode, ACCESS_MODES))
+        one_of(errs, mode, field, ACCESS_MODES)
     if "ReadWriteOncePod" in modes and any(m in ACCESS_MODES and m != "ReadWriteOncePod" for m in modes):
         errs.append(forbidden(field, "may not use ReadWriteOncePod with other access modes"))
 
@@ -81,8 +80,7 @@ def volume_spec(errs: list[FieldError], spec: Object, name: str, path: str, *, i
         errs.append(forbidden(f"{path}.persistentVolumeReclaimPolicy", said))
     elif policy and not inline and policy not in _RECLAIM:
         errs.append(not_supported(f"{path}.persistentVolumeReclaimPolicy", policy, _RECLAIM))
-    affinity = spec.get("nodeAffinity")
-    if affinity is not None:
+    if (affinity := spec.get("nodeAffinity")) is not None:
         if inline:
             errs.append(forbidden(f"{path}.nodeAffinity", _INLINE))
         elif affinity.get("required") is None:
@@ -98,7 +96,7 @@ def volume_spec(errs: list[FieldError], spec: Object, name: str, path: str, *, i
         if inline:
             errs.append(forbidden(field, _INLINE))
         else:
-            errs += [invalid(field, storage_class, said) for said in names.dns_subdomain(storage_class)]
+            formed(errs, storage_class, field, names.dns_subdomain)
     mode = spec.get("volumeMode")
     if mode is not None and inline and mode != "Filesystem":
         said = "may not specify volumeMode other than Filesystem in the context of inline volumes"
@@ -147,14 +145,13 @@ def _source(errs: list[FieldError], spec: Object, name: str, path: str) -> None:
 
 
 def _attributes(errs: list[FieldError], spec: Object, path: str) -> None:
-    name = spec.get("volumeAttributesClassName")
-    if name is None:
+    if (name := spec.get("volumeAttributesClassName")) is None:
         return
     field = f"{path}.volumeAttributesClassName"
     if not name:
         errs.append(required(field, "an empty string is disallowed"))
     else:
-        errs += [invalid(field, name, said) for said in names.dns_subdomain(name)]
+        formed(errs, name, field, names.dns_subdomain)
     if spec.get("csi") is None:
         said = "has to be specified when using volumeAttributesClassName"
         errs.append(required(f"{path}.csi", said))
@@ -183,8 +180,7 @@ def _update(errs: list[FieldError], new: Object, old: Object) -> None:
     if source != earlier:
         said = f"spec.persistentvolumesource is immutable after creation\n{diff(earlier, source)}"
         errs.append(forbidden("spec.persistentvolumesource", said))
-    if spec.get("volumeMode") != before.get("volumeMode"):
-        errs.append(immutable("volumeMode", spec.get("volumeMode")))
+    metadata.same(errs, spec.get("volumeMode"), before.get("volumeMode"), "volumeMode")
     if (node := before.get("nodeAffinity")) is not None and spec.get("nodeAffinity") not in (node, _stable(node)):
         said = f"{IMMUTABLE}, except for updating from beta label to GA"
         errs.append(invalid("nodeAffinity", spec.get("nodeAffinity"), said))

@@ -6,7 +6,7 @@ from podwright.api import quantity
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names, paths
-from podwright.api.validation.field_errors import invalid, not_supported, required
+from podwright.api.validation.field_errors import formed, invalid, named, not_supported, required
 
 _ENV_FIELDS = (
     "metadata.name",
@@ -37,10 +37,7 @@ _BYTE_DIVISORS = frozenset(_BYTES.split(", "))
 def env(errs: list[FieldError], variables: list[Object], path: str) -> None:
     for i, variable in enumerate(variables):
         name = variable.get("name")
-        if not name:
-            errs.append(required(f"{path}[{i}].name"))
-        elif problems := names.relaxed_env_name(name):
-            errs += [invalid(f"{path}[{i}].name", name, said) for said in problems]
+        named(errs, name, f"{path}[{i}].name", names.relaxed_env_name)
         if (source := variable.get("valueFrom")) is not None:
             _value_from(errs, variable, source, f"{path}[{i}].valueFrom")
 
@@ -90,7 +87,7 @@ def field_ref(errs: list[FieldError], ref: Object, allowed: tuple[str, ...], pat
         if base == "metadata.annotations":
             errs += [invalid(path, key.lower(), said) for said in names.qualified_name(key.lower())]
         elif base == "metadata.labels":
-            errs += [invalid(path, key, said) for said in names.qualified_name(key)]
+            formed(errs, key, path, names.qualified_name)
         elif base in _KNOWN_FIELDS:
             errs.append(invalid(path, base, "does not support subscript"))
         else:
@@ -135,23 +132,20 @@ def resource_ref(errs: list[FieldError], ref: Object, path: str, *, volume: bool
 
 def _key_ref(errs: list[FieldError], ref: Object, path: str) -> None:
     name = ref.get("name") or ""
-    errs += [invalid(f"{path}.name", name, said) for said in names.dns_subdomain(name)]
+    formed(errs, name, f"{path}.name", names.dns_subdomain)
     key = ref.get("key")
-    if not key:
-        errs.append(required(f"{path}.key"))
-    else:
-        errs += [invalid(f"{path}.key", key, said) for said in names.config_map_key(key)]
+    named(errs, key, f"{path}.key", names.config_map_key)
 
 
 def _file_ref(errs: list[FieldError], ref: Object, path: str) -> None:
     if not (key := ref.get("key")):
         errs.append(required(f"{path}.key"))
     else:
-        errs += [invalid(f"{path}.key", key, said) for said in names.relaxed_env_name(key)]
+        formed(errs, key, f"{path}.key", names.relaxed_env_name)
     if not (volume := ref.get("volumeName")):
         errs.append(required(f"{path}.volumeName"))
     else:
-        errs += [invalid(f"{path}.volumeName", volume, said) for said in names.dns_label(volume)]
+        formed(errs, volume, f"{path}.volumeName", names.dns_label)
     if not (file := ref.get("path")):
         errs.append(required(f"{path}.path"))
     else:
@@ -161,7 +155,7 @@ def _file_ref(errs: list[FieldError], ref: Object, path: str) -> None:
 def env_from(errs: list[FieldError], sources: list[Object], path: str) -> None:
     for i, source in enumerate(sources):
         if prefix := source.get("prefix"):
-            errs += [invalid(f"{path}[{i}].prefix", prefix, said) for said in names.relaxed_env_name(prefix)]
+            formed(errs, prefix, f"{path}[{i}].prefix", names.relaxed_env_name)
         count = 0
         for kind in ("configMapRef", "secretRef"):
             if (ref := source.get(kind)) is None:

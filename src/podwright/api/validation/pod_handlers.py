@@ -7,7 +7,15 @@ from typing import Any
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names
-from podwright.api.validation.field_errors import forbidden, invalid, non_negative, not_supported, required
+from podwright.api.validation.field_errors import (
+    forbidden,
+    formed,
+    invalid,
+    non_negative,
+    not_supported,
+    one_of,
+    required,
+)
 
 _PROBE_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _HOOK_HANDLERS = ("exec", "httpGet", "tcpSocket", "sleep")
@@ -62,8 +70,7 @@ def lifecycle(errs: list[FieldError], hooks: Object, grace: int | None, os: Obje
     for name in ("postStart", "preStop"):
         if (hook := hooks.get(name)) is not None:
             _handler(errs, hook, _HOOK_HANDLERS, grace, f"{path}.{name}")
-    signal = hooks.get("stopSignal")
-    if signal is None:
+    if (signal := hooks.get("stopSignal")) is None:
         return
     if os is None:
         errs.append(forbidden(f"{path}.stopSignal", "may not be set for containers with empty `spec.os.name`"))
@@ -111,11 +118,10 @@ def _http_get(errs: list[FieldError], action: Object, path: str) -> None:
         errs.append(required(f"{path}.path"))
     port_or_name(errs, action.get("port", 0), f"{path}.port")
     scheme = action.get("scheme") or ""
-    if scheme not in ("HTTP", "HTTPS"):
-        errs.append(not_supported(f"{path}.scheme", scheme, ("HTTP", "HTTPS")))
+    one_of(errs, scheme, f"{path}.scheme", ("HTTP", "HTTPS"))
     for header in action.get("httpHeaders") or ():
         name = header.get("name") or ""
-        errs += [invalid(f"{path}.httpHeaders", name, said) for said in names.http_header_name(name)]
+        formed(errs, name, f"{path}.httpHeaders", names.http_header_name)
 
 
 def port_or_name(errs: list[FieldError], port: Any, path: str) -> None:

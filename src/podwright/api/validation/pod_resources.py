@@ -15,6 +15,7 @@ from podwright.api.validation.field_errors import (
     NEGATIVE,
     duplicate,
     forbidden,
+    formed,
     invalid,
     not_found,
     not_supported,
@@ -215,7 +216,7 @@ def _claims(errs: list[FieldError], claims: list[Object], known: frozenset[str],
         else:
             key = name
             if request := claim.get("request"):
-                errs += [invalid(f"{path}[{i}].request", request, said) for said in names.dns_label(request)]
+                formed(errs, request, f"{path}[{i}].request", names.dns_label)
                 key += "/" + request
             if key in seen:
                 errs.append(duplicate(f"{path}[{i}]", key))

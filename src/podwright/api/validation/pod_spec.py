@@ -18,10 +18,12 @@ from podwright.api.validation import (
 from podwright.api.validation.field_errors import (
     duplicate,
     forbidden,
+    formed,
     in_range,
     invalid,
     not_found,
     not_supported,
+    one_of,
     required,
     too_long,
 )
@@ -65,12 +67,9 @@ def pod_spec(errs: list[FieldError], spec: Object, meta: Object | None, path: st
         pod_resources.pod_level(errs, spec, path)
     if get("hostNetwork"):
         _host_network(errs, regular, meta is not None, f"{path}.containers")
-    if restart not in _RESTART:
-        field = f"{path}.restartPolicy"
-        errs.append(not_supported(field, restart, _RESTART) if restart else required(field))
+    one_of(errs, restart, f"{path}.restartPolicy", _RESTART, needed=True)
     dns = get("dnsPolicy") or ""
-    if dns not in _DNS:
-        errs.append(not_supported(f"{path}.dnsPolicy", dns, _DNS) if dns else required(f"{path}.dnsPolicy"))
+    one_of(errs, dns, f"{path}.dnsPolicy", _DNS, needed=True)
     if selector := get("nodeSelector"):
         metadata.labels(errs, selector, f"{path}.nodeSelector")
     security_contexts.pod_context(errs, spec, path)
@@ -81,7 +80,7 @@ def pod_spec(errs: list[FieldError], spec: Object, meta: Object | None, path: st
     for i, gate in enumerate(get("readinessGates") or ()):
         kind = gate.get("conditionType") or ""
         field = f"{path}.readinessGates[{i}].conditionType"
-        errs += [invalid(field, kind, said) for said in names.qualified_name(kind)]
+        formed(errs, kind, field, names.qualified_name)
     if gates := get("schedulingGates"):
         scheduling.scheduling_gates(errs, gates, f"{path}.schedulingGates")
     if constraints := get("topologySpreadConstraints"):
@@ -122,7 +121,7 @@ def _resource_claims(errs: list[FieldError], claims: list[Object], meta: Object 
         elif name in seen:
             errs.append(duplicate(f"{where}.name", name))
         else:
-            errs += [invalid(f"{where}.name", name, said) for said in names.dns_label(name)]
+            formed(errs, name, f"{where}.name", names.dns_label)
             seen.add(name)
         direct, template = claim.get("resourceClaimName"), claim.get("resourceClaimTemplateName")
         if direct is not None and template is not None:
@@ -133,7 +132,7 @@ def _resource_claims(errs: list[FieldError], claims: list[Object], meta: Object 
             errs.append(invalid(where, claim, said))
         for field, value in (("resourceClaimName", direct), ("resourceClaimTemplateName", template)):
             if value is not None:
-                errs += [invalid(f"{where}.{field}", value, said) for said in names.dns_subdomain(value)]
+                formed(errs, value, f"{where}.{field}", names.dns_subdomain)
 
 
 def _host_network(errs: list[FieldError], listed: list[Object], is_pod: bool, path: str) -> None:
@@ -159,7 +158,7 @@ def _dns_config(errs: list[FieldError], config: Object | None, policy: str, path
     if len(servers) > 3:
         errs.append(invalid(f"{path}.nameservers", servers, "must not have more than 3 nameservers"))
     for i, server in enumerate(servers):
-        errs += [invalid(f"{path}.nameservers[{i}]", server, said) for said in names.ip(server)]
+        formed(errs, server, f"{path}.nameservers[{i}]", names.ip)
     if len(searches) > 32:
         errs.append(invalid(f"{path}.searches", searches, "must not have more than 32 search paths"))
     if len(" ".join(searches)) > 2048:
@@ -183,8 +182,7 @@ def _host_users(errs: list[FieldError], spec: Object, path: str) -> None:
 
 def _identity(errs: list[FieldError], spec: Object, path: str) -> None:
     """hostname, subdomain and hostnameOverride."""
-    override = spec.get("hostnameOverride")
-    if override is not None:
+    if (override := spec.get("hostnameOverride")) is not None:
         field = f"{path}.hostnameOverride"
         if spec.get("setHostnameAsFQDN"):
             errs.append(forbidden(field, "may not be specified when setHostnameAsFQDN is true"))
@@ -192,35 +190,32 @@ def _identity(errs: list[FieldError], spec: Object, path: str) -> None:
             errs.append(forbidden(field, "may not be specified when hostNetwork is true"))
         if len(override) > 64:
             errs.append(too_long(field, 64))
-        errs += [invalid(field, override, said) for said in names.dns_subdomain(override)]
+        formed(errs, override, field, names.dns_subdomain)
     for what in ("hostname", "subdomain"):
         if value := spec.get(what):
-            errs += [invalid(f"{path}.{what}", value, said) for said in names.dns_label(value)]
+            formed(errs, value, f"{path}.{what}", names.dns_label)
 
 
 def _names(errs: list[FieldError], spec: Object, path: str) -> None:
     for field in ("serviceAccountName", "nodeName", "priorityClassName"):
         if value := spec.get(field):
-            if problems := names.dns_subdomain(value):
-                errs += [invalid(f"{path}.{field}", value, said) for said in problems]
-    value = spec.get("runtimeClassName")
-    if value is not None:
-        errs += [invalid(f"{path}.runtimeClassName", value, said) for said in names.dns_subdomain(value)]
+            formed(errs, value, f"{path}.{field}", names.dns_subdomain)
+    if (value := spec.get("runtimeClassName")) is not None:
+        formed(errs, value, f"{path}.runtimeClassName", names.dns_subdomain)
 
 
 def _host_alias(errs: list[FieldError], alias: Object, path: str) -> None:
     address = alias.get("ip") or ""
-    errs += [invalid(f"{path}.ip", address, said) for said in names.ip(address)]
+    formed(errs, address, f"{path}.ip", names.ip)
     for i, name in enumerate(alias.get("hostnames") or ()):
-        errs += [invalid(f"{path}.hostnames[{i}]", name, said) for said in names.dns_subdomain(name)]
+        formed(errs, name, f"{path}.hostnames[{i}]", names.dns_subdomain)
 
 
 def _file_key_volumes(errs: list[FieldError], spec: Object, path: str) -> None:
     by_name: dict[str, Object] | None = None
     for ctr, where in pod_os.visit(spec, path):
         for i, variable in enumerate(ctr.get("env") or ()):
-            ref = (variable.get("valueFrom") or {}).get("fileKeyRef")
-            if ref is None:
+            if (ref := (variable.get("valueFrom") or {}).get("fileKeyRef")) is None:
                 continue
             if by_name is None:
                 by_name = {v.get("name") or "": v for v in spec.get("volumes") or ()}

@@ -10,7 +10,8 @@ from podwright.api.validation.field_errors import (
     forbidden,
     formed,
     invalid,
-    not_supported,
+    named,
+    one_of,
     required,
     too_long,
 )
@@ -38,8 +39,7 @@ def status_change(errs: list[FieldError], new: Object, old: Object) -> None:
             errs.append(invalid(field, condition["observedGeneration"], "must be a non-negative integer"))
         kind = condition.get("type") or ""
         if kind not in _SYSTEM_CONDITIONS:
-            if problems := names.qualified_name(kind):
-                errs += [invalid(f"status.conditions[{i}].Type", kind, said) for said in problems]
+            formed(errs, kind, f"status.conditions[{i}].Type", names.qualified_name)
     if (spec.get("nodeName") or "") != (spec_of(old).get("nodeName") or ""):
         errs.append(forbidden("status.nodeName", "may not be changed directly"))
     _nominated(errs, status.get("nominatedNodeName") or "", before.get("nominatedNodeName") or "", old)
@@ -62,7 +62,7 @@ def status_change(errs: list[FieldError], new: Object, old: Object) -> None:
 def _nominated(errs: list[FieldError], new: str, old: str, pod: Object) -> None:
     if not new or new == old:
         return
-    errs += [invalid("status.nominatedNodeName", new, said) for said in names.dns_subdomain(new)]
+    formed(errs, new, "status.nominatedNodeName", names.dns_subdomain)
     if spec_of(pod).get("nodeName"):
         said = "may not be set on pods that are already bound to a node"
         errs.append(forbidden("status.nominatedNodeName", said))
@@ -78,8 +78,7 @@ def _transitions(errs: list[FieldError], new: Object, old: Object, spec: Object)
             continue
         now = {s.get("name"): s for s in new.get(field) or ()}
         for i, status in enumerate(earlier):
-            ended = (status.get("state") or {}).get("terminated")
-            if ended is None:
+            if (ended := (status.get("state") or {}).get("terminated")) is None:
                 continue
             name = status.get("name")
             later = now.get(name)
@@ -115,8 +114,7 @@ def _claims(errs: list[FieldError], statuses: list[Object], claims: list[Object]
         if name in seen:
             errs.append(duplicate(field, name))
         seen.add(name)
-        claim = status.get("resourceClaimName")
-        if claim is not None:
+        if (claim := status.get("resourceClaimName")) is not None:
             formed(errs, claim, f"status.resourceClaimStatuses[{i}].resourceClaimName", names.dns_subdomain)
 
 
@@ -141,23 +139,20 @@ def _extended(errs: list[FieldError], status: Object, spec: Object) -> None:
             )
             errs.append(invalid(f"{where}.resourceName", resource, said))
         request = mapping.get("requestName") or ""
-        errs += [invalid(f"{path}.requestName", request, said) for said in names.dns_label(request)]
+        formed(errs, request, f"{path}.requestName", names.dns_label)
         if (name, resource, request) in seen:
             errs.append(duplicate(f"{where}.containerName", name))
             errs.append(duplicate(f"{where}.resourceName", resource))
             errs.append(duplicate(f"{where}.requestName", request))
         seen.add((name, resource, request))
     claim = status.get("resourceClaimName") or ""
-    if not claim:
-        errs.append(required(f"{path}.resourceClaimName"))
-    else:
-        errs += [invalid(f"{path}.resourceClaimName", claim, said) for said in names.dns_subdomain(claim)]
+    named(errs, claim, f"{path}.resourceClaimName", names.dns_subdomain)
 
 
 def _addresses(errs: list[FieldError], addresses: list[Object], path: str) -> None:
     listed = [a.get("ip") or "" for a in addresses]
     for i, address in enumerate(listed):
-        errs += [invalid(f"{path}[{i}]", address, said) for said in names.ip(address)]
+        formed(errs, address, f"{path}[{i}]", names.ip)
     if len(listed) > 1:
         families = {parsed.version for parsed in map(names.parse_ip, listed) if parsed is not None}
         if len(families) != len(listed):
@@ -179,8 +174,7 @@ def _users_and_devices(errs: list[FieldError], listed: list[Object], spec: Objec
     group = field.removesuffix("Statuses") + "s"
     for i, status in enumerate(listed):
         where = f"status.{field}[{i}]"
-        user = (status.get("user") or {}).get("linux")
-        if user is not None:
+        if (user := (status.get("user") or {}).get("linux")) is not None:
             if windows:
                 errs.append(forbidden(f"{where}.user.linux", "cannot be set for a windows pod"))
             else:
@@ -200,7 +194,7 @@ def _users_and_devices(errs: list[FieldError], listed: list[Object], spec: Objec
 def _user(errs: list[FieldError], user: Object, path: str) -> None:
     for what in ("uid", "gid"):
         value = user.get(what) or 0
-        errs += [invalid(f"{path}.{what}", value, said) for said in names.user_or_group_id(value)]
+        formed(errs, value, f"{path}.{what}", names.user_or_group_id)
     for i, group in enumerate(user.get("supplementalGroups") or ()):
         for said in names.user_or_group_id(group):
             errs.append(invalid(f"{path}.supplementalGroups[{i}]", group, said))
@@ -227,8 +221,7 @@ def _device(errs: list[FieldError], device: Object, ctr: Object | None, path: st
     seen: set[str] = set()
     for i, resource in enumerate(device.get("resources") or ()):
         health = resource.get("health") or ""
-        if health not in _HEALTH:
-            errs.append(not_supported(f"{path}.resources[{i}].health", health, _HEALTH))
+        one_of(errs, health, f"{path}.resources[{i}].health", _HEALTH)
         if (message := resource.get("message")) == "":
             errs.append(required(f"{path}.resources[{i}].message", "must be non-empty if specified"))
         elif len(message or "") > _MAX_MESSAGE:

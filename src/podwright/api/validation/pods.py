@@ -107,8 +107,7 @@ def prepare_create(pod: Object) -> None:
 
 def _join_label_keys(term: Object, labels: dict[str, str]) -> None:
     """matchLabelKeys (KEP-3633): the Pod's own values of these labels join the selector, once, at creation."""
-    selector = term.get("labelSelector")
-    if selector is None:
+    if (selector := term.get("labelSelector")) is None:
         return
     for field, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")):
         for key in term.get(field) or ():

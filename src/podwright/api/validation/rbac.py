@@ -5,7 +5,7 @@ from __future__ import annotations
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names
-from podwright.api.validation.field_errors import invalid, not_supported, required
+from podwright.api.validation.field_errors import formed, invalid, named, not_supported, required
 from podwright.api.validation.label_selectors import label_selector
 from podwright.api.validation.rules import Kinds, Rules
 
@@ -38,8 +38,7 @@ def role(errs: list[FieldError], obj: Object) -> None:
 
 def cluster_role(errs: list[FieldError], obj: Object) -> None:
     _rules(errs, obj, namespaced=False)
-    aggregation = obj.get("aggregationRule")
-    if aggregation is None:
+    if (aggregation := obj.get("aggregationRule")) is None:
         return
     field = "aggregationRule.clusterRoleSelectors"
     selectors = aggregation.get("clusterRoleSelectors") or []
@@ -56,10 +55,7 @@ def _binding(errs: list[FieldError], obj: Object, kinds: tuple[str, ...], *, nam
     if ref.get("kind") not in kinds:
         errs.append(not_supported("roleRef.kind", ref.get("kind") or "", kinds))
     name = ref.get("name") or ""
-    if not name:
-        errs.append(required("roleRef.name"))
-    else:
-        errs += [invalid("roleRef.name", name, said) for said in names.path_segment_name(name)]
+    named(errs, name, "roleRef.name", names.path_segment_name)
     for i, subject in enumerate(obj.get("subjects") or ()):
         _subject(errs, subject, f"subjects[{i}]", namespaced)
 
@@ -70,7 +66,7 @@ def _subject(errs: list[FieldError], subject: Object, path: str, namespaced: boo
         errs.append(required(f"{path}.name"))
     if kind == "ServiceAccount":
         if name:
-            errs += [invalid(f"{path}.name", name, said) for said in names.dns_subdomain(name)]
+            formed(errs, name, f"{path}.name", names.dns_subdomain)
         if group:
             errs.append(not_supported(f"{path}.apiGroup", group, ("",)))
         if not namespaced and not subject.get("namespace"):

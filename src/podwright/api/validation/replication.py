@@ -35,8 +35,7 @@ def controller(errs: list[FieldError], obj: Object) -> None:
     if spec.get("replicas") is None:
         errs.append(required("spec.replicas"))
     non_negative(errs, spec.get("replicas"), "spec.replicas")
-    template = spec.get("template")
-    if template is None:
+    if (template := spec.get("template")) is None:
         errs.append(required("spec.template"))
         return
     labels = template_labels(template)

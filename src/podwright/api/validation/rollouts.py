@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from podwright.api.status import FieldError
 from podwright.api.validation import names
-from podwright.api.validation.field_errors import NEGATIVE, invalid
+from podwright.api.validation.field_errors import NEGATIVE, formed, invalid
 
 IntOrPercent = int | str
 
 
 def positive_int_or_percent(errs: list[FieldError], value: IntOrPercent, field: str) -> None:
     if isinstance(value, str):
-        errs += [invalid(field, value, said) for said in names.percent(value)]
+        formed(errs, value, field, names.percent)
     elif value < 0:
         errs.append(invalid(field, value, NEGATIVE))
 

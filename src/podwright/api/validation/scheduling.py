@@ -5,7 +5,7 @@ from __future__ import annotations
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import metadata, names
-from podwright.api.validation.field_errors import duplicate, forbidden, invalid, not_supported, required
+from podwright.api.validation.field_errors import duplicate, forbidden, formed, invalid, not_supported, one_of, required
 from podwright.api.validation.label_selectors import label_selector
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -77,7 +77,7 @@ def _node_expression(errs: list[FieldError], requirement: Object, path: str, che
     metadata.label_name(errs, requirement.get("key") or "", f"{path}.key")
     if check_values:
         for i, value in enumerate(values):
-            errs += [invalid(f"{field}[{i}]", value, said) for said in names.label_value(value)]
+            formed(errs, value, f"{field}[{i}]", names.label_value)
 
 
 def _node_field(errs: list[FieldError], requirement: Object, path: str) -> None:
@@ -93,14 +93,14 @@ def _node_field(errs: list[FieldError], requirement: Object, path: str) -> None:
         errs.append(invalid(f"{path}.key", key, "not a valid field selector key"))
         return
     for i, value in enumerate(values):
-        errs += [invalid(f"{path}.values[{i}]", value, said) for said in names.dns_subdomain(value)]
+        formed(errs, value, f"{path}.values[{i}]", names.dns_subdomain)
 
 
 def _pod_term(errs: list[FieldError], term: Object, path: str) -> None:
     label_selector(errs, term.get("labelSelector"), f"{path}.labelSelector")
     label_selector(errs, term.get("namespaceSelector"), f"{path}.namespaceSelector")
     for name in term.get("namespaces") or ():
-        errs += [invalid(f"{path}.namespace", name, said) for said in names.dns_label(name)]
+        formed(errs, name, f"{path}.namespace", names.dns_label)
     if term.get("matchLabelKeys") or term.get("mismatchLabelKeys"):
         _label_keys(errs, term, path)
     key = term.get("topologyKey") or ""
@@ -146,24 +146,21 @@ def topology_spread(errs: list[FieldError], constraints: list[Object], path: str
         if not key:
             errs.append(required(f"{where}.topologyKey", "can not be empty"))
         action = constraint.get("whenUnsatisfiable") or ""
-        if action not in _UNSATISFIABLE:
-            errs.append(not_supported(f"{where}.whenUnsatisfiable", action, _UNSATISFIABLE))
+        one_of(errs, action, f"{where}.whenUnsatisfiable", _UNSATISFIABLE)
         if any(
             (c.get("topologyKey") or "") == key and (c.get("whenUnsatisfiable") or "") == action
             for c in constraints[i + 1 :]
         ):
             errs.append(duplicate(f"{where}.{{topologyKey, whenUnsatisfiable}}", f"{{{key}, {action}}}"))
-        domains = constraint.get("minDomains")
-        if domains is not None:
+        if (domains := constraint.get("minDomains")) is not None:
             if domains <= 0:
                 errs.append(invalid(f"{where}.minDomains", domains, "must be greater than zero"))
             if action != "DoNotSchedule":
                 said = f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"
                 errs.append(invalid(f"{where}.minDomains", domains, said))
         for field in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
-            policy = constraint.get(field)
-            if policy is not None and policy not in _INCLUSION:
-                errs.append(not_supported(f"{where}.{field}", policy, _INCLUSION))
+            if (policy := constraint.get(field)) is not None:
+                one_of(errs, policy, f"{where}.{field}", _INCLUSION)
         if constraint.get("matchLabelKeys"):
             _label_keys(errs, constraint, where)
         label_selector(errs, constraint.get("labelSelector"), f"{where}.labelSelector")
@@ -200,7 +197,7 @@ def scheduling_gates(errs: list[FieldError], gates: list[Object], path: str) -> 
     seen: set[str] = set()
     for i, gate in enumerate(gates):
         name = gate.get("name") or ""
-        errs += [invalid(f"{path}[{i}]", name, said) for said in names.qualified_name(name)]
+        formed(errs, name, f"{path}[{i}]", names.qualified_name)
         if name in seen:
             errs.append(duplicate(f"{path}[{i}]", name))
         seen.add(name)

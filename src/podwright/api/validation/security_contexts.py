@@ -7,7 +7,7 @@ import re
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names, paths
-from podwright.api.validation.field_errors import duplicate, invalid, not_supported, required, too_long
+from podwright.api.validation.field_errors import duplicate, formed, invalid, not_supported, one_of, required, too_long
 
 _PROFILE_TYPES = ("Localhost", "RuntimeDefault", "Unconfined")
 _SYSCTL_SEGMENT = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
@@ -28,7 +28,7 @@ def _ids(errs: list[FieldError], context: Object, path: str, *fields: str) -> No
     for field in fields:
         value = context.get(field)
         if value is not None and not 0 <= value <= 2**31 - 1:
-            errs += [invalid(f"{path}.{field}", value, said) for said in names.user_or_group_id(value)]
+            formed(errs, value, f"{path}.{field}", names.user_or_group_id)
 
 
 def pod_context(errs: list[FieldError], spec: Object, path: str) -> None:
@@ -51,9 +51,8 @@ def pod_context(errs: list[FieldError], spec: Object, path: str) -> None:
         ("supplementalGroupsPolicy", ("Merge", "Strict")),
         ("seLinuxChangePolicy", ("MountOption", "Recursive")),
     ):
-        value = context.get(field)
-        if value is not None and value not in allowed:
-            errs.append(not_supported(f"{where}.{field}", value, allowed))
+        if (value := context.get(field)) is not None:
+            one_of(errs, value, f"{where}.{field}", allowed)
     _profiles(errs, context, where)
 
 
@@ -79,10 +78,8 @@ def _sysctls(errs: list[FieldError], listed: list[Object], spec: Object, path: s
 
 def container_context(errs: list[FieldError], context: Object, path: str, *, host_users: bool) -> None:
     _ids(errs, context, path, "runAsUser", "runAsGroup")
-    mount = context.get("procMount")
-    if mount is not None:
-        if mount not in ("Default", "Unmasked"):
-            errs.append(not_supported(f"{path}.procMount", mount, ("Default", "Unmasked")))
+    if (mount := context.get("procMount")) is not None:
+        one_of(errs, mount, f"{path}.procMount", ("Default", "Unmasked"))
         if host_users and mount == "Unmasked":
             errs.append(invalid(f"{path}.procMount", mount, "`hostUsers` must be false to use `Unmasked`"))
     if context.get("allowPrivilegeEscalation") is False:
@@ -141,18 +138,15 @@ def app_armor(errs: list[FieldError], profile: Object, path: str) -> None:
 
 
 def _windows_options(errs: list[FieldError], options: Object, path: str) -> None:
-    name = options.get("gmsaCredentialSpecName")
-    if name is not None:
-        errs += [invalid(f"{path}.gmsaCredentialSpecName", name, said) for said in names.dns_subdomain(name)]
-    credentials = options.get("gmsaCredentialSpec")
-    if credentials is not None:
+    if (name := options.get("gmsaCredentialSpecName")) is not None:
+        formed(errs, name, f"{path}.gmsaCredentialSpecName", names.dns_subdomain)
+    if (credentials := options.get("gmsaCredentialSpec")) is not None:
         field = f"{path}.gmsaCredentialSpec"
         if not credentials:
             errs.append(invalid(field, credentials, "gmsaCredentialSpec cannot be an empty string"))
         elif len(credentials) > _GMSA_BYTES:
             errs.append(invalid(field, credentials, "gmsaCredentialSpec size must be under 64 KiB"))
-    user = options.get("runAsUserName")
-    if user is not None:
+    if (user := options.get("runAsUserName")) is not None:
         errs += [invalid(f"{path}.runAsUserName", user, f"runAsUserName{said}") for said in _windows_user(user)]
 
 

@@ -7,7 +7,16 @@ from podwright.api.status import FieldError
 from podwright.api.validation import metadata, names
 from podwright.api.validation.containers import PROTOCOLS
 from podwright.api.validation.endpoints import endpoint_ip
-from podwright.api.validation.field_errors import duplicate, forbidden, invalid, not_supported, required
+from podwright.api.validation.field_errors import (
+    duplicate,
+    forbidden,
+    formed,
+    invalid,
+    named,
+    not_supported,
+    one_of,
+    required,
+)
 from podwright.api.validation.load_balancers import load_balancer_status
 from podwright.api.validation.pod_handlers import port_or_name
 from podwright.api.validation.rules import Rules, spec_of
@@ -67,8 +76,7 @@ def service(errs: list[FieldError], obj: Object) -> None:
             errs += [invalid(field, address, said) for said in problems]
         else:
             endpoint_ip(errs, address, field)
-    if kind not in _TYPES:
-        errs.append(not_supported("spec.type", kind, _TYPES) if kind else required("spec.type"))
+    one_of(errs, kind, "spec.type", _TYPES, needed=True)
     _port_uniqueness(errs, ports, kind)
     _load_balancer(errs, spec, annotations, kind)
     _traffic(errs, spec, kind)
@@ -87,10 +95,7 @@ def _by_type(errs: list[FieldError], spec: Object, kind: str) -> None:
         if spec.get("ipFamilyPolicy") is not None:
             errs.append(forbidden("spec.ipFamilyPolicy", said))
         name = (spec.get("externalName") or "").removesuffix(".")
-        if not name:
-            errs.append(required("spec.externalName"))
-        else:
-            errs += [invalid("spec.externalName", name, said) for said in names.dns_subdomain(name)]
+        named(errs, name, "spec.externalName", names.dns_subdomain)
 
 
 def _port(errs: list[FieldError], port: Object, named: bool, seen: set[str], path: str) -> None:
@@ -99,27 +104,22 @@ def _port(errs: list[FieldError], port: Object, named: bool, seen: set[str], pat
         if named:
             errs.append(required(f"{path}.name"))
     else:
-        errs += [invalid(f"{path}.name", name, said) for said in names.dns_label(name)]
+        formed(errs, name, f"{path}.name", names.dns_label)
         if name in seen:
             errs.append(duplicate(f"{path}.name", name))
         seen.add(name)
     number = port.get("port") or 0
-    errs += [invalid(f"{path}.port", number, said) for said in names.port_number(number)]
+    formed(errs, number, f"{path}.port", names.port_number)
     protocol = port.get("protocol") or ""
-    if protocol not in PROTOCOLS:
-        field = f"{path}.protocol"
-        errs.append(not_supported(field, protocol, PROTOCOLS) if protocol else required(field))
+    one_of(errs, protocol, f"{path}.protocol", PROTOCOLS, needed=True)
     port_or_name(errs, port.get("targetPort", 0), f"{path}.targetPort")
-    application = port.get("appProtocol")
-    if application is not None:
-        errs += [invalid(f"{path}.appProtocol", application, said) for said in names.qualified_name(application)]
+    if (application := port.get("appProtocol")) is not None:
+        formed(errs, application, f"{path}.appProtocol", names.qualified_name)
 
 
 def _affinity(errs: list[FieldError], spec: Object) -> None:
     kind, config = spec.get("sessionAffinity") or "", spec.get("sessionAffinityConfig")
-    if kind not in _AFFINITIES:
-        field = "spec.sessionAffinity"
-        errs.append(not_supported(field, kind, _AFFINITIES) if kind else required(field))
+    one_of(errs, kind, "spec.sessionAffinity", _AFFINITIES, needed=True)
     field = "spec.sessionAffinityConfig"
     if kind == "None" and config is not None:
         errs.append(forbidden(field, "must not be set when session affinity is None"))
@@ -150,13 +150,11 @@ def cluster_ip_fields(errs: list[FieldError], spec: Object) -> None:
         errs.append(invalid(field, listed, "must be empty when `clusterIP` is not specified"))
     families = spec.get("ipFamilies") or []
     for i, family in enumerate(families):
-        if family not in _FAMILIES:
-            errs.append(not_supported(f"spec.ipFamilies[{i}]", family, _FAMILIES))
+        one_of(errs, family, f"spec.ipFamilies[{i}]", _FAMILIES)
         if family in families[:i]:
             errs.append(duplicate(f"spec.ipFamilies[{i}]", family))
-    policy = spec.get("ipFamilyPolicy")
-    if policy is not None and policy not in _FAMILY_POLICIES:
-        errs.append(not_supported("spec.ipFamilyPolicy", policy, _FAMILY_POLICIES))
+    if (policy := spec.get("ipFamilyPolicy")) is not None:
+        one_of(errs, policy, "spec.ipFamilyPolicy", _FAMILY_POLICIES)
     wrong = False
     for i, address in enumerate(listed):
         if i == 0 and address == "None":
@@ -211,23 +209,22 @@ def _load_balancer(errs: list[FieldError], spec: Object, annotations: Object, ki
             errs.append(forbidden(field, _ONLY_BALANCER))
         for i, value in enumerate(ranges):
             value = value.strip()
-            errs += [invalid(f"{field}[{i}]", value, said) for said in names.cidr(value)]
+            formed(errs, value, f"{field}[{i}]", names.cidr)
     elif _RANGES in annotations:
         field = f"metadata.annotations[{_RANGES}]"
         if kind != "LoadBalancer":
             errs.append(forbidden(field, _ONLY_BALANCER))
         for value in filter(None, map(str.strip, annotations[_RANGES].split(","))):
-            errs += [invalid(field, value, said) for said in names.cidr(value)]
+            formed(errs, value, field, names.cidr)
     allocate = spec.get("allocateLoadBalancerNodePorts")
     if allocate is not None and kind != "LoadBalancer":
         errs.append(forbidden("spec.allocateLoadBalancerNodePorts", _ONLY_BALANCER))
     if allocate is None and kind == "LoadBalancer":
         errs.append(required("allocateLoadBalancerNodePorts"))
-    name = spec.get("loadBalancerClass")
-    if name is not None:
+    if (name := spec.get("loadBalancerClass")) is not None:
         field = "spec.loadBalancerClass"
         if kind == "LoadBalancer":
-            errs += [invalid(field, name, said) for said in names.qualified_name(name)]
+            formed(errs, name, field, names.qualified_name)
         else:
             errs.append(forbidden(field, _ONLY_BALANCER))
 
@@ -249,16 +246,14 @@ def _traffic(errs: list[FieldError], spec: Object, kind: str) -> None:
     elif not port:
         errs.append(required(field))
     else:
-        errs += [invalid(field, port, said) for said in names.port_number(port)]
-    internal = spec.get("internalTrafficPolicy")
-    if internal is None:
+        formed(errs, port, field, names.port_number)
+    if (internal := spec.get("internalTrafficPolicy")) is None:
         if kind in ("ClusterIP", "LoadBalancer", "NodePort"):
             errs.append(required("spec.internalTrafficPolicy"))
     elif internal not in _TRAFFIC:
         errs.append(not_supported("spec.internalTrafficPolicy", internal, _TRAFFIC))
-    distribution = spec.get("trafficDistribution")
-    if distribution is not None and distribution not in _DISTRIBUTIONS:
-        errs.append(not_supported("spec.trafficDistribution", distribution, _DISTRIBUTIONS))
+    if (distribution := spec.get("trafficDistribution")) is not None:
+        one_of(errs, distribution, "spec.trafficDistribution", _DISTRIBUTIONS)
 
 
 def service_update(errs: list[FieldError], new: Object, old: Object) -> None:

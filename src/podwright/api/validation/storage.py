@@ -152,8 +152,7 @@ def _csi_node_update(errs: list[FieldError], new: Object, old: Object) -> None:
     csi_node(errs, new)
     before = {d.get("name"): d for d in spec_of(old).get("drivers") or ()}
     for driver in spec_of(new).get("drivers") or ():
-        earlier = before.get(driver.get("name"))
-        if earlier is not None:
+        if (earlier := before.get(driver.get("name"))) is not None:
             now, then = ({k: v for k, v in d.items() if k != "allocatable"} for d in (driver, earlier))
             metadata.same(errs, now, then, "spec.drivers")
 

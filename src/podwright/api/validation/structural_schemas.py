@@ -8,7 +8,7 @@ import re
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation.field_errors import forbidden, invalid, not_supported, required
+from podwright.api.validation.field_errors import forbidden, invalid, not_supported, one_of, required
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _META = frozenset({"apiVersion", "kind", "metadata"})
@@ -191,14 +191,12 @@ def _lists_and_maps(errs: list[FieldError], node: Object, kind: str, path: str) 
     map_type, list_type = node.get("x-kubernetes-map-type"), node.get("x-kubernetes-list-type")
     if map_type is not None:
         _typed(errs, kind, "object", "x-kubernetes-map-type", path)
-        if map_type not in ("atomic", "granular"):
-            errs.append(not_supported(f"{path}.x-kubernetes-map-type", map_type, ("atomic", "granular")))
+        one_of(errs, map_type, f"{path}.x-kubernetes-map-type", ("atomic", "granular"))
     keys = node.get("x-kubernetes-list-map-keys") or []
     field = f"{path}.x-kubernetes-list-type"
     if list_type is not None:
         _typed(errs, kind, "array", "x-kubernetes-list-type", path)
-        if list_type not in ("atomic", "set", "map"):
-            errs.append(not_supported(field, list_type, ("atomic", "set", "map")))
+        one_of(errs, list_type, field, ("atomic", "set", "map"))
     if keys and list_type != "map":
         said = "must be map if x-kubernetes-list-map-keys is non-empty"
         errs.append(required(field, said) if list_type is None else invalid(field, list_type, said))
@@ -260,6 +258,5 @@ def _rule(errs: list[FieldError], rule: Object, path: str) -> None:
     expression = rule.get("messageExpression") or ""
     if expression and not expression.strip():
         errs.append(required(f"{path}.messageExpression", "messageExpression must be non-empty if specified"))
-    reason = rule.get("reason")
-    if reason is not None and reason not in _REASONS:
-        errs.append(not_supported(f"{path}.reason", reason, _REASONS))
+    if (reason := rule.get("reason")) is not None:
+        one_of(errs, reason, f"{path}.reason", _REASONS)

@@ -130,8 +130,7 @@ def _certificate(errs: list[FieldError], certificate: Object, path: str, taken: 
     signers.signer_name(errs, signer, f"{path}.signerName")
     if (kind := certificate.get("keyType") or "") not in _KEY_TYPES:
         errs.append(not_supported(f"{path}.keyType", kind, _KEY_TYPES))
-    seconds = certificate.get("maxExpirationSeconds")
-    if seconds is not None:
+    if (seconds := certificate.get("maxExpirationSeconds")) is not None:
         field = f"{path}.maxExpirationSeconds"
         longest = _DAY if signers.is_kubernetes(signer) else _MAX_EXPIRATION
         if seconds < _MIN_EXPIRATION:

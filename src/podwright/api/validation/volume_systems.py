@@ -7,7 +7,7 @@ import re
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names, paths
-from podwright.api.validation.field_errors import in_range, invalid, not_supported, required, too_long
+from podwright.api.validation.field_errors import formed, in_range, invalid, not_supported, one_of, required, too_long
 
 ISCSI_TOO_LONG = (
     "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is "
@@ -126,7 +126,7 @@ def glusterfs(errs: list[FieldError], source: Object, path: str) -> None:
             said = "if the endpointnamespace is set, it must be a valid namespace name"
             errs.append(invalid(field, namespace, said))
         else:
-            errs += [invalid(field, namespace, said) for said in names.dns_label(namespace)]
+            formed(errs, namespace, field, names.dns_label)
 
 
 def flocker(errs: list[FieldError], source: Object, path: str) -> None:
@@ -181,8 +181,7 @@ def azure_disk(errs: list[FieldError], source: Object, path: str) -> None:
         errs.append(not_supported(f"{path}.cachingMode", caching, _CACHING))
     if kind is None:
         return
-    if kind not in _DISK_KINDS:
-        errs.append(not_supported(f"{path}.kind", kind, _DISK_KINDS))
+    one_of(errs, kind, f"{path}.kind", _DISK_KINDS)
     if kind == "Managed" and not uri.startswith("/subscriptions/"):
         errs.append(not_supported(f"{path}.diskURI", uri, (_MANAGED_URI,)))
     if kind != "Managed" and not uri.startswith("https://"):
@@ -209,7 +208,7 @@ def storage_os(errs: list[FieldError], source: Object, path: str) -> None:
     need(errs, source, path, "volumeName")
     for field in ("volumeName", "volumeNamespace"):
         if name := source.get(field):
-            errs += [invalid(f"{path}.{field}", name, said) for said in names.dns_label(name)]
+            formed(errs, name, f"{path}.{field}", names.dns_label)
     if (secret := source.get("secretRef")) is not None:
         need(errs, secret, f"{path}.secretRef", "name")
 
@@ -237,12 +236,11 @@ def csi_driver_name(errs: list[FieldError], name: str, field: str) -> None:
 
 def csi_inline(errs: list[FieldError], source: Object, path: str) -> None:
     csi_driver_name(errs, source.get("driver") or "", f"{path}.driver")
-    secret = source.get("nodePublishSecretRef")
-    if secret is not None:
+    if (secret := source.get("nodePublishSecretRef")) is not None:
         if not (name := secret.get("name")):
             errs.append(required(f"{path}.nodePublishSecretRef.name"))
         else:
-            errs += [invalid(f"{path}.name", name, said) for said in names.dns_subdomain(name)]
+            formed(errs, name, f"{path}.name", names.dns_subdomain)
 
 
 def csi_persistent(errs: list[FieldError], source: Object, path: str) -> None:
@@ -258,6 +256,6 @@ def csi_persistent(errs: list[FieldError], source: Object, path: str) -> None:
             where = f"{path}.{field}"
             need(errs, secret, where, "name", "namespace")
             if name := secret.get("name"):
-                errs += [invalid(f"{where}.name", name, said) for said in names.dns_subdomain(name)]
+                formed(errs, name, f"{where}.name", names.dns_subdomain)
             if namespace := secret.get("namespace"):
-                errs += [invalid(f"{where}.namespace", namespace, said) for said in names.dns_label(namespace)]
+                formed(errs, namespace, f"{where}.namespace", names.dns_label)

@@ -8,7 +8,16 @@ from podwright.api import quantity
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import names, paths, volume_projections, volume_systems
-from podwright.api.validation.field_errors import duplicate, forbidden, invalid, not_supported, required
+from podwright.api.validation.field_errors import (
+    duplicate,
+    forbidden,
+    formed,
+    invalid,
+    named,
+    not_supported,
+    one_of,
+    required,
+)
 
 FILE_MODE = "must be a number between 0 and 0777 (octal), both inclusive"
 _HOST_PATH_TYPES = (
@@ -35,10 +44,7 @@ def volumes(errs: list[FieldError], spec: Object, pod_name: str, path: str, *, i
         before = len(errs)
         name = volume.get("name") or ""
         _source(errs, volume, name, pod_name, where, is_pod)
-        if not name:
-            errs.append(required(f"{where}.name"))
-        elif problems := names.dns_label(name):
-            errs += [invalid(f"{where}.name", name, said) for said in problems]
+        named(errs, name, f"{where}.name", names.dns_label)
         if name in found:
             errs.append(duplicate(f"{where}.name", name))
         if len(errs) == before:
@@ -107,8 +113,7 @@ def host_path(errs: list[FieldError], source: Object, path: str) -> None:
         return
     paths.no_backsteps(errs, target, f"{path}.path")
     kind = source.get("type") or ""
-    if kind not in _HOST_PATH_TYPES:
-        errs.append(not_supported(f"{path}.type", kind, _HOST_PATH_TYPES))
+    one_of(errs, kind, f"{path}.type", _HOST_PATH_TYPES)
 
 
 def mode(errs: list[FieldError], value: int | None, path: str) -> None:
@@ -119,7 +124,7 @@ def mode(errs: list[FieldError], value: int | None, path: str) -> None:
 def _owner(errs: list[FieldError], source: Object, field: str, path: str) -> None:
     user = source.get(field)
     if user is not None:
-        errs += [invalid(f"{path}.{field}", user, said) for said in names.user_or_group_id(user)]
+        formed(errs, user, f"{path}.{field}", names.user_or_group_id)
 
 
 def key_to_path(errs: list[FieldError], item: Object, path: str) -> None:
@@ -171,8 +176,7 @@ def _claim(errs: list[FieldError], source: Object, path: str) -> None:
 def _ephemeral(errs: list[FieldError], source: Object, path: str) -> None:
     from podwright.api.validation.persistent_volume_claims import claim_template
 
-    template = source.get("volumeClaimTemplate")
-    if template is None:
+    if (template := source.get("volumeClaimTemplate")) is None:
         errs.append(required(f"{path}.volumeClaimTemplate"))
     else:
         claim_template(errs, template, f"{path}.volumeClaimTemplate")

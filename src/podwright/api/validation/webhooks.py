@@ -46,8 +46,7 @@ def _service(errs: list[FieldError], service: Object, path: str) -> None:
     port = service.get("port", 443)
     if problems := names.port_number(port):
         errs.append(invalid(f"{path}.port", port, "port is not valid: " + ", ".join(problems)))
-    target = service.get("path")
-    if target is None:
+    if (target := service.get("path")) is None:
         return
     field = f"{path}.path"
     if not target.startswith("/"):
