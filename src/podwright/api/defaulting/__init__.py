@@ -17,21 +17,11 @@ from podwright.api.resources import Resource
 Defaulter = Callable[[Object], None]
 
 _MODULES: dict[str, str] = {
-    "": "core",
-    "apps": "apps",
-    "batch": "batch",
-    "autoscaling": "autoscaling",
-    "networking.k8s.io": "networking",
-    "discovery.k8s.io": "networking",
-    "rbac.authorization.k8s.io": "rbac",
-    "storage.k8s.io": "storage",
-    "scheduling.k8s.io": "scheduling",
-    "node.k8s.io": "scheduling",
-    "admissionregistration.k8s.io": "admission",
-    "apiextensions.k8s.io": "extensions",
-    "apiregistration.k8s.io": "extensions",
-    "flowcontrol.apiserver.k8s.io": "flowcontrol",
-    "resource.k8s.io": "dra",
+    "": "core", "apps": "apps", "batch": "batch", "autoscaling": "autoscaling", "networking.k8s.io": "networking",
+    "discovery.k8s.io": "networking", "rbac.authorization.k8s.io": "rbac", "storage.k8s.io": "storage",
+    "scheduling.k8s.io": "scheduling", "node.k8s.io": "scheduling", "admissionregistration.k8s.io": "admission",
+    "apiextensions.k8s.io": "extensions", "apiregistration.k8s.io": "extensions",
+    "flowcontrol.apiserver.k8s.io": "flowcontrol", "resource.k8s.io": "dra",
 }
 """API group → module of this package that holds its defaulters (imported when the group is first written)."""
 

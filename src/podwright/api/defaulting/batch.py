@@ -48,7 +48,4 @@ def cron_job(obj: Object) -> None:
         job_template_spec(template.setdefault("spec", {}))
 
 
-DEFAULTERS = {
-    ("batch", "", "CronJob"): cron_job,
-    ("batch", "", "Job"): job,
-}
+DEFAULTERS = {("batch", "", "CronJob"): cron_job, ("batch", "", "Job"): job}

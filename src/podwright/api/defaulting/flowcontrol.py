@@ -28,7 +28,4 @@ def priority_level(obj: Object) -> None:
                     queuing[name] = value
 
 
-DEFAULTERS = {
-    (GROUP, "", "FlowSchema"): flow_schema,
-    (GROUP, "", "PriorityLevelConfiguration"): priority_level,
-}
+DEFAULTERS = {(GROUP, "", "FlowSchema"): flow_schema, (GROUP, "", "PriorityLevelConfiguration"): priority_level}

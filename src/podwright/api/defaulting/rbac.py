@@ -16,7 +16,4 @@ def binding(obj: Object) -> None:
             subject["apiGroup"] = GROUP
 
 
-DEFAULTERS = {
-    (GROUP, "", "ClusterRoleBinding"): binding,
-    (GROUP, "", "RoleBinding"): binding,
-}
+DEFAULTERS = {(GROUP, "", "ClusterRoleBinding"): binding, (GROUP, "", "RoleBinding"): binding}

@@ -22,27 +22,13 @@ from podwright.api.validation import metadata, names, preparation
 from podwright.api.validation.rules import Kinds, Rules
 
 _MODULES: dict[str, str] = {
-    "": "core",
-    "apps": "apps",
-    "batch": "batch",
-    "autoscaling": "autoscaling",
-    "policy": "policy",
-    "networking.k8s.io": "networking",
-    "discovery.k8s.io": "discovery",
-    "rbac.authorization.k8s.io": "rbac",
-    "storage.k8s.io": "storage",
-    "scheduling.k8s.io": "scheduling_kinds",
-    "node.k8s.io": "scheduling_kinds",
-    "coordination.k8s.io": "coordination",
-    "events.k8s.io": "events",
-    "admissionregistration.k8s.io": "admission",
-    "apiextensions.k8s.io": "custom_resources",
-    "apiregistration.k8s.io": "aggregation",
-    "certificates.k8s.io": "certificates",
-    "authentication.k8s.io": "reviews",
-    "authorization.k8s.io": "reviews",
-    "flowcontrol.apiserver.k8s.io": "flowcontrol",
-    "resource.k8s.io": "dra",
+    "": "core", "apps": "apps", "batch": "batch", "autoscaling": "autoscaling", "policy": "policy",
+    "networking.k8s.io": "networking", "discovery.k8s.io": "discovery", "rbac.authorization.k8s.io": "rbac",
+    "storage.k8s.io": "storage", "scheduling.k8s.io": "scheduling_kinds", "node.k8s.io": "scheduling_kinds",
+    "coordination.k8s.io": "coordination", "events.k8s.io": "events", "admissionregistration.k8s.io": "admission",
+    "apiextensions.k8s.io": "custom_resources", "apiregistration.k8s.io": "aggregation",
+    "certificates.k8s.io": "certificates", "authentication.k8s.io": "reviews", "authorization.k8s.io": "reviews",
+    "flowcontrol.apiserver.k8s.io": "flowcontrol", "resource.k8s.io": "dra",
 }
 """API group → module of this package that holds its rules (imported when the group is first written)."""
 

@@ -73,8 +73,7 @@ def _webhook(errs: list[FieldError], hook: Object, path: str) -> None:
         one_of(errs, effects, f"{path}.sideEffects", _SIDE_EFFECTS)
     seconds = hook.get("timeoutSeconds")
     if seconds is not None and not 1 <= seconds <= 30:
-        said = "the timeout value must be between 1 and 30 seconds"
-        errs.append(invalid(f"{path}.timeoutSeconds", seconds, said))
+        errs.append(invalid(f"{path}.timeoutSeconds", seconds, "the timeout value must be between 1 and 30 seconds"))
     label_selector(errs, hook.get("namespaceSelector"), f"{path}.namespaceSelector")
     label_selector(errs, hook.get("objectSelector"), f"{path}.objectSelector")
     _optional(errs, hook, path, "reinvocationPolicy", _REINVOCATION)
@@ -255,8 +254,7 @@ def validating_policy(errs: list[FieldError], obj: Object) -> None:
         expressions.compiles(errs, expression, f"{where}.expression", known, "bool")
         _optional(errs, validation, where, "reason", _REASONS)
     if len(audit) > _MAX_AUDIT:
-        said = f"must not have more than {_MAX_AUDIT} auditAnnotations"
-        errs.append(invalid("spec.auditAnnotations", audit, said))
+        errs.append(invalid("spec.auditAnnotations", audit, f"must not have more than {_MAX_AUDIT} auditAnnotations"))
     _audit(errs, audit, (obj.get("metadata") or {}).get("name") or "", known)
 
 

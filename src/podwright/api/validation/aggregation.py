@@ -17,8 +17,7 @@ def api_service(errs: list[FieldError], obj: Object) -> None:
         said = f'must be `spec.version+"."+spec.group`: "{wanted}"'
         errs.append(invalid("metadata.name", name, said))
     if not group and version != "v1":
-        said = "only v1 may have an empty group and it better be legacy kube"
-        errs.append(required("spec.group", said))
+        errs.append(required("spec.group", "only v1 may have an empty group and it better be legacy kube"))
     if group:
         formed(errs, group, "spec.group", names.dns_subdomain)
     formed(errs, version, "spec.version", names.dns_1035_label)

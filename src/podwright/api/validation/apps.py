@@ -15,13 +15,8 @@ from podwright.api.validation.rules import Kinds, Rules, spec_of
 
 _STATEFUL_MUTABLE = frozenset(
     (
-        "replicas",
-        "ordinals",
-        "template",
-        "updateStrategy",
-        "revisionHistoryLimit",
-        "persistentVolumeClaimRetentionPolicy",
-        "minReadySeconds",
+        "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
     )
 )
 _STATEFUL_SAID = (
@@ -72,8 +67,7 @@ def deployment(errs: list[FieldError], obj: Object) -> None:
     if (deadline := spec.get("progressDeadlineSeconds")) is not None:
         non_negative(errs, deadline, "spec.progressDeadlineSeconds")
         if deadline <= (spec.get("minReadySeconds") or 0):
-            said = "must be greater than minReadySeconds"
-            errs.append(invalid("spec.progressDeadlineSeconds", deadline, said))
+            errs.append(invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds"))
 
 
 def _deployment_strategy(errs: list[FieldError], strategy: Object) -> None:
@@ -91,8 +85,7 @@ def _deployment_strategy(errs: list[FieldError], strategy: Object) -> None:
         positive_int_or_percent(errs, unavailable, f"{path}.maxUnavailable")
         positive_int_or_percent(errs, surge, f"{path}.maxSurge")
         if is_zero(unavailable) and is_zero(surge):
-            said = "may not be 0 when `maxSurge` is 0"
-            errs.append(invalid(f"{path}.maxUnavailable", unavailable, said))
+            errs.append(invalid(f"{path}.maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0"))
         at_most_whole(errs, unavailable, f"{path}.maxUnavailable")
 
 
@@ -188,8 +181,7 @@ def _daemon_strategy(errs: list[FieldError], strategy: Object) -> None:
     at_most_whole(errs, unavailable, f"{path}.maxUnavailable")
     at_most_whole(errs, surge, f"{path}.maxSurge")
     if not is_zero(unavailable) and not is_zero(surge):
-        said = "may not be set when maxUnavailable is non-zero"
-        errs.append(invalid(f"{path}.maxSurge", surge, said))
+        errs.append(invalid(f"{path}.maxSurge", surge, "may not be set when maxUnavailable is non-zero"))
     elif is_zero(unavailable) and is_zero(surge):
         errs.append(required(f"{path}.maxUnavailable", "cannot be 0 when maxSurge is 0"))
 
@@ -202,15 +194,8 @@ def _daemon_set_update(errs: list[FieldError], new: Object, old: Object) -> None
 def _daemon_status(errs: list[FieldError], new: Object, old: Object) -> None:
     status = new.get("status") or {}
     for field in (
-        "currentNumberScheduled",
-        "numberMisscheduled",
-        "desiredNumberScheduled",
-        "numberReady",
-        "observedGeneration",
-        "updatedNumberScheduled",
-        "numberAvailable",
-        "numberUnavailable",
-        "collisionCount",
+        "currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration",
+        "updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount",
     ):
         non_negative(errs, status.get(field), f"status.{field}")
     _not_decremented(errs, new, old)
@@ -242,8 +227,7 @@ def _stateful_strategy(errs: list[FieldError], strategy: Object) -> None:
         errs.append(required(path))
     elif kind == "OnDelete":
         if rolling is not None:
-            said = "only allowed for updateStrategy 'RollingUpdate'"
-            errs.append(invalid(f"{path}.rollingUpdate", rolling, said))
+            errs.append(invalid(f"{path}.rollingUpdate", rolling, "only allowed for updateStrategy 'RollingUpdate'"))
     elif kind != "RollingUpdate":
         errs.append(invalid(path, strategy, "must be 'RollingUpdate' or 'OnDelete'"))
     elif rolling is not None:
@@ -273,8 +257,7 @@ def _stateful_status(errs: list[FieldError], new: Object, old: Object) -> None:
             errs.append(invalid(f"status.{field}", status.get(field) or 0, _MORE))
     available = status.get("availableReplicas") or 0
     if available > (status.get("readyReplicas") or 0):
-        said = "cannot be greater than status.readyReplicas"
-        errs.append(invalid("status.availableReplicas", available, said))
+        errs.append(invalid("status.availableReplicas", available, "cannot be greater than status.readyReplicas"))
     _not_decremented(errs, new, old)
 
 
@@ -289,12 +272,7 @@ def _revision_update(errs: list[FieldError], new: Object, old: Object) -> None:
     metadata.same(errs, new.get("data"), old.get("data"), "data")
 
 
-_DAEMON_STATUS = {
-    "currentNumberScheduled": 0,
-    "numberMisscheduled": 0,
-    "desiredNumberScheduled": 0,
-    "numberReady": 0,
-}
+_DAEMON_STATUS = {"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0}
 
 KINDS: Kinds = {
     ("apps", "ControllerRevision"): Rules(create=revision, update=_revision_update),

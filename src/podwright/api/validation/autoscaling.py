@@ -52,8 +52,7 @@ def autoscaler(errs: list[FieldError], obj: Object) -> None:
             _scaling(errs, rules, f"spec.behavior.{direction}")
     target = spec.get("targetCPUUtilizationPercentage")  # autoscaling/v1
     if target is not None and target < 1:
-        field = "spec.metrics[0].resource.target.averageUtilization"
-        errs.append(invalid(field, target, "must be greater than 0"))
+        errs.append(invalid("spec.metrics[0].resource.target.averageUtilization", target, "must be greater than 0"))
 
 
 def _reference(errs: list[FieldError], ref: Object, path: str) -> None:
@@ -61,8 +60,7 @@ def _reference(errs: list[FieldError], ref: Object, path: str) -> None:
         named(errs, ref.get(field), f"{path}.{field}", names.path_segment_name)
     version = ref.get("apiVersion") or ""
     if version.count("/") > 1:
-        said = f"unexpected GroupVersion string: {version}"
-        errs.append(invalid(f"{path}.apiVersion", version, said))
+        errs.append(invalid(f"{path}.apiVersion", version, f"unexpected GroupVersion string: {version}"))
 
 
 def _metric(errs: list[FieldError], metric: Object, path: str) -> None:

@@ -30,29 +30,10 @@ from podwright.api.validation.rules import Kinds, Rules, spec_of
 GROUP = "certificates.k8s.io"
 _USAGES = frozenset(
     {
-        "signing",
-        "digital signature",
-        "content commitment",
-        "key encipherment",
-        "key agreement",
-        "data encipherment",
-        "cert sign",
-        "crl sign",
-        "encipher only",
-        "decipher only",
-        "any",
-        "server auth",
-        "client auth",
-        "code signing",
-        "email protection",
-        "s/mime",
-        "ipsec end system",
-        "ipsec tunnel",
-        "ipsec user",
-        "timestamping",
-        "ocsp signing",
-        "microsoft sgc",
-        "netscape sgc",
+        "signing", "digital signature", "content commitment", "key encipherment", "key agreement",
+        "data encipherment", "cert sign", "crl sign", "encipher only", "decipher only", "any", "server auth",
+        "client auth", "code signing", "email protection", "s/mime", "ipsec end system", "ipsec tunnel", "ipsec user",
+        "timestamping", "ocsp signing", "microsoft sgc", "netscape sgc",
     }
 )
 _DECISIONS = ("Approved", "Denied")

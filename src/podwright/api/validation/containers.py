@@ -30,15 +30,8 @@ _RULE_ACTIONS = ("Restart", "RestartAllContainers")
 _NOT_INIT = "may not be set for init containers without restartPolicy=Always"
 _NOT_EPHEMERAL = "cannot be set for an Ephemeral Container"
 _ONLY_OTHERS = (
-    "ports",
-    "resources",
-    "resizePolicy",
-    "restartPolicy",
-    "restartPolicyRules",
-    "livenessProbe",
-    "readinessProbe",
-    "startupProbe",
-    "lifecycle",
+    "ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules", "livenessProbe", "readinessProbe",
+    "startupProbe", "lifecycle",
 )
 
 
@@ -239,16 +232,14 @@ def _mount_modes(errs: list[FieldError], mount: Object, ctr: Object, path: str, 
         field = f"{path}.mountPropagation"
         one_of(errs, propagation, field, _PROPAGATION)
         if propagation == "Bidirectional" and not (ctr.get("securityContext") or {}).get("privileged"):
-            said = "Bidirectional mount propagation is available only to privileged containers"
-            errs.append(forbidden(field, said))
+            errs.append(forbidden(field, "Bidirectional mount propagation is available only to privileged containers"))
     recursive = mount.get("recursiveReadOnly")
     if recursive in ("Enabled", "IfPossible"):
         field = f"{path}.recursiveReadOnly"
         if not mount.get("readOnly"):
             errs.append(forbidden(field, "may only be specified when readOnly is true"))
         if propagation not in (None, "None"):
-            said = "may only be specified when mountPropagation is None or not specified"
-            errs.append(forbidden(field, said))
+            errs.append(forbidden(field, "may only be specified when mountPropagation is None or not specified"))
     elif recursive is not None and recursive != "Disabled":
         errs.append(not_supported(f"{path}.recursiveReadOnly", recursive, _RECURSIVE))
     for i, option in enumerate(mount.get("bindMountOptions") or ()):
@@ -308,8 +299,7 @@ def _restart_policy(errs: list[FieldError], ctr: Object, path: str) -> None:
     """restartPolicy and restartPolicyRules of one container (KEP-5307)."""
     policy, rules = ctr.get("restartPolicy"), ctr.get("restartPolicyRules") or ()
     if policy is None:
-        said = "must specify restartPolicy when restart rules are used"
-        errs.append(required(f"{path}.restartPolicy", said))
+        errs.append(required(f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used"))
     elif policy not in _RESTART:
         errs.append(not_supported(f"{path}.restartPolicy", policy, _RESTART))
     if len(rules) > 20:

@@ -22,17 +22,7 @@ from podwright.api.validation.webhooks import client_config
 GROUP = "apiextensions.k8s.io"
 _SCOPES = ("Cluster", "Namespaced")
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
-_COLUMN_FORMATS = (
-    "byte",
-    "date",
-    "date-time",
-    "double",
-    "float",
-    "int32",
-    "int64",
-    "name",
-    "password",
-)
+_COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "name", "password")
 _APPROVAL = "api-approved.kubernetes.io"
 _MAX_SELECTABLE = 8
 
@@ -277,11 +267,7 @@ def _status(errs: list[FieldError], new: Object, old: Object) -> None:
 
 def _prepare(obj: Object) -> None:
     storage = [v.get("name") for v in spec_of(obj).get("versions") or () if v.get("storage")]
-    obj["status"] = {
-        "conditions": [],
-        "acceptedNames": {"plural": "", "kind": ""},
-        "storedVersions": storage,
-    }
+    obj["status"] = {"conditions": [], "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": storage}
 
 
 def _prepare_update(new: Object, old: Object, subresource: str) -> None:

@@ -148,8 +148,7 @@ def _selector(errs: list[FieldError], selector: Object, path: str) -> None:
         where, before = f"{path}.cel.expression", len(errs)
         found = expressions.compiles(errs, expression, where, {"device": DEVICE})
         if len(errs) == before and found.type.name not in ("bool", "dyn"):
-            said = f"must evaluate to bool or the unknown type, not {found.type}"
-            errs.append(invalid(where, expression, said))
+            errs.append(invalid(where, expression, f"must evaluate to bool or the unknown type, not {found.type}"))
         elif found.cost > _MAX_COST:
             errs.append(forbidden(where, "too complex, exceeds cost limit"))
 
@@ -309,9 +308,7 @@ def _taint_rule_status(errs: list[FieldError], new: Object, old: Object) -> None
 
 KINDS: Kinds = {
     (GROUP, "DeviceClass"): Rules(create=device_class, update=_class_change, generation=True),
-    (GROUP, "DeviceTaintRule"): Rules(
-        create=taint_rule, subresources={"status": _taint_rule_status}, generation=True
-    ),
+    (GROUP, "DeviceTaintRule"): Rules(create=taint_rule, subresources={"status": _taint_rule_status}, generation=True),
     (GROUP, "ResourceClaim"): Rules(
         create=claim, update=_kept_spec, subresources={"status": _claim_status}, status_keeps_metadata=True
     ),

@@ -63,8 +63,7 @@ def _slice(errs: list[FieldError], spec: Object, before: Object) -> None:
     _place(errs, spec, fields, "spec", "must be either unset or set to a non-empty string", (said, said + _MULTIPLE))
     selector = spec.get("nodeSelector")
     if selector is not None and len(terms := selector.get("nodeSelectorTerms") or []) != 1:
-        said = "must have exactly one node selector term"
-        errs.append(invalid("spec.nodeSelector.nodeSelectorTerms", terms, said))
+        errs.append(invalid("spec.nodeSelector.nodeSelectorTerms", terms, "must have exactly one node selector term"))
     devices, counters = spec.get("devices"), spec.get("sharedCounters")
     if devices is not None and counters is not None:
         errs.append(invalid("spec", "", "only one of `sharedCounters` or `devices` is allowed"))
@@ -154,8 +153,7 @@ def _device(errs: list[FieldError], device: Object, before: Object, per_device: 
         said = f"exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when {when}"
         _place(errs, device, fields, path, "must not be empty", (said, said))
     elif any(device.get(field) is not None for field in fields):
-        said = f"`nodeName`, `nodeSelector` and `allNodes` can only be set if {when}"
-        errs.append(invalid(path, None, said))
+        errs.append(invalid(path, None, f"`nodeName`, `nodeSelector` and `allNodes` can only be set if {when}"))
     binding_conditions(errs, device, path)
 
 

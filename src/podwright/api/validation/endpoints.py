@@ -23,8 +23,7 @@ def endpoint_ip(errs: list[FieldError], address: str, field: str) -> None:
     if parsed.is_link_local:
         errs.append(invalid(field, address, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"))
     if parsed.is_multicast and str(parsed).startswith(("224.0.0.", "ff02:")):
-        said = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
-        errs.append(invalid(field, address, said))
+        errs.append(invalid(field, address, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"))
 
 
 def endpoints(errs: list[FieldError], obj: Object) -> None:

@@ -11,9 +11,7 @@ from podwright.api.status import FieldError
 from podwright.api.validation.field_errors import invalid
 
 
-def compiles(
-    errs: list[FieldError], source: str, path: str, known: Mapping[str, DeclType], *results: str
-) -> Checked:
+def compiles(errs: list[FieldError], source: str, path: str, known: Mapping[str, DeclType], *results: str) -> Checked:
     """What is known of an expression of variables that are `known`, whose type must be one of `results` if there are
     any; an empty expression is somebody else's matter."""
     if not source.strip():

@@ -26,8 +26,7 @@ def flow_schema(errs: list[FieldError], obj: Object) -> None:
     if precedence <= 0:
         errs.append(invalid("spec.matchingPrecedence", precedence, "must be a positive value"))
     if precedence > _MAX_PRECEDENCE:
-        said = f"must not be greater than {_MAX_PRECEDENCE}"
-        errs.append(invalid("spec.matchingPrecedence", precedence, said))
+        errs.append(invalid("spec.matchingPrecedence", precedence, f"must not be greater than {_MAX_PRECEDENCE}"))
     name = (obj.get("metadata") or {}).get("name")
     if precedence == 1 and name != "exempt":
         said = "only the schema named 'exempt' may have matchingPrecedence 1"
@@ -69,8 +68,7 @@ def _rule(errs: list[FieldError], rule: Object, path: str) -> None:
         _subject(errs, subject, f"{path}.subjects[{i}]")
     resources, urls = rule.get("resourceRules") or [], rule.get("nonResourceRules") or []
     if not resources and not urls:
-        said = "at least one of resourceRules and nonResourceRules has to be non-empty"
-        errs.append(required(path, said))
+        errs.append(required(path, "at least one of resourceRules and nonResourceRules has to be non-empty"))
     for i, entry in enumerate(resources):
         _resource_rule(errs, entry, f"{path}.resourceRules[{i}]")
     for i, entry in enumerate(urls):
@@ -85,8 +83,7 @@ def _subject(errs: list[FieldError], subject: Object, path: str) -> None:
         return
     for other_kind, other in _SUBJECTS.items():
         if other != field and subject.get(other) is not None:
-            said = f"{other} is forbidden when subject kind is not '{other_kind}'"
-            errs.append(forbidden(f"{path}.{other}", said))
+            errs.append(forbidden(f"{path}.{other}", f"{other} is forbidden when subject kind is not '{other_kind}'"))
     entry = subject.get(field)
     if entry is None:
         errs.append(required(f"{path}.{field}", f"{field} is required when subject kind is '{kind}'"))
@@ -167,8 +164,7 @@ def priority_level(errs: list[FieldError], obj: Object) -> None:
     spec, name = spec_of(obj), (obj.get("metadata") or {}).get("name")
     kind, limited, exempt = spec.get("type") or "", spec.get("limited"), spec.get("exempt")
     if (name == "exempt") != (kind == "Exempt"):
-        said = "type must be 'Exempt' if and only if name is 'exempt'"
-        errs.append(invalid("spec.type", kind, said))
+        errs.append(invalid("spec.type", kind, "type must be 'Exempt' if and only if name is 'exempt'"))
     if kind == "Exempt":
         if limited is not None:
             errs.append(forbidden("spec.limited", "must be nil if the type is not Limited"))
@@ -205,8 +201,7 @@ def _response(errs: list[FieldError], response: Object, path: str) -> None:
             errs.append(forbidden(f"{path}.queuing", "must be nil if limited.limitResponse.type is not Limited"))
     elif kind == "Queue":
         if queuing is None:
-            said = "must not be empty if limited.limitResponse.type is Limited"
-            errs.append(required(f"{path}.queuing", said))
+            errs.append(required(f"{path}.queuing", "must not be empty if limited.limitResponse.type is Limited"))
             return
         queues, hand = queuing.get("queues") or 0, queuing.get("handSize") or 0
         length = queuing.get("queueLengthLimit") or 0
@@ -219,8 +214,7 @@ def _response(errs: list[FieldError], response: Object, path: str) -> None:
         if hand <= 0:
             errs.append(invalid(f"{path}.queuing.handSize", hand, "must be positive"))
         elif hand > queues:
-            said = f"should not be greater than queues ({queues})"
-            errs.append(invalid(f"{path}.queuing.handSize", hand, said))
+            errs.append(invalid(f"{path}.queuing.handSize", hand, f"should not be greater than queues ({queues})"))
         elif queues > 0 and math.ceil(math.log2(queues) * hand) > _MAX_HASH_BITS:
             said = (
                 f"required entropy bits of deckSize {queues} and handSize {hand} should not be greater than "

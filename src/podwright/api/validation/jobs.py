@@ -105,8 +105,7 @@ def _completion(errs: list[FieldError], spec: Object, path: str) -> None:
         said = f"must be less than or equal to {_MANY} when completion mode is Indexed"
         errs.append(invalid(f"{path}.parallelism", parallelism, said))
     if completions is not None and most_failed is not None and most_failed > completions:
-        said = "must be less than or equal to completions"
-        errs.append(invalid(f"{path}.maxFailedIndexes", most_failed, said))
+        errs.append(invalid(f"{path}.maxFailedIndexes", most_failed, "must be less than or equal to completions"))
     if most_failed is not None and most_failed > _MANY:
         errs.append(invalid(f"{path}.maxFailedIndexes", most_failed, f"must be less than or equal to {_MANY}"))
     if completions is not None and completions > _MANY and per_index is not None:
@@ -206,8 +205,7 @@ def _success_policy(errs: list[FieldError], spec: Object, policy: Object, path: 
             try:
                 total = count_indexes(listed, completions)
             except IndexesError as error:
-                said = f"error parsing succeededIndexes: {error}"
-                errs.append(invalid(f"{where}.succeededIndexes", listed, said))
+                errs.append(invalid(f"{where}.succeededIndexes", listed, f"error parsing succeededIndexes: {error}"))
         if count is not None:
             field = f"{where}.succeededCount"
             non_negative(errs, count, field)
@@ -360,8 +358,7 @@ def _status_conditions(errs: list[FieldError], status: Object, before: Object, s
     if "Failed" in true and "FailureTarget" not in true:
         errs.append(_omitted(field, "cannot set Failed=True condition without the FailureTarget=true condition"))
     if "Complete" in true and "SuccessCriteriaMet" not in true:
-        said = "cannot set Complete=True condition without the SuccessCriteriaMet=true condition"
-        errs.append(_omitted(field, said))
+        errs.append(_omitted(field, "cannot set Complete=True condition without the SuccessCriteriaMet=true condition"))
     completed, started = status.get("completionTime"), status.get("startTime")
     finished = bool(true & {"Complete", "Failed"})
     if completed and "Complete" not in true:
@@ -387,8 +384,7 @@ def _status_conditions(errs: list[FieldError], status: Object, before: Object, s
     if "SuccessCriteriaMet" in was and "SuccessCriteriaMet" not in true:
         errs.append(_omitted(field, "cannot disable the SuccessCriteriaMet=True condition"))
     if "Complete" in was and "SuccessCriteriaMet" in true - was:
-        said = "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions"
-        errs.append(_omitted(field, said))
+        errs.append(_omitted(field, "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions"))
     if spec.get("successPolicy") is not None and "Complete" in true and "SuccessCriteriaMet" not in true:
         said = "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True"
         errs.append(_omitted(field, said))

@@ -162,8 +162,7 @@ def _finalizers(errs: list[FieldError], finalizers: list[str], path: str, kube: 
     for finalizer in finalizers:
         errs += [invalid(path, finalizer, said) for said in names.qualified_name(finalizer)]
     if _ORPHAN in finalizers and _FOREGROUND in finalizers:
-        said = f"finalizer {_ORPHAN} and {_FOREGROUND} cannot be both set"
-        errs.append(invalid(path, finalizers, said))
+        errs.append(invalid(path, finalizers, f"finalizer {_ORPHAN} and {_FOREGROUND} cannot be both set"))
     if kube:
         for i, finalizer in enumerate(finalizers):
             _kube_finalizer(errs, finalizer, f"{path}[{i}]")

@@ -313,10 +313,8 @@ def parse_ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
 
 
 SPELLINGS = (
-    "must not have leading 0s",
-    "must not be an IPv4-mapped IPv6 address",
-    "must not have leading 0s in IP or prefix length",
-    "must not have an IPv4-mapped IPv6 address",
+    "must not have leading 0s", "must not be an IPv4-mapped IPv6 address",
+    "must not have leading 0s in IP or prefix length", "must not have an IPv4-mapped IPv6 address",
     "must not have bits set beyond the prefix length",
 )
 """What is said of addresses that older servers took."""

@@ -15,10 +15,7 @@ from podwright.api.validation.rules import Rules, spec_of
 
 _BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 _RESIZE_STATES = (
-    "ControllerResizeInProgress",
-    "ControllerResizeInfeasible",
-    "NodeResizeInProgress",
-    "NodeResizeInfeasible",
+    "ControllerResizeInProgress", "ControllerResizeInfeasible", "NodeResizeInProgress", "NodeResizeInfeasible",
     "NodeResizePending",
 )
 
@@ -71,8 +68,7 @@ def _data_source(errs: list[FieldError], source: Object, path: str) -> None:
             errs.append(required(f"{path}.{field}"))
     group, kind = source.get("apiGroup") or "", source.get("kind") or ""
     if not group and kind != "PersistentVolumeClaim":
-        said = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
-        errs.append(invalid(path, kind, said))
+        errs.append(invalid(path, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup"))
     if group:
         formed(errs, group, f"{path}.apiGroup", names.dns_subdomain)
 
@@ -116,8 +112,7 @@ def _update(errs: list[FieldError], new: Object, old: Object) -> None:
     if quantity.is_valid(size) and quantity.compare(size, old_size) < 0:
         current = ((old.get("status") or {}).get("capacity") or {}).get("storage") or "0"
         if quantity.compare(size, current) <= 0:
-            said = "field can not be less than status.capacity"
-            errs.append(forbidden("spec.resources.requests.storage", said))
+            errs.append(forbidden("spec.resources.requests.storage", "field can not be less than status.capacity"))
     metadata.same(errs, spec.get("volumeMode"), before.get("volumeMode"), "volumeMode")
     if (old.get("status") or {}).get("currentVolumeAttributesClassName") is not None:
         attributes = spec_of(new).get("volumeAttributesClassName")

@@ -20,8 +20,7 @@ _RECLAIM = ("Delete", "Recycle", "Retain")
 _STABLE = {
     "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
     "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
-    "beta.kubernetes.io/os": "kubernetes.io/os",
-    "beta.kubernetes.io/arch": "kubernetes.io/arch",
+    "beta.kubernetes.io/os": "kubernetes.io/os", "beta.kubernetes.io/arch": "kubernetes.io/arch",
     "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
 }
 _INLINE = "may not be specified in the context of inline volumes"
@@ -153,8 +152,7 @@ def _attributes(errs: list[FieldError], spec: Object, path: str) -> None:
     else:
         formed(errs, name, field, names.dns_subdomain)
     if spec.get("csi") is None:
-        said = "has to be specified when using volumeAttributesClassName"
-        errs.append(required(f"{path}.csi", said))
+        errs.append(required(f"{path}.csi", "has to be specified when using volumeAttributesClassName"))
 
 
 def persistent_volume(errs: list[FieldError], obj: Object) -> None:
@@ -185,8 +183,7 @@ def _update(errs: list[FieldError], new: Object, old: Object) -> None:
         said = f"{IMMUTABLE}, except for updating from beta label to GA"
         errs.append(invalid("nodeAffinity", spec.get("nodeAffinity"), said))
     if before.get("volumeAttributesClassName") is not None and spec.get("volumeAttributesClassName") is None:
-        said = "update from non-nil value to nil is forbidden"
-        errs.append(forbidden("spec.volumeAttributesClassName", said))
+        errs.append(forbidden("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden"))
 
 
 PERSISTENT_VOLUME = Rules(create=persistent_volume, update=_update, initial_status={"phase": "Pending"})

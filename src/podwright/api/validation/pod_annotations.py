@@ -80,8 +80,7 @@ def _same(errs: list[FieldError], profile: Object, annotation: str, what: str, p
         if not annotation.startswith("localhost/"):
             errs.append(wrong_type)
         elif annotation.removeprefix("localhost/") != profile.get("localhostProfile"):
-            said = f"{what} profile in annotation and field must match"
-            errs.append(forbidden(f"{path}.localhostProfile", said))
+            errs.append(forbidden(f"{path}.localhostProfile", f"{what} profile in annotation and field must match"))
 
 
 def app_armor_fields(values: dict[str, str], spec: Object) -> None:

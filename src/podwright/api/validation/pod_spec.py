@@ -128,8 +128,7 @@ def _resource_claims(errs: list[FieldError], claims: list[Object], meta: Object 
             said = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
             errs.append(invalid(where, claim, said))
         if direct is None and template is None:
-            said = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"
-            errs.append(invalid(where, claim, said))
+            errs.append(invalid(where, claim, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"))
         for field, value in (("resourceClaimName", direct), ("resourceClaimTemplateName", template)):
             if value is not None:
                 formed(errs, value, f"{where}.{field}", names.dns_subdomain)

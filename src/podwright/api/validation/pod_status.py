@@ -64,8 +64,7 @@ def _nominated(errs: list[FieldError], new: str, old: str, pod: Object) -> None:
         return
     formed(errs, new, "status.nominatedNodeName", names.dns_subdomain)
     if spec_of(pod).get("nodeName"):
-        said = "may not be set on pods that are already bound to a node"
-        errs.append(forbidden("status.nominatedNodeName", said))
+        errs.append(forbidden("status.nominatedNodeName", "may not be set on pods that are already bound to a node"))
 
 
 def _transitions(errs: list[FieldError], new: Object, old: Object, spec: Object) -> None:
@@ -183,8 +182,7 @@ def _users_and_devices(errs: list[FieldError], listed: list[Object], spec: Objec
         if not devices:
             continue
         if field == "ephemeralContainerStatuses":
-            said = "must not be specified in container status"
-            errs.append(forbidden(f"{where}.allocatedResourcesStatus", said))
+            errs.append(forbidden(f"{where}.allocatedResourcesStatus", "must not be specified in container status"))
             continue
         ctr = next((c for c in spec.get(group) or () if c.get("name") == status.get("name")), None)
         for j, device in enumerate(devices):

@@ -152,8 +152,7 @@ def _node_affinity_change(errs: list[FieldError], new: Object, old: Object) -> N
     old_terms = old[_REQUIRED].get("nodeSelectorTerms") or []
     new_terms = (new.get(_REQUIRED) or {}).get("nodeSelectorTerms") or []
     if old_terms and len(old_terms) != len(new_terms):
-        said = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
-        errs.append(invalid(field, new_terms, said))
+        errs.append(invalid(field, new_terms, "no additions/deletions to non-empty NodeSelectorTerms list are allowed"))
         return
     for i, term in enumerate(old_terms):
         if not _only_additions(new_terms[i], term):
@@ -240,8 +239,7 @@ def _same_order(errs: list[FieldError], new: Object, old: Object) -> bool:
             continue
         for i, ctr in enumerate(earlier):
             if later[i].get("name") != ctr.get("name"):
-                said = f"{group} may not be renamed or reordered on resize"
-                errs.append(forbidden(f"spec.{group}[{i}].name", said))
+                errs.append(forbidden(f"spec.{group}[{i}].name", f"{group} may not be renamed or reordered on resize"))
     return len(errs) == before
 
 

@@ -189,11 +189,7 @@ def _put(holder: Object, field: str, value: object) -> None:
 POD = Rules(
     create=create,
     update=update,
-    subresources={
-        "status": pod_status.status_change,
-        "ephemeralcontainers": ephemeral_containers,
-        "resize": resize,
-    },
+    subresources={"status": pod_status.status_change, "ephemeralcontainers": ephemeral_containers, "resize": resize},
     prepare_create=prepare_create,
     prepare_update=prepare_update,
     warnings=pod_warnings.of_pod,

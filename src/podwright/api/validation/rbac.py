@@ -23,8 +23,7 @@ def _rules(errs: list[FieldError], obj: Object, *, namespaced: bool) -> None:
             if namespaced:
                 errs.append(invalid(field, urls, "namespaced rules cannot apply to non-resource URLs"))
             if rule.get("apiGroups") or rule.get("resources") or rule.get("resourceNames"):
-                said = "rules cannot apply to both regular resources and non-resource URLs"
-                errs.append(invalid(field, urls, said))
+                errs.append(invalid(field, urls, "rules cannot apply to both regular resources and non-resource URLs"))
             continue
         if not rule.get("apiGroups"):
             errs.append(required(f"{where}.apiGroups", "resource rules must supply at least one api group"))
@@ -105,9 +104,7 @@ _NAME = names.path_segment_name
 
 KINDS: Kinds = {
     (GROUP, "ClusterRole"): Rules(name=_NAME, create=cluster_role),
-    (GROUP, "ClusterRoleBinding"): Rules(
-        name=_NAME, create=cluster_role_binding, update=_cluster_role_binding_update
-    ),
+    (GROUP, "ClusterRoleBinding"): Rules(name=_NAME, create=cluster_role_binding, update=_cluster_role_binding_update),
     (GROUP, "Role"): Rules(name=_NAME, create=role),
     (GROUP, "RoleBinding"): Rules(name=_NAME, create=role_binding, update=_role_binding_update),
 }

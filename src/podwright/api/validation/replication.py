@@ -22,8 +22,7 @@ def always_running(errs: list[FieldError], spec: Object, kind: str, path: str) -
     if policy != "Always":
         errs.append(not_supported(f"{path}.restartPolicy", policy, ("Always",)))
     if spec.get("activeDeadlineSeconds") is not None:
-        said = f"activeDeadlineSeconds in {kind} is not Supported"
-        errs.append(forbidden(f"{path}.activeDeadlineSeconds", said))
+        errs.append(forbidden(f"{path}.activeDeadlineSeconds", f"activeDeadlineSeconds in {kind} is not Supported"))
 
 
 def controller(errs: list[FieldError], obj: Object) -> None:

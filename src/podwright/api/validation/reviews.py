@@ -30,8 +30,7 @@ def _attributes(errs: list[FieldError], spec: Object) -> None:
         raw, requirements = selector.get("rawSelector"), selector.get("requirements")
         field = f"spec.resourceAttributes.{kind}"
         if raw and requirements:
-            said = "may not specified at the same time as requirements"
-            errs.append(invalid(f"{field}.rawSelector", raw, said))
+            errs.append(invalid(f"{field}.rawSelector", raw, "may not specified at the same time as requirements"))
         if not raw and not requirements:
             said = f"when {field} is specified, requirements or rawSelector is required"
             errs.append(required(f"{field}.requirements", said))
@@ -88,8 +87,7 @@ def token_request(errs: list[FieldError], obj: Object) -> None:
     if seconds < 600:
         errs.append(invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes"))
     if seconds > 1 << 32:
-        said = "may not specify a duration larger than 2^32 seconds"
-        errs.append(invalid("spec.expirationSeconds", seconds, said))
+        errs.append(invalid("spec.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds"))
 
 
 def rules_review(errs: list[FieldError], obj: Object) -> None:

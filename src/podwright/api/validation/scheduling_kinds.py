@@ -27,8 +27,7 @@ def priority_class(errs: list[FieldError], obj: Object) -> None:
                 said += f"{name} is not a known system priority class"
             errs.append(forbidden("metadata.name", said))
     elif value > _HIGHEST:
-        said = f"maximum allowed value of a user defined priority is {_HIGHEST}"
-        errs.append(forbidden("value", said))
+        errs.append(forbidden("value", f"maximum allowed value of a user defined priority is {_HIGHEST}"))
     if (policy := obj.get("preemptionPolicy")) is not None:
         one_of(errs, policy, "preemptionPolicy", _PREEMPTION, needed=True)
 

@@ -64,8 +64,7 @@ def _sysctls(errs: list[FieldError], listed: list[Object], spec: Object, path: s
         if not name:
             errs.append(required(field))
         elif len(name) > 253 or not _sysctl(name):
-            said = f"must have at most 253 characters and match regex ^{_SYSCTL}$"
-            errs.append(invalid(field, name, said))
+            errs.append(invalid(field, name, f"must have at most 253 characters and match regex ^{_SYSCTL}$"))
         elif name in seen:
             errs.append(duplicate(field, name))
         dotted = name.replace("/", ".")

@@ -85,8 +85,7 @@ def service(errs: list[FieldError], obj: Object) -> None:
 def _by_type(errs: list[FieldError], spec: Object, kind: str) -> None:
     if kind in ("LoadBalancer", "NodePort"):
         if _headless(spec):
-            said = f"may not be set to 'None' for {kind} services"
-            errs.append(invalid("spec.clusterIPs[0]", "None", said))
+            errs.append(invalid("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {kind} services"))
     elif kind == "ExternalName":
         said = "may not be set for ExternalName services"
         for field in ("clusterIPs", "ipFamilies"):
@@ -182,8 +181,7 @@ def _port_uniqueness(errs: list[FieldError], ports: list[Object], kind: str) -> 
     if kind == "ClusterIP":
         for i, port in enumerate(ports):
             if port.get("nodePort"):
-                said = "may not be used when `type` is 'ClusterIP'"
-                errs.append(forbidden(f"spec.ports[{i}].nodePort", said))
+                errs.append(forbidden(f"spec.ports[{i}].nodePort", "may not be used when `type` is 'ClusterIP'"))
     seen: set[tuple[str, int]] = set()
     for i, port in enumerate(ports):
         number = port.get("nodePort")
@@ -306,8 +304,7 @@ def _kept_families(errs: list[FieldError], spec: Object, before: Object) -> None
 def _status(errs: list[FieldError], new: Object, old: Object) -> None:
     status = (new.get("status") or {}).get("loadBalancer") or {}
     if spec_of(new).get("type") != "LoadBalancer" and status.get("ingress"):
-        said = "may only be used when `spec.type` is 'LoadBalancer'"
-        errs.append(forbidden("status.loadBalancer.ingress", said))
+        errs.append(forbidden("status.loadBalancer.ingress", "may only be used when `spec.type` is 'LoadBalancer'"))
     else:
         load_balancer_status(errs, status, "status.loadBalancer")
 

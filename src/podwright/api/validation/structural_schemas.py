@@ -85,8 +85,7 @@ def _structural(errs: list[FieldError], node: Object, level: str, path: str) -> 
         for name in ("kind", "apiVersion"):
             child = properties.get(name)
             if child is not None and child.get("type") != "string":
-                field = f"{path}.properties[{name}].type"
-                errs.append(invalid(field, child.get("type") or "", "must be string"))
+                errs.append(invalid(f"{path}.properties[{name}].type", child.get("type") or "", "must be string"))
         _metadata(errs, properties.get("metadata"), level, f"{path}.properties[metadata]")
     if embedded and extra is not None:
         said = "must not be used if x-kubernetes-embedded-resource is set"

@@ -26,8 +26,7 @@ def downward_file(errs: list[FieldError], item: Object, path: str) -> None:
     if field is not None:
         pod_env.field_ref(errs, field, pod_env.VOLUME_FIELDS, f"{path}.fieldRef")
         if resource is not None:
-            said = "fieldRef and resourceFieldRef can not be specified simultaneously"
-            errs.append(invalid(path, "resource", said))
+            errs.append(invalid(path, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously"))
     elif resource is not None:
         pod_env.resource_ref(errs, resource, f"{path}.resourceFieldRef", volume=True)
     else:
@@ -89,8 +88,7 @@ def sources(errs: list[FieldError], projected: Object, path: str) -> None:
 def _token(errs: list[FieldError], token: Object, path: str, volume: str) -> None:
     seconds = token.get("expirationSeconds") or 0
     if seconds < 600:
-        said = "may not specify a duration less than 10 minutes"
-        errs.append(invalid(f"{path}.expirationSeconds", seconds, said))
+        errs.append(invalid(f"{path}.expirationSeconds", seconds, "may not specify a duration less than 10 minutes"))
     if seconds > 1 << 32:
         said = "may not specify a duration larger than 2^32 seconds"
         errs.append(invalid(f"{path}.expirationSeconds", seconds, said))
@@ -134,8 +132,7 @@ def _certificate(errs: list[FieldError], certificate: Object, path: str, taken: 
         field = f"{path}.maxExpirationSeconds"
         longest = _DAY if signers.is_kubernetes(signer) else _MAX_EXPIRATION
         if seconds < _MIN_EXPIRATION:
-            said = f"if provided, maxExpirationSeconds must be >= {_MIN_EXPIRATION}"
-            errs.append(invalid(field, seconds, said))
+            errs.append(invalid(field, seconds, f"if provided, maxExpirationSeconds must be >= {_MIN_EXPIRATION}"))
         if seconds > longest:
             errs.append(invalid(field, seconds, f"if provided, maxExpirationSeconds must be <= {longest}"))
     count = 0
@@ -145,6 +142,5 @@ def _certificate(errs: list[FieldError], certificate: Object, path: str, taken: 
             paths.local_non_reserved(errs, target, f"{path}.{name}")
             taken.take(target, target)
     if not count:
-        said = "specify at least one of credentialBundlePath, keyPath, and certificateChainPath"
-        errs.append(required(path, said))
+        errs.append(required(path, "specify at least one of credentialBundlePath, keyPath, and certificateChainPath"))
     metadata.user_annotations(errs, certificate.get("userAnnotations") or {}, f"{path}.userAnnotations")

@@ -36,9 +36,7 @@ def git_repo(errs: list[FieldError], source: Object, path: str) -> None:
     paths.local_descending(errs, source.get("directory") or "", f"{path}.directory")
 
 
-def iscsi(
-    errs: list[FieldError], source: Object, path: str, starting: str = " starting with iqn, eui, or naa"
-) -> None:
+def iscsi(errs: list[FieldError], source: Object, path: str, starting: str = " starting with iqn, eui, or naa") -> None:
     need(errs, source, path, "targetPortal", "iqn")
     if iqn := source.get("iqn"):
         _qualified(errs, iqn, f"{path}.iqn", starting)
@@ -123,8 +121,7 @@ def glusterfs(errs: list[FieldError], source: Object, path: str) -> None:
     if (namespace := source.get("endpointsNamespace")) is not None:
         field = f"{path}.endpointsNamespace"
         if not namespace:
-            said = "if the endpointnamespace is set, it must be a valid namespace name"
-            errs.append(invalid(field, namespace, said))
+            errs.append(invalid(field, namespace, "if the endpointnamespace is set, it must be a valid namespace name"))
         else:
             formed(errs, namespace, field, names.dns_label)
 
@@ -164,8 +161,7 @@ def flex(errs: list[FieldError], source: Object, path: str) -> None:
     for key in source.get("options") or ():
         domain = "." + key.partition("/")[0].lower()
         if domain.endswith((".kubernetes.io", ".k8s.io")):
-            said = "kubernetes.io and k8s.io namespaces are reserved"
-            errs.append(invalid(f"{path}.options[{key}]", key, said))
+            errs.append(invalid(f"{path}.options[{key}]", key, "kubernetes.io and k8s.io namespaces are reserved"))
 
 
 def azure_file(errs: list[FieldError], source: Object, path: str) -> None:
@@ -247,10 +243,7 @@ def csi_persistent(errs: list[FieldError], source: Object, path: str) -> None:
     csi_driver_name(errs, source.get("driver") or "", f"{path}.driver")
     need(errs, source, path, "volumeHandle")
     for field in (
-        "controllerPublishSecretRef",
-        "controllerExpandSecretRef",
-        "nodePublishSecretRef",
-        "nodeExpandSecretRef",
+        "controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef",
     ):
         if (secret := source.get(field)) is not None:
             where = f"{path}.{field}"

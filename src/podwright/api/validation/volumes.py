@@ -20,16 +20,7 @@ from podwright.api.validation.field_errors import (
 )
 
 FILE_MODE = "must be a number between 0 and 0777 (octal), both inclusive"
-_HOST_PATH_TYPES = (
-    "",
-    "BlockDevice",
-    "CharDevice",
-    "Directory",
-    "DirectoryOrCreate",
-    "File",
-    "FileOrCreate",
-    "Socket",
-)
+_HOST_PATH_TYPES = ("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket")
 
 Volumes = dict[str, Object]
 
@@ -69,8 +60,7 @@ def _source(errs: list[FieldError], volume: Object, name: str, pod_name: str, pa
         errs.append(required(path, "must specify a volume type"))
         return
     for kind in kinds[1:]:
-        field = f"{path}.{_FORBIDDEN_AS.get(kind, kind)}"
-        errs.append(forbidden(field, "may not specify more than 1 volume type"))
+        errs.append(forbidden(f"{path}.{_FORBIDDEN_AS.get(kind, kind)}", "may not specify more than 1 volume type"))
     kind = kinds[0]
     source = volume[kind]
     field = f"{path}.{_FIELD.get(kind, kind)}"
