@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from podwright.runtime.cri.images import CriImages
 from podwright.runtime.cri.runtime import CriRuntime
 from podwright.runtime.oci import cgroups
 from podwright.runtime.protocol import (
+    Container,
     ContainerState,
     ImagePullFailure,
     Mount,
@@ -94,6 +96,14 @@ async def test_out_of_memory_and_a_deadline_are_told(node: Node) -> None:
         await node.runtime.exec_sync(other, ["sleep", "777"], 1)
 
 
+async def initialized(node: Node, container: str) -> Container | None:
+    """Its status, once the daemon answers: it listens before it has found what it had."""
+    try:
+        return await node.runtime.container_status(container)
+    except RuntimeFailure:
+        return None
+
+
 async def test_containers_and_their_events_outlive_the_runtimes_daemon(
     node: Node, daemon: containerd.Containerd, tmp_path: Path
 ) -> None:
@@ -110,7 +120,10 @@ async def test_containers_and_their_events_outlive_the_runtimes_daemon(
     with pytest.raises(RuntimeFailure, match=r"containerd\.sock"):
         await node.runtime.list_containers()
     daemon.start()
-    assert (await node.runtime.container_status(container)).pid == pid
+    async with asyncio.timeout(60):
+        while not (status := await initialized(node, container)):
+            await asyncio.sleep(0.05)
+    assert status.pid == pid
     gate.unlink()
     assert (await node.exited(container)).exit_code == 5
 
