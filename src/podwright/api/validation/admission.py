@@ -331,8 +331,7 @@ def _param_ref(errs: list[FieldError], ref: Object) -> None:
             errs.append(forbidden(f"{field}.selector", "name and selector are mutually exclusive"))
     elif not name:
         errs.append(required(field, "one of name or selector must be specified"))
-    action = ref.get("parameterNotFoundAction")
-    one_of(errs, action, f"{field}.parameterNotFoundAction", ("Deny", "Allow"), needed=True)
+    one_of(errs, ref.get("parameterNotFoundAction"), f"{field}.parameterNotFoundAction", ("Deny", "Allow"), needed=True)
 
 
 def validating_binding(errs: list[FieldError], obj: Object) -> None:

@@ -52,8 +52,7 @@ def _address(errs: list[FieldError], address: Object, path: str) -> None:
 def _port(errs: list[FieldError], port: Object, needs_name: bool, path: str) -> None:
     if needs_name or port.get("name"):
         named(errs, port.get("name"), f"{path}.name", names.dns_label)
-    number = port.get("port") or 0
-    formed(errs, number, f"{path}.port", names.port_number)
+    formed(errs, port.get("port") or 0, f"{path}.port", names.port_number)
     one_of(errs, port.get("protocol"), f"{path}.protocol", PROTOCOLS, needed=True)
     if (application := port.get("appProtocol")) is not None:
         formed(errs, application, f"{path}.appProtocol", names.qualified_name)

@@ -120,8 +120,7 @@ def _http_get(errs: list[FieldError], action: Object, path: str) -> None:
     scheme = action.get("scheme") or ""
     one_of(errs, scheme, f"{path}.scheme", ("HTTP", "HTTPS"))
     for header in action.get("httpHeaders") or ():
-        name = header.get("name") or ""
-        formed(errs, name, f"{path}.httpHeaders", names.http_header_name)
+        formed(errs, header.get("name") or "", f"{path}.httpHeaders", names.http_header_name)
 
 
 def port_or_name(errs: list[FieldError], port: Any, path: str) -> None:

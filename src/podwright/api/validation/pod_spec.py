@@ -204,8 +204,7 @@ def _names(errs: list[FieldError], spec: Object, path: str) -> None:
 
 
 def _host_alias(errs: list[FieldError], alias: Object, path: str) -> None:
-    address = alias.get("ip") or ""
-    formed(errs, address, f"{path}.ip", names.ip)
+    formed(errs, alias.get("ip") or "", f"{path}.ip", names.ip)
     for i, name in enumerate(alias.get("hostnames") or ()):
         formed(errs, name, f"{path}.hostnames[{i}]", names.dns_subdomain)
 

@@ -144,8 +144,7 @@ def _extended(errs: list[FieldError], status: Object, spec: Object) -> None:
             errs.append(duplicate(f"{where}.resourceName", resource))
             errs.append(duplicate(f"{where}.requestName", request))
         seen.add((name, resource, request))
-    claim = status.get("resourceClaimName") or ""
-    named(errs, claim, f"{path}.resourceClaimName", names.dns_subdomain)
+    named(errs, status.get("resourceClaimName"), f"{path}.resourceClaimName", names.dns_subdomain)
 
 
 def _addresses(errs: list[FieldError], addresses: list[Object], path: str) -> None:
@@ -191,8 +190,7 @@ def _users_and_devices(errs: list[FieldError], listed: list[Object], spec: Objec
 
 def _user(errs: list[FieldError], user: Object, path: str) -> None:
     for what in ("uid", "gid"):
-        value = user.get(what) or 0
-        formed(errs, value, f"{path}.{what}", names.user_or_group_id)
+        formed(errs, user.get(what) or 0, f"{path}.{what}", names.user_or_group_id)
     for i, group in enumerate(user.get("supplementalGroups") or ()):
         for said in names.user_or_group_id(group):
             errs.append(invalid(f"{path}.supplementalGroups[{i}]", group, said))

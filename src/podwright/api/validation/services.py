@@ -107,8 +107,7 @@ def _port(errs: list[FieldError], port: Object, named: bool, seen: set[str], pat
         if name in seen:
             errs.append(duplicate(f"{path}.name", name))
         seen.add(name)
-    number = port.get("port") or 0
-    formed(errs, number, f"{path}.port", names.port_number)
+    formed(errs, port.get("port") or 0, f"{path}.port", names.port_number)
     protocol = port.get("protocol") or ""
     one_of(errs, protocol, f"{path}.protocol", PROTOCOLS, needed=True)
     port_or_name(errs, port.get("targetPort", 0), f"{path}.targetPort")

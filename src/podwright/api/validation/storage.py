@@ -189,8 +189,7 @@ def csi_driver(errs: list[FieldError], obj: Object) -> None:
 def _csi_driver_update(errs: list[FieldError], new: Object, old: Object) -> None:
     csi_driver(errs, new)
     for field in ("attachRequired", "volumeLifecycleModes"):
-        value = spec_of(new).get(field)
-        metadata.same(errs, value, spec_of(old).get(field), f"spec.{_SAID_AS.get(field, field)}")
+        metadata.same(errs, spec_of(new).get(field), spec_of(old).get(field), f"spec.{_SAID_AS.get(field, field)}")
 
 
 def csi_storage_capacity(errs: list[FieldError], obj: Object) -> None:

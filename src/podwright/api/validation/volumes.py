@@ -102,8 +102,7 @@ def host_path(errs: list[FieldError], source: Object, path: str) -> None:
         errs.append(required(f"{path}.path"))
         return
     paths.no_backsteps(errs, target, f"{path}.path")
-    kind = source.get("type") or ""
-    one_of(errs, kind, f"{path}.type", _HOST_PATH_TYPES)
+    one_of(errs, source.get("type"), f"{path}.type", _HOST_PATH_TYPES)
 
 
 def mode(errs: list[FieldError], value: int | None, path: str) -> None:
