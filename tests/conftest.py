@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 _LONG = (
-    "e2e/test_faults.py", "e2e/test_manifests.py", "node/test_cgroup_v2.py", "e2e/test_node_conformance.py",
-    "e2e/test_network_conformance.py", "e2e/test_apps_conformance.py", "e2e/test_network_policy.py", "e2e/test_ha.py",
-    "e2e/test_resources.py", "e2e/test_sudden_deaths.py", "e2e/test_storage_conformance.py", "e2e/test_volumes.py",
+    "e2e/test_faults.py", "node/test_cgroup_v2.py", "e2e/test_up_down.py", "e2e/test_resources.py", "e2e/test_ha.py",
+    "e2e/test_join.py", "e2e/test_scheduling_conformance.py", "e2e/test_network_policy.py", "e2e/test_controllers.py",
+    "e2e/test_manifests.py", "e2e/test_cri_runtime.py", "e2e/test_recovery.py", "e2e/test_commands.py",
+    "e2e/test_storage_conformance.py", "e2e/test_apps_conformance.py", "e2e/test_kubectl.py", "e2e/test_pods.py",
 )  # fmt: skip
 
 
