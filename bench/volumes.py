@@ -108,6 +108,8 @@ def group_volume(starts: Starts, directory: Path, count: int) -> tuple[float, fl
     common = {"accessModes": ["ReadWriteOnce"], "storageClassName": "none"}
     volume = {"capacity": {"storage": "1Gi"}, "local": {"path": str(directory)}, "nodeAffinity": affinity, **common}
     claim = {"resources": {"requests": {"storage": "1Gi"}}, "volumeName": "files", **common}
+    # So many files may take longer than a connection is kept open for.
+    starts.connection = starts.api.connect()
     call, connection = starts.api.call, starts.connection
     meta = {"metadata": {"name": "files"}, "apiVersion": "v1"}
     call(connection, "POST", "/api/v1/persistentvolumes", {**meta, "kind": "PersistentVolume", "spec": volume})
@@ -133,10 +135,10 @@ def _mebibytes(dd: str) -> float:
     return int(size) * int(count) / {"k": 1024, "M": 1}[unit]
 
 
-def rates(starts: Starts, *writers: tuple[str, str, dict[str, str]]) -> dict[str, float]:
+def rates(starts: Starts, tag: int, *writers: tuple[str, str, dict[str, str]]) -> dict[str, float]:
     """What each of these containers' dd, side by side, says of its throughput, in MiB/s."""
-    for name, dd, limits in writers:
-        made = plain(name)
+    for what, dd, limits in writers:
+        made = plain(f"{what}-{tag}")
         made["spec"] |= {"restartPolicy": "Never", "volumes": [{"name": "v", "emptyDir": {}}]}
         # What is read was written before the clock starts.
         script = f"dd if=/dev/zero of=/v/read bs=1M count=32 2>/dev/null; (time dd {dd}) 2>/dev/termination-log"
@@ -146,12 +148,13 @@ def rates(starts: Starts, *writers: tuple[str, str, dict[str, str]]) -> dict[str
         }  # fmt: skip
         starts.api.call(starts.connection, "POST", PODS, made)
     found = {}
-    for name, dd, _ in writers:
+    for what, dd, _ in writers:
+        name = f"{what}-{tag}"
         starts.watcher.until(lambda name=name: name in starts.watcher.ended)
         pod = starts.api.call(starts.connection, "GET", f"{PODS}/{name}")
         told = pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"]
         minutes, seconds = re.findall(r"real\s+(\d+)m ([\d.]+)s", told)[0]
-        found[name] = _mebibytes(dd) / (60 * int(minutes) + float(seconds))
+        found[what] = _mebibytes(dd) / (60 * int(minutes) + float(seconds))
         starts.down(name)
     return found
 
@@ -171,7 +174,7 @@ def disk_limits(starts: Starts) -> tuple[dict[str, float], float, float]:
     free = "if=/dev/zero of=/v/f bs=1M count=512 oflag=direct"
     limited = [(what, dd, {f"podwright.io/{what}": limit}) for what, (dd, limit, _) in limits.items()]
     rounds = [
-        {**rates(starts, ("alone", free, {})), **rates(starts, *limited, ("beside", free, {}))} for _ in range(5)
+        {**rates(starts, n, ("alone", free, {})), **rates(starts, n, *limited, ("beside", free, {}))} for n in range(5)
     ]  # fmt: skip
     found = {what: statistics.median(r[what] for r in rounds) for what in rounds[0]}
     shares = {what: found[what] / limit for what, (_, _, limit) in limits.items()}
