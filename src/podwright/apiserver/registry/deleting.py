@@ -17,7 +17,7 @@ from podwright.apiserver.registry.registry import Conflict, Missing, Registry
 from podwright.apiserver.registry.strategies import ORPHAN_DEPENDENTS, UNSUPPORTED, Strategy
 from podwright.apiserver.requests import AdmissionRequest
 
-_TRIES = 10
+_TRIES = 1000
 _ORPHAN = "orphan"
 _FOREGROUND = "foregroundDeletion"
 _COLLECTION_WORKERS = 16

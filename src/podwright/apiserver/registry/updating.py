@@ -18,7 +18,8 @@ from podwright.apiserver.registry.options import WriteOptions, write_options
 from podwright.apiserver.registry.registry import Conflict, Missing, Registry
 from podwright.apiserver.requests import AdmissionRequest
 
-_TRIES = 10
+_TRIES = 1000
+"""One of all who write an object at once wins each round: who asks for no version is not told of it, as upstream."""
 
 Change = Callable[[Object], Object | Awaitable[Object]]
 """From a copy of the object as it stands to the object as it is wanted, in the stored version. Raises ApiError."""
@@ -106,7 +107,7 @@ async def apply_update(registry: Registry, update: Update) -> Cached | Object:
     """The object after the change; of a dry run the object as it would be.
 
     Raises:
-        ApiError: 403, 404, 409 (also when somebody else was faster ten times), 422.
+        ApiError: 403, 404, 409 (also when others were faster a thousand times), 422.
     """
     row = update.row
     current = await registry.get(row, update.namespace, update.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from .conftest import BOB, Api, config_map, pod, service_account
 
@@ -198,3 +199,19 @@ async def test_paths_and_methods_that_are_not_served(api: Api) -> None:
 async def test_impersonation(api: Api) -> None:
     as_bob = await api.get(CONFIG_MAPS, headers={"Impersonate-User": "bob"})
     assert as_bob.status == 403 and 'User "bob"' in as_bob.json["message"]
+
+
+async def test_patches_of_one_object_at_once_all_come_through(api: Api) -> None:
+    await api.post(CONFIG_MAPS, config_map("busy", a="b"))
+
+    async def patch(i: int) -> int:
+        added: Any = {"data": {f"k{i}": "v"}}
+        kind = "merge-patch+json"
+        if i % 3 == 1:
+            added, kind = [{"op": "add", "path": f"/data/k{i}", "value": "v"}], "json-patch+json"
+        elif i % 3 == 2:
+            added, kind = {**config_map("busy"), "data": added["data"]}, "apply-patch+yaml"
+        return (await api.patch(f"{CONFIG_MAPS}/busy?fieldManager=m{i}", added, kind=kind)).status
+
+    assert set(await asyncio.gather(*(patch(i) for i in range(60)))) == {200}
+    assert len((await api.get(f"{CONFIG_MAPS}/busy")).json["data"]) == 31
