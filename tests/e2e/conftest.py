@@ -1,13 +1,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from tests.e2e.harness import Cluster
 
 FAST_RESTARTS = ("--crash-loop-initial", "0.3", "--crash-loop-maximum", "2")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows what the cluster's processes said last: one that died says why."""
+    report = yield
+    used = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and isinstance(used, Cluster):
+        for log in sorted(Path("/var/lib/podwright", used.name).glob("log/*.log")):
+            report.sections.append((f"{log.name} of {used.name}", log.read_text(errors="replace")[-3000:]))
+    return report
 
 
 @pytest.fixture(scope="module")
