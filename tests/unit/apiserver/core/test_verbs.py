@@ -213,5 +213,5 @@ async def test_patches_of_one_object_at_once_all_come_through(api: Api) -> None:
             added, kind = {**config_map("busy"), "data": added["data"]}, "apply-patch+yaml"
         return (await api.patch(f"{CONFIG_MAPS}/busy?fieldManager=m{i}", added, kind=kind)).status
 
-    assert set(await asyncio.gather(*(patch(i) for i in range(60)))) == {200}
+    assert set(await asyncio.gather(*(patch(i) for i in range(30)))) == {200}
     assert len((await api.get(f"{CONFIG_MAPS}/busy")).json["data"]) == 31
