@@ -417,6 +417,8 @@ def main() -> None:
     if options.serve:
         import uvloop
 
+        import podwright.cli.main  # noqa: F401  # with its settings of garbage collection, as every server has them
+
         uvloop.run(serve(options.serve, options.seats))
         return
     with server() as (directory, port, pid):
