@@ -191,11 +191,13 @@ class LeaderElector:
         self._leads_until = float("-inf")
         if self._observed is None or (self._observed.get("spec") or {}).get("holderIdentity") != self._identity:
             return
-        changed = deepcopy(self._observed)
-        changed["spec"]["holderIdentity"] = ""
-        changed["spec"]["leaseDurationSeconds"] = 1
         try:
-            async with asyncio.timeout(2.0):
+            async with asyncio.timeout(self._timing.renew_deadline):
+                # A renewal that was cut off may have been written: what was observed last may be old.
+                changed = deepcopy(await self._client.get(LEASES, self._name, namespace=self._namespace))
+                if (changed.get("spec") or {}).get("holderIdentity") != self._identity:
+                    return
+                changed["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._client.update(LEASES, changed)
         except (ApiError, ServerUnreachable, TimeoutError) as failed:
             log.info("lease %s not given back: %s", self._name, failed)

@@ -147,14 +147,17 @@ async def test_what_a_pod_left_is_given_back_when_its_driver_is_here_again(
 async def test_slices_of_drivers_that_are_gone_go(
     cluster: Cluster, driver: DraDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "GONE_GRACE", 0.05)
+    monkeypatch.setattr(claims, "GONE_GRACE", 2.0)  # Within it the driver that is there registers again.
     for name, owner in (("here", "dra.test"), ("gone", "old.test")):
         pool = {"name": "pool", "generation": 1, "resourceSliceCount": 1}
         spec = {"driver": owner, "nodeName": "node-1", "pool": pool}
         await cluster.api.client.create(RESOURCESLICES, {"metadata": {"name": name}, "spec": spec})
     await cluster.until(lambda: driver.registered)
+    driver.registered = {}
     await cluster.restart()
+    await cluster.until(lambda: driver.registered)
     await cluster.until(lambda: cluster.api.find(RESOURCESLICES, "gone", "") is None)
+    monkeypatch.setattr(claims, "GONE_GRACE", 0.05)
     assert cluster.api.find(RESOURCESLICES, "here", "") is not None
     successor = DraDriver("dra.test", cluster.config.data_dir / "new", driver.backing)
     successor.registry = driver.registry.with_name("new-reg.sock")
