@@ -53,8 +53,13 @@ def tick(patch: kopf.Patch, status: kopf.Status, **_: Any) -> None:
     patch.status["ticks"] = min(status.get("ticks", 0) + 1, 3)
 
 
-@kopf.on.delete("widgets")
+@kopf.on.delete("widgets", backoff=0.5)
 async def delete(namespace: str, name: str, **_: Any) -> None:
+    """Kopf calls it once more when it was told of a change late: it may have been here before."""
     note = {"metadata": {"name": f"{name}-was-here"}}
     async with kubernetes.client.ApiClient() as api:
-        await kubernetes.client.CoreV1Api(api).create_namespaced_config_map(namespace, note)
+        try:
+            await kubernetes.client.CoreV1Api(api).create_namespaced_config_map(namespace, note)
+        except kubernetes.client.ApiException as refused:
+            if refused.status != 409:
+                raise

@@ -38,7 +38,7 @@ def operator(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
     finally:
         running.terminate()
         running.wait(60)
-        print(log.read_text()[-4000:])
+        print(log.read_text()[-20000:])
         cluster.kubectl("delete", "namespace", "operated", "--wait=false")
         for kind in ("validating", "mutating"):
             cluster.kubectl("delete", f"{kind}webhookconfigurations", "--all")
@@ -72,6 +72,6 @@ def test_a_kopf_operator(cluster: Cluster, operator: None) -> None:
     cluster.kubectl("scale", "widget/w", "--replicas=2", "-n", "operated")
     until(lambda: child() == "2" and status()["replicas"] == 2, "the change")
     until(lambda: status()["ticks"] == 3, "the timer")
-    cluster.kubectl("delete", "widget", "w", "-n", "operated", "--timeout=60s")
+    cluster.kubectl("delete", "widget", "w", "-n", "operated")
     assert cluster.get("configmap", "w-was-here", "-n", "operated")
     until(lambda: cluster.try_kubectl("get", "configmap", "w", "-n", "operated").returncode, "the child collected")
