@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,13 @@ class Cluster:
 
     async def until_gone(self, name: str = "web", seconds: float = 60) -> None:
         await self.until(lambda: self.pod(name) is None, seconds)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short one, wherever pytest has its own: the path of a socket has room for 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="pw-", dir="/tmp") as directory:
+        yield Path(directory)
 
 
 @pytest.fixture
