@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from podwright.api.objects import Object
@@ -46,29 +46,48 @@ _POD_SPECS: dict[tuple[str, str], str] = {
         "spec.template.spec",
     ),
 }
-_ALL: dict[tuple[str, str], list[list[str]]] = {
-    kind: [
-        path.split(".")
-        for path in (*_FIELDS.get(kind, ()), *(f"{_POD_SPECS[kind]}.{p}" for p in _OF_POD_SPEC if kind in _POD_SPECS))
-    ]
+Tree = dict[str, Any]
+
+
+def _tree(paths: Iterable[str]) -> Tree:
+    """The paths step by step; below the last one stands the whole path."""
+    root: Tree = {}
+    for path in paths:
+        *parents, field = path.split(".")
+        node = root
+        for step in parents:
+            node = node.setdefault(step, {})
+        node[field] = path
+    return root
+
+
+_TREES: dict[tuple[str, str], Tree] = {
+    kind: _tree((*_FIELDS.get(kind, ()), *(f"{_POD_SPECS[kind]}.{p}" for p in _OF_POD_SPEC if kind in _POD_SPECS)))
     for kind in _FIELDS.keys() | _POD_SPECS.keys()
 }
 
 
 def drop(row: Resource, obj: Object, old: Object | None = None) -> None:
     """Remove them from `obj`, in place."""
-    for *parents, field in _ALL.get((row.group, row.kind), ()):
-        if old is None or not any(field in holder for holder in _holders(old, parents)):
-            for holder in _holders(obj, parents):
-                holder.pop(field, None)
+    tree = _TREES.get((row.group, row.kind))
+    if tree is not None and (found := _found(tree, obj, [])):
+        before = {path for _, path in _found(tree, old or {}, [])}
+        for holder, path in found:
+            if path not in before:
+                del holder[path.rpartition(".")[2]]
 
 
-def _holders(value: Any, steps: list[str]) -> Iterator[Object]:
-    """The objects at the end of the path; "*" is every item of a list or map."""
-    if value and not steps:
-        yield value
-    elif value and steps[0] == "*":
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _holders(item, steps[1:])
-    elif value:
-        yield from _holders(value.get(steps[0]), steps[1:])
+def _found(tree: Tree, value: Any, found: list[tuple[Object, str]]) -> list[tuple[Object, str]]:
+    """`found`, and what is there of the tree: the holder and the path of each field. "*" is every item of a list or
+    map."""
+    for step, below in tree.items():
+        if below.__class__ is str:
+            if step in value:
+                found.append((value, below))
+        elif step == "*":
+            for item in value.values() if isinstance(value, dict) else value:
+                if item:
+                    _found(below, item, found)
+        elif inner := value.get(step):
+            _found(below, inner, found)
+    return found
