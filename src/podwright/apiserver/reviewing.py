@@ -21,12 +21,8 @@ _AUTHENTICATION = "authentication.k8s.io/v1"
 
 
 def install_reviews(
-    handlers: Handlers,
-    config: ApiServerConfig,
-    objects: Objects,
-    authenticator: authentication.Union,
-    authorizer: authorization.Union,
-    now: Callable[[], float],
+    handlers: Handlers, config: ApiServerConfig, objects: Objects, authenticator: authentication.Union,
+    authorizer: authorization.Union, now: Callable[[], float],
 ) -> None:
     audiences = tuple(config.api_audiences) or (config.service_account_issuer,)
     answering = reviews.Reviews(authenticator, authorizer, audiences)

@@ -32,10 +32,7 @@ _RULES = {
 
 class Reviews:
     def __init__(
-        self,
-        authenticator: authentication.Union,
-        authorizer: authorization.Union,
-        audiences: Sequence[str],
+        self, authenticator: authentication.Union, authorizer: authorization.Union, audiences: Sequence[str]
     ) -> None:
         """`audiences` are the API server's own."""
         self._authenticator = authenticator
@@ -80,10 +77,7 @@ class Reviews:
             raise invalid(AUTHORIZATION, kind, str(review["metadata"].get("name") or ""), errors)
         if kind != "SelfSubjectAccessReview":
             user = UserInfo(
-                spec.get("user") or "",
-                spec.get("uid") or "",
-                tuple(spec.get("groups") or ()),
-                spec.get("extra") or {},
+                spec.get("user") or "", spec.get("uid") or "", tuple(spec.get("groups") or ()), spec.get("extra") or {}
             )
         decision = await self._authorizer.authorize(attributes_of(user, spec))
         status: Object = {"allowed": decision.allowed}

@@ -82,13 +82,8 @@ class ApiServer:
     """
 
     def __init__(
-        self,
-        config: ApiServerConfig,
-        *,
-        store: Store | None = None,
-        now: Callable[[], float] = time.time,
-        authorizer: Authorizer | None = None,
-        authenticator: Authenticator | None = None,
+        self, config: ApiServerConfig, *, store: Store | None = None, now: Callable[[], float] = time.time,
+        authorizer: Authorizer | None = None, authenticator: Authenticator | None = None,
     ) -> None:
         self.config = config
         self.now = now

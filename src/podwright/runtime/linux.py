@@ -70,10 +70,7 @@ def sethostname(name: str) -> None:
 
 def mount(source: str, target: str | Path, kind: str = "", flags: int = 0, data: str = "") -> None:
     result = _libc.mount(
-        source.encode() or None,
-        os.fsencode(target),
-        kind.encode() or None,
-        ctypes.c_ulong(flags),
+        source.encode() or None, os.fsencode(target), kind.encode() or None, ctypes.c_ulong(flags),
         data.encode() or None,
     )
     _check(result, f"mount {source or kind or 'flags'} on {target}")

@@ -81,10 +81,8 @@ class Node:
     def sandbox(self, **changes: Any) -> SandboxConfig:
         number = next(self._numbers)
         config = SandboxConfig(
-            SandboxMetadata(f"pod-{number}", "default", str(uuid.uuid4())),
-            hostname=f"pod-{number}",
-            log_directory=self.logs / f"pod-{number}",
-            cgroup_parent=f"{self.cgroup_root}/pods/pod-{number}",
+            SandboxMetadata(f"pod-{number}", "default", str(uuid.uuid4())), hostname=f"pod-{number}",
+            log_directory=self.logs / f"pod-{number}", cgroup_parent=f"{self.cgroup_root}/pods/pod-{number}",
         )
         return replace(config, **changes)
 

@@ -64,8 +64,7 @@ async def test_default_container_cannot_reach_the_host(node: Any) -> None:
 async def test_privileged_and_devices(node: Any) -> None:
     _, (privileged, chosen, plain) = await node.run_pod(
         node.container(name="privileged", security=SecurityContext(privileged=True)),
-        node.container(name="chosen", devices=[Device("/dev/full", "/dev/mine")]),
-        node.container(name="plain"),
+        node.container(name="chosen", devices=[Device("/dev/full", "/dev/mine")]), node.container(name="plain"),
     )
     assert await node.sh(privileged, "mkdir -p /m; mount -t tmpfs x /m && echo did") == "did\n"
     assert "kmsg" in await node.sh(privileged, "ls /dev")

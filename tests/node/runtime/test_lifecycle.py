@@ -152,9 +152,7 @@ async def test_shared_process_namespace_has_an_init_that_reaps(node: Any) -> Non
     shared = NamespaceOptions(pid=NamespaceMode.POD)
     security = SecurityContext(namespaces=shared)
     sandbox, (one, two) = await node.run_pod(
-        node.container(name="one", security=security),
-        node.container(name="two", security=security),
-        namespaces=shared,
+        node.container(name="one", security=security), node.container(name="two", security=security), namespaces=shared
     )
     first, second = [namespaces((await node.runtime.container_status(c)).pid) for c in (one, two)]
     assert first["pid"] == second["pid"] != namespaces("self")["pid"]
@@ -228,8 +226,7 @@ async def test_files_mounts_user_and_environment(node: Any, tmp_path: Path) -> N
     (tmp_path / "data" / "file").write_text("from the host\n")
     config = node.sandbox(
         dns=DnsConfig(["10.96.0.10"], ["default.svc.cluster.local"], ["ndots:5"]),
-        sysctls={"net.ipv4.ip_local_port_range": "1024 2048", "kernel.shm_rmid_forced": "1"},
-        shm_size=8 << 20,
+        sysctls={"net.ipv4.ip_local_port_range": "1024 2048", "kernel.shm_rmid_forced": "1"}, shm_size=8 << 20,
     )
     sandbox = await node.runtime.run_pod_sandbox(config)
     security = SecurityContext(

@@ -213,9 +213,7 @@ async def test_reopened_log(node: Any) -> None:
     config = node.sandbox()
     sandbox = await node.runtime.run_pod_sandbox(config)
     container = await node.start(
-        sandbox.id,
-        node.container(command=["sh", "-c", 'while read x; do echo "$x"; done'], stdin=True),
-        config,
+        sandbox.id, node.container(command=["sh", "-c", 'while read x; do echo "$x"; done'], stdin=True), config
     )
     session = await node.runtime.attach(container)
     log = config.log_directory / "main" / "0.log"

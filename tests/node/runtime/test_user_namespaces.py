@@ -51,7 +51,6 @@ async def test_with_a_shared_process_namespace(crun_node: Any) -> None:
     options = NamespaceOptions(pid=NamespaceMode.POD, user_namespace=MAPPING)
     _, (one, _) = await node.run_pod(
         node.container(name="one", security=SecurityContext(namespaces=options)),
-        node.container(name="two", security=SecurityContext(namespaces=options)),
-        namespaces=options,
+        node.container(name="two", security=SecurityContext(namespaces=options)), namespaces=options,
     )
     assert (await node.sh(one, "ps -o args")).count("sleep 1000") >= 3

@@ -32,13 +32,8 @@ class Filter:
     __slots__ = ("fields", "key", "labels", "namespace", "node", "view")
 
     def __init__(
-        self,
-        namespace: str = "",
-        labels: Selector | None = None,
-        fields: Callable[[Object], bool] | None = None,
-        key: str = "",
-        node: str = "",
-        view: Callable[[Cached], Object] = lambda entry: entry.object,
+        self, namespace: str = "", labels: Selector | None = None, fields: Callable[[Object], bool] | None = None,
+        key: str = "", node: str = "", view: Callable[[Cached], Object] = lambda entry: entry.object,
     ) -> None:
         """`fields` judges the object as `view` shows it."""
         self.namespace = namespace

@@ -64,13 +64,7 @@ class WatchCache:
                 listener(event)
 
     def apply(
-        self,
-        key: str,
-        value: bytes | None,
-        revision: int,
-        now: float,
-        last: bytes | None,
-        parsed: Object | None = None,
+        self, key: str, value: bytes | None, revision: int, now: float, last: bytes | None, parsed: Object | None = None
     ) -> None:
         """One change. `last` is the value before it, as the store knows it (for a deletion); `parsed` is what the
         writer wrote, if it was this process: it need not be parsed again."""

@@ -34,16 +34,8 @@ class Frontend:
     """aiohttp's handler."""
 
     def __init__(
-        self,
-        pipeline: Pipeline,
-        encoder: Encoder,
-        metrics: Metrics,
-        *,
-        now: Callable[[], float],
-        max_body: int,
-        flow: Callable[[Request], Flow],
-        stopping: asyncio.Event,
-        row_of: Callable[[Request], Any],
+        self, pipeline: Pipeline, encoder: Encoder, metrics: Metrics, *, now: Callable[[], float], max_body: int,
+        flow: Callable[[Request], Flow], stopping: asyncio.Event, row_of: Callable[[Request], Any],
         audited: Callable[[Request, Callable[[], Awaitable[Any]]], Awaitable[Any]] | None = None,
     ) -> None:
         self._pipeline = pipeline

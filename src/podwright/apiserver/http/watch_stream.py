@@ -151,14 +151,8 @@ class WebSocketSink(HttpSink):
 
 
 async def serve_watch(
-    request: web.BaseRequest,
-    watch: Watch,
-    encoder: Encoder,
-    form: Form,
-    include: str,
-    headers: list[tuple[str, str]],
-    now: float,
-    stopping: asyncio.Event,
+    request: web.BaseRequest, watch: Watch, encoder: Encoder, form: Form, include: str, headers: list[tuple[str, str]],
+    now: float, stopping: asyncio.Event,
 ) -> Finished | web.StreamResponse:
     """Writes the response until the time is up, the client leaves or falls too far behind, or the server stops."""
     connection: Any = request.protocol

@@ -41,10 +41,7 @@ def all_operations(rows: Iterable[Resource], custom: CustomSchemas) -> list[Oper
 
 
 def _definitions(
-    rows: Sequence[Resource],
-    found: Sequence[Operation],
-    custom: CustomSchemas,
-    prefix: str,
+    rows: Sequence[Resource], found: Sequence[Operation], custom: CustomSchemas, prefix: str,
     all_rows: Iterable[Resource],
 ) -> dict[str, Object]:
     wanted = {op.body for op in found} | {op.answer for op in found} | {schemas.WATCH_EVENT, schemas.STATUS}

@@ -145,13 +145,7 @@ def patch_types(row: Resource) -> tuple[str, ...]:
 
 
 def _subresource(
-    row: Resource,
-    sub: Subresource,
-    naming: Naming,
-    path: str,
-    name: str,
-    where: tuple[str, ...],
-    definition: str,
+    row: Resource, sub: Subresource, naming: Naming, path: str, name: str, where: tuple[str, ...], definition: str
 ) -> Iterator[Operation]:
     kind: Object = {
         "group": sub.group if sub.version else row.group,

@@ -83,13 +83,7 @@ def expect_kind(obj: Object, kind: str, api_version: str) -> None:
 
 
 def checked(
-    schema: Schema,
-    request: Request,
-    kind: str,
-    version: str,
-    obj: Object,
-    options: WriteOptions,
-    *,
+    schema: Schema, request: Request, kind: str, version: str, obj: Object, options: WriteOptions, *,
     applied: bool = False,
 ) -> Object:
     """Types and unknown fields, by the fieldValidation level; gives the object as decoding keeps it, or of an apply

@@ -37,13 +37,7 @@ async def create(registry: Registry, request: Request, row: Resource) -> One:
 
 
 async def create_object(
-    registry: Registry,
-    request: Request,
-    row: Resource,
-    namespace: str,
-    obj: Object,
-    options: WriteOptions,
-    *,
+    registry: Registry, request: Request, row: Resource, namespace: str, obj: Object, options: WriteOptions, *,
     apply: bool = False,
 ) -> Cached | Object:
     """From the decoded object to the stored one. A dry run gives the object that would have been stored.
@@ -101,14 +95,8 @@ def fill_system_fields(registry: Registry, metadata: Object) -> None:
 
 
 async def _create_once(
-    registry: Registry,
-    request: Request,
-    row: Resource,
-    stored: Resource,
-    namespace: str,
-    obj: Object,
-    options: WriteOptions,
-    apply: bool,
+    registry: Registry, request: Request, row: Resource, stored: Resource, namespace: str, obj: Object,
+    options: WriteOptions, apply: bool,
 ) -> Cached | Object:
     metadata = obj["metadata"]
     name = str(metadata.get("name") or "")

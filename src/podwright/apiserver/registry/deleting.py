@@ -38,13 +38,7 @@ async def delete(registry: Registry, request: Request, row: Resource) -> One:
 
 
 async def delete_object(
-    registry: Registry,
-    request: Request,
-    row: Resource,
-    namespace: str,
-    name: str,
-    options: DeleteOptions,
-    *,
+    registry: Registry, request: Request, row: Resource, namespace: str, name: str, options: DeleteOptions, *,
     admit: bool = True,
 ) -> One:
     """Removes the object, or marks it and leaves it to the kubelet and the owners of its finalizers.

@@ -19,15 +19,8 @@ def reset(row: Resource, subresource: str) -> FieldSet | None:
 
 
 def track(
-    registry: Registry,
-    request: Request,
-    row: Resource,
-    old: Object | None,
-    new: Object,
-    options: WriteOptions,
-    subresource: str,
-    *,
-    apply: bool,
+    registry: Registry, request: Request, row: Resource, old: Object | None, new: Object, options: WriteOptions,
+    subresource: str, *, apply: bool,
 ) -> None:
     """Brings metadata.managedFields of `new` up to date. Server-side apply has brought its own."""
     if apply:

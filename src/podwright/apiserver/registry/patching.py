@@ -140,12 +140,7 @@ async def _apply(registry: Registry, request: Request, row: Resource) -> One:
 
 
 def _merge(
-    registry: Registry,
-    row: Resource,
-    schema: Schema,
-    live: Object | None,
-    applied: Object,
-    options: WriteOptions,
+    registry: Registry, row: Resource, schema: Schema, live: Object | None, applied: Object, options: WriteOptions,
     subresource: str,
 ) -> Object:
     return server_side_apply.apply_patch(

@@ -115,13 +115,7 @@ def _set_condition(state: Object, kind: str, now: str) -> None:
 
 
 async def _admit(
-    registry: Registry,
-    request: Request,
-    operation: str,
-    subresource: str,
-    namespace: str,
-    name: str,
-    obj: Object,
+    registry: Registry, request: Request, operation: str, subresource: str, namespace: str, name: str, obj: Object,
     options: WriteOptions,
 ) -> None:
     admission = AdmissionRequest(

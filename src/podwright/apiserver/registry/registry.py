@@ -78,14 +78,8 @@ class Registry:
     """Everything below the handlers. `now` gives seconds since the epoch."""
 
     def __init__(
-        self,
-        *,
-        store: Store,
-        feed: Feed,
-        table: ResourceTable,
-        now: Callable[[], float],
-        strategies: dict[tuple[str, str], Strategy],
-        exclusive: bool = True,
+        self, *, store: Store, feed: Feed, table: ResourceTable, now: Callable[[], float],
+        strategies: dict[tuple[str, str], Strategy], exclusive: bool = True,
     ) -> None:
         self.store = store
         self.feed = feed

@@ -45,14 +45,7 @@ class Streaming:
             self._session = None
 
     async def handle(
-        self,
-        request: web.BaseRequest,
-        *,
-        user: UserInfo,
-        namespace: str,
-        name: str,
-        resource: str,
-        subresource: str,
+        self, request: web.BaseRequest, *, user: UserInfo, namespace: str, name: str, resource: str, subresource: str,
         path: str = "",
     ) -> web.StreamResponse:
         """Serves one request. `resource` is "pods", "services" or "nodes"; `path` is what follows ``proxy/`` in the

@@ -34,11 +34,7 @@ def refusal(status: int, text: str, pod: Object) -> ApiError:
 
 
 async def stream(
-    request: web.BaseRequest,
-    session: aiohttp.ClientSession,
-    address: Address,
-    target: str,
-    tls: ssl.SSLContext,
+    request: web.BaseRequest, session: aiohttp.ClientSession, address: Address, target: str, tls: ssl.SSLContext,
     pod: Object,
 ) -> web.StreamResponse:
     """Raises ApiError if the kubelet refuses or cannot be reached."""

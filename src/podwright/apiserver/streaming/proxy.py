@@ -119,11 +119,7 @@ def _tls(kubelets: Kubelets, scheme: str) -> ssl.SSLContext | None:
 
 
 async def forward(
-    request: web.BaseRequest,
-    session: aiohttp.ClientSession,
-    backend: Backend,
-    path: str,
-    prefix: str,
+    request: web.BaseRequest, session: aiohttp.ClientSession, backend: Backend, path: str, prefix: str,
     identity: Sequence[tuple[str, str]] = (),
 ) -> web.StreamResponse:
     """Sends the request to the backend under `path` and hands its answer on; `prefix` is the proxy's own path, which

@@ -142,14 +142,8 @@ class Relayed(web.StreamResponse):
 
 
 async def relay(
-    request: web.BaseRequest,
-    host: str,
-    port: int,
-    target: str,
-    *,
-    tls: ssl.SSLContext | None,
-    identity: Sequence[tuple[str, str]] = (),
-    server_name: str | None = None,
+    request: web.BaseRequest, host: str, port: int, target: str, *, tls: ssl.SSLContext | None,
+    identity: Sequence[tuple[str, str]] = (), server_name: str | None = None,
 ) -> web.StreamResponse:
     """Sends an upgrade request on to ``host:port``, `target` being path and query, and relays until one side closes.
     `identity` are headers that say who asks; `server_name` is whose certificate is wanted, if not the host's.

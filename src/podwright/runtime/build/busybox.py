@@ -45,8 +45,6 @@ def build_busybox(target: Path) -> None:
     add_base(layer)
     add_busybox(layer)
     write_archive(
-        target,
-        REFERENCE,
-        layer,
+        target, REFERENCE, layer,
         {"Cmd": ["sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
     )

@@ -70,7 +70,6 @@ class CriImages:
         answer = await self._call("ImageFsInfo")
         (first, *_) = answer.get("image_filesystems") or [{}]
         return FilesystemUsage(
-            (first.get("fs_id") or {}).get("mountpoint", "/"),
-            (first.get("used_bytes") or {}).get("value", 0),
+            (first.get("fs_id") or {}).get("mountpoint", "/"), (first.get("used_bytes") or {}).get("value", 0),
             (first.get("inodes_used") or {}).get("value", 0),
         )

@@ -98,8 +98,7 @@ class ContentStore:
             manifest = candidate.manifest_digest.removeprefix("sha256:")
             atomic.write(self.root / "manifests" / manifest, candidate.manifest)
         atomic.write_json(
-            self.root / "images" / f"{hexdigest}.json",
-            {"layers": names, "size": size, "created": time.time()},
+            self.root / "images" / f"{hexdigest}.json", {"layers": names, "size": size, "created": time.time()},
             durable=True,
         )
         return image_id

@@ -162,12 +162,8 @@ class ImageStore:
                 digests[f"{repository}@{entry.digest}"] = None
         config = image.config.get("config") or {}
         return Image(
-            id=image.id,
-            repo_tags=tuple(tags),
-            repo_digests=tuple(digests),
-            size=image.size,
-            user=str(config.get("User") or ""),
-            config=config,
+            id=image.id, repo_tags=tuple(tags), repo_digests=tuple(digests), size=image.size,
+            user=str(config.get("User") or ""), config=config,
         )
 
     async def pull_image(self, reference: str, auth: RegistryAuth | None = None) -> str:

@@ -28,15 +28,8 @@ class ExecProcess:
     """
 
     def __init__(
-        self,
-        host: Host,
-        record: ContainerRecord,
-        process: subprocess.Popen[bytes],
-        complaint: int,
-        stdin: Channel | None,
-        stdout: Channel,
-        stderr: Channel | None,
-        mark: str = "",
+        self, host: Host, record: ContainerRecord, process: subprocess.Popen[bytes], complaint: int,
+        stdin: Channel | None, stdout: Channel, stderr: Channel | None, mark: str = "",
     ) -> None:
         self._mark = mark
         self._host = host
@@ -65,9 +58,7 @@ class ExecProcess:
         """Kills the process in the container with its children, then waits for its end."""
         if self._process.poll() is None:
             await self._host.workers.run(
-                descent.kill_session,
-                self._process.pid,
-                lambda: self._host.cgroups.pids(self._record.cgroup),
+                descent.kill_session, self._process.pid, lambda: self._host.cgroups.pids(self._record.cgroup),
                 self._mark,
             )
             self._process.send_signal(signal.SIGKILL)
@@ -139,14 +130,8 @@ def _spawn(
             process, master = terminal.start_with_copy(arguments, (document, complaint))
         else:
             process = subprocess.Popen(
-                arguments,
-                pass_fds=(document, complaint),
-                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                cwd="/",
-                start_new_session=True,
+                arguments, pass_fds=(document, complaint), stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True,
             )
     except BaseException:
         os.close(complaint)

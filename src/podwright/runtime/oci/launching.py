@@ -24,13 +24,8 @@ _MESSAGES = (
 def start_created(engine: Engine, paths: Paths, container_id: str) -> None:
     """Lets the process of a created container go. Blocks. Raises CannotLaunch."""
     done = subprocess.run(
-        [engine.path, "--root", str(paths.oci), "start", container_id],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        timeout=_TIMEOUT,
-        cwd="/",
-        check=False,
+        [engine.path, "--root", str(paths.oci), "start", container_id], stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=_TIMEOUT, cwd="/", check=False,
     )
     if done.returncode != 0:
         raise CannotLaunch(done.stderr.decode(errors="replace").strip())

@@ -60,9 +60,7 @@ def _prepare(
     spec.arguments(config, image_config)  # says so before anything is made
     _mount_root(host, record, sandbox)
     identity = users.identify(
-        config.security,
-        str(image_config.get("User") or ""),
-        users.read_in_root(root, "etc/passwd"),
+        config.security, str(image_config.get("User") or ""), users.read_in_root(root, "etc/passwd"),
         users.read_in_root(root, "etc/group"),
     )
     record.user = (identity.uid, identity.gid, identity.groups)
@@ -127,8 +125,7 @@ def surroundings(
     if sandbox_config.dns is not None:
         files["/etc/resolv.conf"] = str(run / "resolv.conf")
     granted = capabilities.effective(
-        add=config.security.capabilities_add,
-        drop=config.security.capabilities_drop,
+        add=config.security.capabilities_add, drop=config.security.capabilities_drop,
         privileged=config.security.privileged,
     )
     return spec.Surroundings(

@@ -52,16 +52,8 @@ class OciRuntime:
     """
 
     def __init__(
-        self,
-        *,
-        cluster: str,
-        node: str,
-        state_dir: Path,
-        run_dir: Path,
-        images: ImageStore,
-        network: PodNetwork,
-        cgroup_root: str,
-        runtime: str = "auto",
+        self, *, cluster: str, node: str, state_dir: Path, run_dir: Path, images: ImageStore, network: PodNetwork,
+        cgroup_root: str, runtime: str = "auto",
     ) -> None:
         self.cluster = cluster
         self.node = node
@@ -88,9 +80,7 @@ class OciRuntime:
             paths=self._paths,
             engine=chosen,
             workers=Workers(
-                size=_THREADS,
-                mount_namespace=chosen.mount_namespace,
-                cgroups=groups,
+                size=_THREADS, mount_namespace=chosen.mount_namespace, cgroups=groups,
                 cgroup=f"{self._cgroup_root}/conmon",
             ),
             cgroups=groups,

@@ -33,13 +33,8 @@ def start_with_socket(
         listener.listen(1)
         try:
             process = subprocess.Popen(
-                [*command[:-1], f"--console-socket={path}", command[-1]],
-                pass_fds=pass_fds,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                start_new_session=True,
+                [*command[:-1], f"--console-socket={path}", command[-1]], pass_fds=pass_fds, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", start_new_session=True,
             )
             try:
                 return process, _receive(listener, process)

@@ -191,8 +191,7 @@ async def test_wrong_containers_and_options_never_reach_the_kubelet(setup: Simpl
 
 async def test_exec_relays_a_websocket_and_hides_credentials(setup: SimpleNamespace) -> None:
     async with setup.client.ws_connect(
-        "/pods/p/exec?container=c&command=sh&command=-c&stdin=true&stdout=true",
-        protocols=["v5.channel.k8s.io"],
+        "/pods/p/exec?container=c&command=sh&command=-c&stdin=true&stdout=true", protocols=["v5.channel.k8s.io"],
         headers={"Authorization": "Bearer secret"},
     ) as socket:
         assert socket.protocol == "v5.channel.k8s.io"
