@@ -243,7 +243,6 @@ class ContainerConfig:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     log_path: str = ""
-    log_max_size: int = 0
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
@@ -361,24 +360,25 @@ class ExecSession(Protocol):
 @dataclass(frozen=True, slots=True)
 class ContainerStats:
     """Usage now. CPU is nanoseconds used since start; memory and disk in bytes; `working_set` as the kubelet means
-    it (usage less inactive file pages); `rootfs_bytes` the writable layer."""
+    it (usage less inactive file pages); `rootfs_bytes` the writable layer. `psi` has "cpu", "memory" and
+    "io", each with "some" and "full", where the kernel keeps them by group."""
 
-    container_id: str
-    name: str
-    at: float
-    cpu_usage: int
-    memory_usage: int
-    memory_working_set: int
-    memory_rss: int
-    memory_page_faults: int
-    memory_major_page_faults: int
-    rootfs_bytes: int
-    rootfs_inodes: int
-    disk_read_bytes: int
-    disk_write_bytes: int
-    disk_read_ops: int
-    disk_write_ops: int
-    pids: int
+    container_id: str = ""
+    name: str = ""
+    at: float = 0.0
+    cpu_usage: int = 0
+    memory_usage: int = 0
+    memory_working_set: int = 0
+    memory_rss: int = 0
+    memory_page_faults: int = 0
+    memory_major_page_faults: int = 0
+    rootfs_bytes: int = 0
+    rootfs_inodes: int = 0
+    disk_read_bytes: int = 0
+    disk_write_bytes: int = 0
+    disk_read_ops: int = 0
+    disk_write_ops: int = 0
+    pids: int = 0
     psi: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -59,7 +59,7 @@ def test_limits_and_usage(tmp_path: Path) -> None:
     (group / "memory.events").write_text("low 0\noom 1\noom_kill 2\n")
     (group / "pids.current").write_text("6\n")
     usage = groups.usage("/g")
-    assert (usage.cpu, usage.memory, usage.working_set, usage.rss) == (5000, 1000, 600, 300)
+    assert (usage.cpu_usage, usage.memory_usage, usage.memory_working_set, usage.memory_rss) == (5000, 1000, 600, 300)
     assert (usage.disk_read_bytes, usage.disk_write_bytes, usage.disk_read_ops, usage.pids) == (11, 22, 3, 6)
     assert groups.oom_kills("/g") == 2
 

@@ -10,6 +10,7 @@ import math
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -262,24 +263,9 @@ class CriRuntime:
         usage = await asyncio.to_thread(self._groups.usage, status.cgroup)
         answer = await self._told(self._call("ContainerStats", {"container_id": container_id}))
         layer = (answer.get("stats") or {}).get("writable_layer") or {}
-        return ContainerStats(
-            container_id=container_id,
-            name=status.name,
-            at=time.time(),
-            cpu_usage=usage.cpu,
-            memory_usage=usage.memory,
-            memory_working_set=usage.working_set,
-            memory_rss=usage.rss,
-            memory_page_faults=usage.page_faults,
-            memory_major_page_faults=usage.major_page_faults,
-            rootfs_bytes=(layer.get("used_bytes") or {}).get("value", 0),
-            rootfs_inodes=(layer.get("inodes_used") or {}).get("value", 0),
-            disk_read_bytes=usage.disk_read_bytes,
-            disk_write_bytes=usage.disk_write_bytes,
-            disk_read_ops=usage.disk_read_ops,
-            disk_write_ops=usage.disk_write_ops,
-            pids=usage.pids,
-            psi=usage.psi,
+        size, inodes = ((layer.get(field) or {}).get("value", 0) for field in ("used_bytes", "inodes_used"))
+        return replace(
+            usage, container_id=container_id, name=status.name, at=time.time(), rootfs_bytes=size, rootfs_inodes=inodes
         )
 
     def events(self) -> AsyncIterator[ContainerEvent]:

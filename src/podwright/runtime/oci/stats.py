@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from podwright.runtime.oci.host import Host
@@ -26,24 +27,9 @@ class Statistics:
     def _read(self, record: ContainerRecord) -> ContainerStats:
         usage = self._host.cgroups.usage(record.cgroup)
         size, inodes = self._layer(record.id)
-        return ContainerStats(
-            container_id=record.id,
-            name=record.config.name,
-            at=time.time(),
-            cpu_usage=usage.cpu,
-            memory_usage=usage.memory,
-            memory_working_set=usage.working_set,
-            memory_rss=usage.rss,
-            memory_page_faults=usage.page_faults,
-            memory_major_page_faults=usage.major_page_faults,
-            rootfs_bytes=size,
+        return replace(
+            usage, container_id=record.id, name=record.config.name, at=time.time(), rootfs_bytes=size,
             rootfs_inodes=inodes,
-            disk_read_bytes=usage.disk_read_bytes,
-            disk_write_bytes=usage.disk_write_bytes,
-            disk_read_ops=usage.disk_read_ops,
-            disk_write_ops=usage.disk_write_ops,
-            pids=usage.pids,
-            psi=usage.psi,
         )
 
     def _layer(self, container_id: str) -> tuple[int, int]:

@@ -7,10 +7,9 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-SYN_STREAM, SYN_REPLY, RST_STREAM, SETTINGS, PING, GOAWAY, HEADERS, WINDOW_UPDATE = 1, 2, 3, 4, 6, 7, 8, 9
+SYN_STREAM, SYN_REPLY, RST_STREAM, PING, GOAWAY, HEADERS, WINDOW_UPDATE = 1, 2, 3, 6, 7, 8, 9
 FLAG_FIN = 0x01
 _VERSION = 3
-MAX_FRAME = (1 << 24) - 1
 _MAX_HEADERS = 1 << 20
 
 _COUNTED = """
@@ -118,7 +117,7 @@ class Encoder:
         self._zlib = zlib.compressobj(zdict=DICTIONARY)
 
     def data(self, stream: int, data: bytes, *, fin: bool = False) -> bytes:
-        """At most MAX_FRAME bytes."""
+        """At most 16 MiB - 1."""
         return struct.pack("!II", stream, (FLAG_FIN << 24 if fin else 0) | len(data)) + data
 
     def syn_reply(self, stream: int) -> bytes:

@@ -4,31 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from podwright.runtime.protocol import Resources, RuntimeFailure
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """CPU in nanoseconds since the group was made, memory and disk in bytes. `psi` has "cpu", "memory" and "io", each
-    with "some" and "full", where the kernel keeps them by group."""
-
-    cpu: int = 0
-    memory: int = 0
-    working_set: int = 0
-    rss: int = 0
-    page_faults: int = 0
-    major_page_faults: int = 0
-    pids: int = 0
-    disk_read_bytes: int = 0
-    disk_write_bytes: int = 0
-    disk_read_ops: int = 0
-    disk_write_ops: int = 0
-    psi: Mapping[str, Any] = field(default_factory=dict)
+from podwright.runtime.protocol import ContainerStats, Resources, RuntimeFailure
 
 
 class Cgroups(Protocol):
@@ -54,7 +34,8 @@ class Cgroups(Protocol):
     def kill(self, path: str) -> None:
         """SIGKILL to every process in the group and those below it, however fast it forks."""
 
-    def usage(self, path: str) -> Usage: ...
+    def usage(self, path: str) -> ContainerStats:
+        """All but the names, the time and the writable layer."""
 
     def oom_kills(self, path: str) -> int:
         """How many processes of the group the kernel has killed for want of memory."""

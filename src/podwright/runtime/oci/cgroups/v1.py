@@ -9,8 +9,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from podwright.runtime.oci.cgroups.interface import Usage, number, read, remove_tree, table, write
-from podwright.runtime.protocol import Resources
+from podwright.runtime.oci.cgroups.interface import number, read, remove_tree, table, write
+from podwright.runtime.protocol import ContainerStats, Resources
 
 _BLKIO = {
     "read_bps": "blkio.throttle.read_bps_device",
@@ -136,20 +136,20 @@ class CgroupsV1:
             if frozen and freezer is not None:
                 write(freezer / "freezer.state", "THAWED")
 
-    def usage(self, path: str) -> Usage:
+    def usage(self, path: str) -> ContainerStats:
         memory, pids = self._at("memory", path), self._at("pids", path)
         cpuacct, blkio = self._at("cpuacct", path), self._at("blkio", path)
         stat = table(read(memory / "memory.stat")) if memory else {}
         used = number(memory / "memory.usage_in_bytes") if memory else 0
         moved = _blkio(read(blkio / "blkio.throttle.io_service_bytes_recursive")) if blkio else {}
         served = _blkio(read(blkio / "blkio.throttle.io_serviced_recursive")) if blkio else {}
-        return Usage(
-            cpu=number(cpuacct / "cpuacct.usage") if cpuacct else 0,
-            memory=used,
-            working_set=max(0, used - stat.get("total_inactive_file", 0)),
-            rss=stat.get("total_rss", 0),
-            page_faults=stat.get("total_pgfault", 0),
-            major_page_faults=stat.get("total_pgmajfault", 0),
+        return ContainerStats(
+            cpu_usage=number(cpuacct / "cpuacct.usage") if cpuacct else 0,
+            memory_usage=used,
+            memory_working_set=max(0, used - stat.get("total_inactive_file", 0)),
+            memory_rss=stat.get("total_rss", 0),
+            memory_page_faults=stat.get("total_pgfault", 0),
+            memory_major_page_faults=stat.get("total_pgmajfault", 0),
             pids=number(pids / "pids.current") if pids else 0,
             disk_read_bytes=moved.get("Read", 0),
             disk_write_bytes=moved.get("Write", 0),

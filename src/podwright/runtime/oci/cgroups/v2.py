@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from podwright.runtime.oci.cgroups.interface import Usage, number, read, remove_tree, table, write
-from podwright.runtime.protocol import Resources
+from podwright.runtime.oci.cgroups.interface import number, read, remove_tree, table, write
+from podwright.runtime.protocol import ContainerStats, Resources
 
 _WANTED = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids")
 
@@ -95,7 +95,7 @@ class CgroupsV2:
                 except ProcessLookupError:
                     pass
 
-    def usage(self, path: str) -> Usage:
+    def usage(self, path: str) -> ContainerStats:
         group = self._at(path)
         stat = table(read(group / "memory.stat"))
         used = number(group / "memory.current")
@@ -105,13 +105,13 @@ class CgroupsV2:
                 key, _, value = pair.partition("=")
                 if value.isdigit():
                     disk[key] = disk.get(key, 0) + int(value)
-        return Usage(
-            cpu=table(read(group / "cpu.stat")).get("usage_usec", 0) * 1000,
-            memory=used,
-            working_set=max(0, used - stat.get("inactive_file", 0)),
-            rss=stat.get("anon", 0),
-            page_faults=stat.get("pgfault", 0),
-            major_page_faults=stat.get("pgmajfault", 0),
+        return ContainerStats(
+            cpu_usage=table(read(group / "cpu.stat")).get("usage_usec", 0) * 1000,
+            memory_usage=used,
+            memory_working_set=max(0, used - stat.get("inactive_file", 0)),
+            memory_rss=stat.get("anon", 0),
+            memory_page_faults=stat.get("pgfault", 0),
+            memory_major_page_faults=stat.get("pgmajfault", 0),
             pids=number(group / "pids.current"),
             disk_read_bytes=disk.get("rbytes", 0),
             disk_write_bytes=disk.get("wbytes", 0),
