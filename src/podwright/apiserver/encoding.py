@@ -97,7 +97,7 @@ class Encoder:
             return self._finish(self._shaped(row, items, form, include, meta), form, 200, row)
         if not row.custom:
             items = [{k: v for k, v in item.items() if k not in ("kind", "apiVersion")} for item in items]
-        body = {"kind": list_kind(row), "apiVersion": row.api_version, "metadata": meta, "items": items}
+        body = {"kind": row.list_kind, "apiVersion": row.api_version, "metadata": meta, "items": items}
         return self._finish(body, form, 200, row)
 
     def _shaped(self, row: Resource, items: Sequence[Object], form: Form, include: str, meta: Object | None) -> Object:
@@ -124,8 +124,7 @@ class Encoder:
         return partial(items[0], form.shape_version)
 
     def status_error(self, error: status.ApiError, form: Form) -> Bytes:
-        plain = Form(form.media, "", "v1", form.pretty)
-        return self._finish(error.status, plain, error.code, None)
+        return self.plain_object(error.status, form, error.code)
 
     def plain_object(self, obj: Object, form: Form, code: int = 200) -> Bytes:
         return self._finish(obj, Form(form.media, "", "v1", form.pretty), code, None)
@@ -205,10 +204,6 @@ def page_meta(reply: Many) -> Object:
     return meta
 
 
-def list_kind(row: Resource) -> str:
-    return row.list_kind
-
-
 def _head(row: Resource) -> bytes:
     return b'{"kind":"%b","apiVersion":"%b",' % (row.kind.encode(), row.api_version.encode())
 
@@ -216,7 +211,7 @@ def _head(row: Resource) -> bytes:
 def _joined(row: Resource, items: Sequence[Cached], meta: Object) -> bytes:
     """A list by joining the items' bytes. Items of built-in kinds lose their kind and apiVersion, as upstream's do."""
     start = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
-        list_kind(row).encode(), row.api_version.encode(), orjson.dumps(meta),
+        row.list_kind.encode(), row.api_version.encode(), orjson.dumps(meta),
     )
     if not items:
         return start + b"]}"

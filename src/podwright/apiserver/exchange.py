@@ -46,7 +46,6 @@ class Request:
     impersonator: UserInfo | None = None
     in_process: bool = False
     raw_query: str = ""
-    response_headers: dict[str, str] = field(default_factory=dict)
     flow: Any = None
     """Its flowcontrol.Flow, once it has been looked up."""
 
@@ -74,6 +73,11 @@ class One:
     cached: Cached | None = None
     object: Object | None = None
     status: int = 200
+
+    @classmethod
+    def of(cls, row: Resource, written: Cached | Object, status: int = 200) -> One:
+        """What a write came to: the stored object, or of a dry run the object as it would be."""
+        return cls(row, object=written, status=status) if isinstance(written, dict) else cls(row, written, None, status)
 
 
 @dataclass(slots=True)

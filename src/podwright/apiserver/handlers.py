@@ -22,6 +22,10 @@ _DEPRECATED = {
     ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
     ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
 }
+_WRITES: dict[str, Special] = {
+    "update": updating.update, "patch": patching.patch, "delete": deleting.delete,
+    "deletecollection": deleting.delete_collection,
+}
 
 
 class Handlers:
@@ -102,15 +106,7 @@ class Handlers:
             return await watches.watch(self._registry, request, row, self._min_watch_seconds)
         if verb == "create":
             return await self._create(request, row)
-        if verb == "update":
-            return await updating.update(self._registry, request, row)
-        if verb == "patch":
-            return await patching.patch(self._registry, request, row)
-        if verb == "delete":
-            return await deleting.delete(self._registry, request, row)
-        if verb == "deletecollection":
-            return await deleting.delete_collection(self._registry, request, row)
-        raise status.method_not_allowed()
+        return await _WRITES[verb](self._registry, request, row)
 
     async def _get(self, request: Request, row: Resource) -> Reply:
         info = request.info
@@ -124,9 +120,7 @@ class Handlers:
         return One(row, await self._registry.get(row, info.namespace, info.name))
 
     async def _create(self, request: Request, row: Resource) -> Reply:
-        if row.namespaced and not request.info.namespace:
-            raise status.method_not_allowed()
-        if request.info.name:
+        if (row.namespaced and not request.info.namespace) or request.info.name:
             raise status.method_not_allowed()
         special = self.creates.get((row.group, row.plural))
         if special is not None:
@@ -157,10 +151,8 @@ class Handlers:
             return await scale.update_scale(self._registry, request, row)
         if info.verb == "get":
             return One(row, await self._registry.get(row, info.namespace, info.name))
-        if info.verb == "update":
-            return await updating.update(self._registry, request, row)
-        if info.verb == "patch":
-            return await patching.patch(self._registry, request, row)
+        if info.verb in ("update", "patch"):
+            return await _WRITES[info.verb](self._registry, request, row)
         raise status.method_not_allowed()
 
     async def _page(self, request: Request) -> Reply:

@@ -16,7 +16,7 @@ from podwright.api.calls import Call, WatchEvent
 from podwright.api.objects import Object
 from podwright.apiserver.cache.entries import Cached, Event
 from podwright.apiserver.cache.subscriptions import Item
-from podwright.apiserver.encoding import Encoder, list_kind, page_meta
+from podwright.apiserver.encoding import Encoder, page_meta
 from podwright.apiserver.exchange import Bytes, Many, One, Request
 from podwright.apiserver.pipeline import Pipeline
 from podwright.apiserver.registry.watches import Watch
@@ -94,7 +94,7 @@ class LocalEndpoint:
         if isinstance(reply, Many):
             items = [self._encoder.served(reply.row, item) for item in reply.items]
             return {
-                "kind": list_kind(reply.row), "apiVersion": reply.row.api_version, "metadata": page_meta(reply),
+                "kind": reply.row.list_kind, "apiVersion": reply.row.api_version, "metadata": page_meta(reply),
                 "items": items,
             }
         if isinstance(reply, Bytes):

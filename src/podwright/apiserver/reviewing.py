@@ -12,9 +12,10 @@ from podwright.apiserver.exchange import Bytes, One, Reply, Request
 from podwright.apiserver.handlers import Handlers, Page
 from podwright.apiserver.registry import pods
 from podwright.apiserver.registry.bodies import body_object, checked
+from podwright.apiserver.registry.creating import admit_create
 from podwright.apiserver.registry.options import write_options
 from podwright.apiserver.registry.registry import Registry
-from podwright.apiserver.requests import AdmissionRequest, Objects
+from podwright.apiserver.requests import Objects
 
 _TOKEN_REQUEST = "io.k8s.api.authentication.v1.TokenRequest"
 _AUTHENTICATION = "authentication.k8s.io/v1"
@@ -53,14 +54,8 @@ def install_reviews(
         options = write_options(request, "CreateOptions")
         body = await body_object(request, row, "TokenRequest", _AUTHENTICATION)
         body = checked(schema.definition(_TOKEN_REQUEST), request, "TokenRequest", "v1", body, options)
-        admission = AdmissionRequest(
-            user=request.user, operation="CREATE", resource=row, subresource="token", namespace=info.namespace,
-            name=info.name, object=body, old_object=None, options=options.as_object("CreateOptions"),
-            dry_run=options.dry_run, warnings=request.warnings, audit=request.audit,
-        )
-        await registry.admission.admit(admission)
-        await registry.admission.validate(admission)
-        answer = issuer.create(info.namespace, info.name, admission.object or body)
+        body = await admit_create(registry, request, row, "token", info.name, body, options)
+        answer = issuer.create(info.namespace, info.name, body)
         return One(None, object=answer, status=201)
 
     handlers.subresources["serviceaccounts", "token"] = token

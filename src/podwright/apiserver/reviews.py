@@ -13,7 +13,6 @@ from podwright.api.validation import reviews as rules
 from podwright.apiserver import authentication, authorization
 from podwright.apiserver.requests import Attributes, UserInfo
 
-AUTHENTICATION = "authentication.k8s.io"
 AUTHORIZATION = "authorization.k8s.io"
 KINDS = frozenset(
     {

@@ -15,7 +15,7 @@ import jwt
 import orjson
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from podwright.api.objects import Object, deepcopy, format_time, is_deleting, name, uid
+from podwright.api.objects import Object, deepcopy, format_time, is_deleting, uid
 from podwright.api.resources import NODES, PODS, SECRETS, SERVICEACCOUNTS, Resource
 from podwright.api.status import bad_request, conflict, invalid, not_found
 from podwright.api.validation import field_errors
@@ -67,9 +67,7 @@ class TokenIssuer:
             spec["expirationSeconds"] = DEFAULT_SECONDS
         _validate(account_name, spec)
         account = self._objects.get(SERVICEACCOUNTS, namespace, account_name)
-        if account is None:
-            raise not_found("", "serviceaccounts", account_name)
-        if is_deleting(account):
+        if account is None or is_deleting(account):
             raise not_found("", "serviceaccounts", account_name)
         private: Object = {
             "namespace": namespace,
@@ -105,19 +103,6 @@ class TokenIssuer:
             "expirationTimestamp": format_time(now + seconds),
         }
         return answer
-
-    def legacy_token(self, namespace: str, account: Object, secret_name: str) -> str:
-        """The token of a Secret of type kubernetes.io/service-account-token."""
-        prefix = "kubernetes.io/serviceaccount/"
-        claims = {
-            "iss": "kubernetes/serviceaccount",
-            "sub": f"system:serviceaccount:{namespace}:{name(account)}",
-            prefix + "namespace": namespace,
-            prefix + "secret.name": secret_name,
-            prefix + "service-account.name": name(account),
-            prefix + "service-account.uid": uid(account),
-        }
-        return jwt.encode(claims, self._key, algorithm=self._algorithm, headers={"kid": self._key_id})
 
     def _bound(self, namespace: str, account_name: str, reference: Object | None) -> Object:
         if not reference:

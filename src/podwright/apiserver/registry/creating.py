@@ -31,9 +31,7 @@ async def create(registry: Registry, request: Request, row: Resource) -> One:
     obj = await body_object(request, row)
     obj = checked(registry.schema(row), request, row.kind, row.version, obj, options)
     cached = await create_object(registry, request, row, request.info.namespace, obj, options)
-    if isinstance(cached, Cached):
-        return One(row, cached, status=201)
-    return One(row, object=cached, status=201)
+    return One.of(row, cached, 201)
 
 
 async def create_object(
@@ -141,3 +139,17 @@ async def _create_once(
             for revert in (*undo, *admission.undo):
                 revert()
 
+
+async def admit_create(
+    registry: Registry, request: Request, row: Resource, subresource: str, name: str, obj: Object, options: WriteOptions
+) -> Object:
+    """What admission makes of an object that is asked for and never stored (a Binding, a TokenRequest)."""
+    admission = AdmissionRequest(
+        user=request.user, operation="CREATE", resource=row, subresource=subresource,
+        namespace=request.info.namespace, name=name, object=obj, old_object=None,
+        options=options.as_object("CreateOptions"), dry_run=options.dry_run, warnings=request.warnings,
+        audit=request.audit,
+    )
+    await registry.admission.admit(admission)
+    await registry.admission.validate(admission)
+    return admission.object or obj

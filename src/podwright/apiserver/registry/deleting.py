@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from podwright.api import objects, status
@@ -191,10 +192,7 @@ async def delete_collection(registry: Registry, request: Request, row: Resource)
             try:
                 await delete_object(
                     registry, request, row, entry.namespace, entry.name,
-                    DeleteOptions(
-                        options.grace_period, options.propagation, options.orphan_dependents, None, None,
-                        options.dry_run, options.raw,
-                    ),
+                    replace(options, uid=None, resource_version=None),
                 )
             except status.ApiError as exc:
                 if exc.code != 404:

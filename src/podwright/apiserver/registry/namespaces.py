@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.resources import NAMESPACES, Resource
-from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.exchange import One, Request
 from podwright.apiserver.registry.bodies import body_object, checked
 from podwright.apiserver.registry.options import write_options
@@ -69,6 +68,4 @@ async def finalize(registry: Registry, request: Request, row: Resource) -> One:
 
     update = Update(request, NAMESPACES, "", name, "finalize", options, change, validates=False, prepares=False)
     result = await apply_update(registry, update)
-    if not isinstance(result, Cached):
-        return One(row, object=result)
-    return One(row, result)
+    return One.of(row, result)

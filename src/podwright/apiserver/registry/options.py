@@ -38,11 +38,6 @@ class WriteOptions:
         return options
 
 
-def unsupported(path: str, value: Any, supported: tuple[str, ...]) -> FieldError:
-    shown = ", ".join(f'"{s}"' for s in supported)
-    return FieldError(path, status.NOT_SUPPORTED, f'Unsupported value: "{value}": supported values: {shown}')
-
-
 def write_options(request: Request, kind: str, *, apply: bool = False) -> WriteOptions:
     """Raises ApiError (422) for what upstream refuses."""
     query = request.query
@@ -50,10 +45,10 @@ def write_options(request: Request, kind: str, *, apply: bool = False) -> WriteO
         return WriteOptions(manager=default_manager(request))
     errors: list[FieldError] = []
     dry_run = [value for value in query.get_all("dryRun") if value]
-    errors += [unsupported("dryRun", value, ("All",)) for value in dry_run if value != "All"]
+    errors += [field_errors.not_supported("dryRun", value, ("All",)) for value in dry_run if value != "All"]
     validation = query.get("fieldValidation") or WARN
     if validation not in (STRICT, WARN, IGNORE):
-        errors.append(unsupported("fieldValidation", validation, (IGNORE, STRICT, WARN)))
+        errors.append(field_errors.not_supported("fieldValidation", validation, (IGNORE, STRICT, WARN)))
     manager = query.get("fieldManager")
     if len(manager) > _FIELD_MANAGER_MAX:
         errors.append(
@@ -67,9 +62,9 @@ def write_options(request: Request, kind: str, *, apply: bool = False) -> WriteO
     if query.has("force"):
         force = query.flag("force")
         if not apply:
-            errors.append(FieldError("force", status.FORBIDDEN, "Forbidden: may not be specified for non-apply patch"))
+            errors.append(field_errors.forbidden("force", "may not be specified for non-apply patch"))
     if apply and not manager:
-        errors.append(FieldError("fieldManager", status.REQUIRED, "Required value: is required for apply patch"))
+        errors.append(field_errors.required("fieldManager", "is required for apply patch"))
     if errors:
         raise status.invalid(_META, kind, "", errors)
     return WriteOptions(bool(dry_run), manager or default_manager(request), validation, force)
@@ -120,19 +115,19 @@ def delete_options(request: Request, body: Any) -> DeleteOptions:
     errors: list[FieldError] = []
     propagation = raw.get("propagationPolicy")
     orphan = raw.get("orphanDependents")
-    if propagation is not None and propagation not in ("Foreground", "Background", "Orphan"):
-        errors.append(unsupported("propagationPolicy", propagation, ("Background", "Foreground", "Orphan")))
+    policies = ("Background", "Foreground", "Orphan")
+    if propagation is not None and propagation not in policies:
+        errors.append(field_errors.not_supported("propagationPolicy", propagation, policies))
     if propagation is not None and orphan is not None:
         errors.append(
-            FieldError(
-                "propagationPolicy", status.INVALID,
-                f'Invalid value: "{propagation}": orphanDependents and deletionPropagation cannot be both set',
+            field_errors.invalid(
+                "propagationPolicy", propagation, "orphanDependents and deletionPropagation cannot be both set"
             )
         )
     dry_run = raw.get("dryRun") or []
     if not isinstance(dry_run, list):
         raise status.bad_request("dryRun must be a list of strings")
-    errors += [unsupported("dryRun", value, ("All",)) for value in dry_run if value != "All"]
+    errors += [field_errors.not_supported("dryRun", value, ("All",)) for value in dry_run if value != "All"]
     if errors:
         raise status.invalid(_META, "DeleteOptions", "", errors)
     options.propagation = propagation or ""

@@ -10,7 +10,6 @@ from podwright.api.objects import Object
 from podwright.api.patch import json_patch, merge, strategic
 from podwright.api.resources import Resource
 from podwright.api.schema import Schema
-from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.exchange import One, Request
 from podwright.apiserver.registry import managed_fields
 from podwright.apiserver.registry.bodies import body_media, body_value, checked, complete
@@ -84,7 +83,7 @@ async def patch(registry: Registry, request: Request, row: Resource) -> One:
         request, row, info.namespace, info.name, info.subresource, options, change, options_kind="PatchOptions"
     )
     result = await apply_update(registry, update)
-    return One(row, result) if isinstance(result, Cached) else One(row, object=result)
+    return One.of(row, result)
 
 
 def _same_kind(obj: Object, row: Resource) -> None:
@@ -136,7 +135,7 @@ async def _apply(registry: Registry, request: Request, row: Resource) -> One:
         options_kind="PatchOptions",
     )
     result = await apply_update(registry, update)
-    return One(row, result) if isinstance(result, Cached) else One(row, object=result)
+    return One.of(row, result)
 
 
 def _merge(
@@ -169,5 +168,5 @@ async def _apply_new(
         raise status.not_found(row.group, row.plural, metadata["name"])
     obj = _merge(registry, row, registry.schema(row), None, objects.deepcopy(applied), options, "")
     made = await create_object(registry, request, row, request.info.namespace, obj, options, apply=True)
-    return One(row, made, status=201) if isinstance(made, Cached) else One(row, object=made, status=201)
+    return One.of(row, made, 201)
 

@@ -9,12 +9,12 @@ from podwright.api.selectors import labels
 from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.exchange import One, Request
 from podwright.apiserver.registry.bodies import body_object
+from podwright.apiserver.registry.creating import admit_create
 from podwright.apiserver.registry.deleting import delete_object
 from podwright.apiserver.registry.options import DeleteOptions, WriteOptions, delete_options, write_options
 from podwright.apiserver.registry.registry import Registry
 from podwright.apiserver.registry.strategies import Strategy
 from podwright.apiserver.registry.updating import Update, apply_update
-from podwright.apiserver.requests import AdmissionRequest
 
 _TERMINAL = ("Succeeded", "Failed")
 _DISRUPTED_MAX = 2000
@@ -61,7 +61,7 @@ async def bind(registry: Registry, request: Request, row: Resource) -> One:
         errors.append(status.FieldError("target.name", status.REQUIRED, "Required value"))
     if errors:
         raise status.invalid("", "Binding", name, errors)
-    await _admit(registry, request, "CREATE", "binding", info.namespace, name, binding, options)
+    await admit_create(registry, request, PODS, "binding", name, binding, options)
     node = str(target["name"])
     now = objects.format_time(registry.now())
 
@@ -95,8 +95,7 @@ async def bind(registry: Registry, request: Request, row: Resource) -> One:
         prepares=False,
     )
     await apply_update(registry, update)
-    return One(None, object={"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201},
-               status=201)
+    return One(None, object=_DONE, status=201)
 
 
 def _set_condition(state: Object, kind: str, now: str) -> None:
@@ -114,20 +113,7 @@ def _set_condition(state: Object, kind: str, now: str) -> None:
     state["conditions"] = conditions
 
 
-async def _admit(
-    registry: Registry, request: Request, operation: str, subresource: str, namespace: str, name: str, obj: Object,
-    options: WriteOptions,
-) -> None:
-    admission = AdmissionRequest(
-        user=request.user, operation=operation, resource=PODS, subresource=subresource, namespace=namespace,
-        name=name, object=obj, old_object=None, options=options.as_object("CreateOptions"),
-        dry_run=options.dry_run, warnings=request.warnings, audit=request.audit,
-    )
-    await registry.admission.admit(admission)
-    await registry.admission.validate(admission)
-
-
-_EVICTED = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+_DONE = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
 async def evict(registry: Registry, request: Request, row: Resource) -> One:
@@ -141,13 +127,13 @@ async def evict(registry: Registry, request: Request, row: Resource) -> One:
         raise status.bad_request("name in URL does not match name in Eviction object")
     deletion = delete_options(request, eviction.get("deleteOptions"))
     deletion.dry_run = deletion.dry_run or options.dry_run
-    await _admit(registry, request, "CREATE", "eviction", info.namespace, info.name, eviction, options)
+    await admit_create(registry, request, PODS, "eviction", info.name, eviction, options)
     cached = await registry.get(PODS, info.namespace, info.name)
     pod = cached.object
     phase = (pod.get("status") or {}).get("phase")
     if phase in (*_TERMINAL, "Pending") or pod["metadata"].get("deletionTimestamp"):
         await _end(registry, request, deletion)
-        return One(None, object=_EVICTED, status=201)
+        return One(None, object=_DONE, status=201)
     budgets = [b for b in registry.read_all(PODDISRUPTIONBUDGETS, info.namespace) if _covers(b, pod)]
     if len(budgets) > 1:
         raise status.failure(
@@ -165,7 +151,7 @@ async def evict(registry: Registry, request: Request, row: Resource) -> One:
         if exc.code == 409 and budgets:
             raise _busy(objects.name(budgets[0])) from exc
         raise
-    return One(None, object=_EVICTED, status=201)
+    return One(None, object=_DONE, status=201)
 
 
 async def _end(registry: Registry, request: Request, deletion: DeleteOptions) -> None:

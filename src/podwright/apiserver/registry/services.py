@@ -59,21 +59,19 @@ class ServiceStrategy(Strategy):
         return self.ranges.numbers(cluster_ips.in_use(service))
 
     async def begin_create(self, registry: Registry, obj: Object, dry_run: bool) -> list[Undo]:
-        undo: list[Undo] = []
-        try:
-            self._allocate(obj, None, undo)
-        except BaseException:
-            _revert(undo)
-            raise
-        return undo
+        return self._allocated(obj, None)
 
     async def begin_update(self, registry: Registry, obj: Object, old: Object, dry_run: bool) -> list[Undo]:
-        undo: list[Undo] = []
         _keep_allocated(obj["spec"], old.get("spec") or {})
+        return self._allocated(obj, old)
+
+    def _allocated(self, obj: Object, old: Object | None) -> list[Undo]:
+        undo: list[Undo] = []
         try:
             self._allocate(obj, old, undo)
         except BaseException:
-            _revert(undo)
+            for revert in undo:
+                revert()
             raise
         return undo
 
@@ -240,11 +238,6 @@ class ServiceStrategy(Strategy):
             raise status.internal(_FULL)
         self._picked_ports.add(number)
         return number
-
-
-def _revert(undo: list[Undo]) -> None:
-    for revert in undo:
-        revert()
 
 
 def _invalid(obj: Object, path: str, message: str) -> status.ApiError:

@@ -29,8 +29,6 @@ class Strategy:
     returns_deleted = False
     """A finished DELETE answers the object, not a Status."""
     garbage_collection = DELETE_DEPENDENTS
-    short_lived = 0.0
-    """Seconds after which objects of the kind expire; 0: never."""
 
     def made_by(self, obj: Object, user: UserInfo) -> None:
         """Writes down who makes the object, where its kind keeps that."""
@@ -72,6 +70,4 @@ class Strategy:
         """Committed."""
 
 
-Factory = Callable[[], Strategy]
 DEFAULT = Strategy()
-AsyncHook = Callable[[Object], Awaitable[None]]

@@ -68,7 +68,7 @@ async def update(registry: Registry, request: Request, row: Resource) -> One:
             )
         metadata.pop("resourceVersion", None)
         made = await create_object(registry, request, row, info.namespace, wanted, options)
-        return One(row, made, status=201) if isinstance(made, Cached) else One(row, object=made, status=201)
+        return One.of(row, made, 201)
 
     def change(_: Object) -> Object:
         return objects.deepcopy(wanted)
@@ -80,7 +80,7 @@ async def update(registry: Registry, request: Request, row: Resource) -> One:
             explicit_version=bool(metadata.get("resourceVersion")),
         ),
     )
-    return One(row, result) if isinstance(result, Cached) else One(row, object=result)
+    return One.of(row, result)
 
 
 def expect_name(obj: Object, row: Resource, namespace: str, name: str) -> None:

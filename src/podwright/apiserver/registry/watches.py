@@ -96,29 +96,17 @@ async def watch(registry: Registry, request: Request, row: Resource, min_seconds
     errors: list[FieldError] = []
     initial = query.flag("sendInitialEvents") if query.has("sendInitialEvents") else None
     bookmarks = query.flag("allowWatchBookmarks")
-    if initial is not None:
-        if match != NOT_OLDER_THAN:
-            errors.append(
-                FieldError(
-                    "resourceVersionMatch", status.FORBIDDEN,
-                    "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                )
-            )
-    elif match:
-        errors.append(
-            FieldError(
-                "resourceVersionMatch", status.FORBIDDEN,
-                "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            )
-        )
+    path = "resourceVersionMatch"
+    if initial is not None and match != NOT_OLDER_THAN:
+        why = f"sendInitialEvents requires setting {path} to NotOlderThan"
+        errors.append(field_errors.forbidden(path, why))
+    elif initial is None and match:
+        why = f"{path} is forbidden for watch unless sendInitialEvents is provided"
+        errors.append(field_errors.forbidden(path, why))
     if match and match != NOT_OLDER_THAN:
-        errors.append(field_errors.not_supported("resourceVersionMatch", match[:64], (NOT_OLDER_THAN,)))
+        errors.append(field_errors.not_supported(path, match[:64], (NOT_OLDER_THAN,)))
     if match and query.get("continue"):
-        errors.append(
-            field_errors.forbidden(
-                "resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"
-            )
-        )
+        errors.append(field_errors.forbidden(path, f"{path} is forbidden when continue is provided"))
     if errors:
         raise status.invalid("meta.k8s.io", "ListOptions", "", errors)
     if registry.feed.lost:
@@ -132,10 +120,7 @@ async def watch(registry: Registry, request: Request, row: Resource, min_seconds
     elif version_text != "0":
         await registry.fresh()
     cache, stored = registry.storage(row)
-    if initial is None:
-        send_initial = revision == 0
-    else:
-        send_initial = initial
+    send_initial = revision == 0 if initial is None else initial
     if initial is False and revision == 0:
         revision = registry.feed.revision
     return Watch(

@@ -14,7 +14,6 @@ from podwright.api.objects import Object, name
 from podwright.api.status import ApiError, bad_request, failure, internal
 from podwright.apiserver.streaming.kubelets import Address
 
-CHUNK = 64 * 1024
 CONNECT_TIMEOUT = 10.0
 _BASE64 = "base64.binary.k8s.io"
 
