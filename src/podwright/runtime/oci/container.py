@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-import re
 import signal as signals
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from podwright.runtime import linux
-from podwright.runtime.oci import conmon, leftovers, preparation, reaper, records
+from podwright.runtime.oci import conmon, leftovers, preparation, reaper, records, recovery
+from podwright.runtime.oci.cgroups import ending
 from podwright.runtime.oci.host import Host, new_id
 from podwright.runtime.oci.launching import explain, start_created
 from podwright.runtime.oci.records import ContainerRecord, SandboxRecord
+from podwright.runtime.oci.signal_names import signal_number
 from podwright.runtime.protocol import (
     ContainerConfig,
     ContainerEvent,
@@ -30,9 +31,6 @@ from podwright.runtime.protocol import (
 )
 
 _CANNOT_START = 128
-_LOST = 255
-_KILL_TIMEOUT = 10.0
-_STARTING = 10.0
 _EASY_DEATH = 0.1
 """Seconds in which a container dies of one SIGKILL if nothing holds it back."""
 
@@ -55,13 +53,7 @@ class Containers:
 
     def get(self, container_id: str) -> ContainerRecord:
         """By id or by an unambiguous beginning of one. Raises NoSuchThing."""
-        found = self.records.get(container_id)
-        if found is None and len(container_id) >= 12:
-            matching = [r for key, r in self.records.items() if key.startswith(container_id)]
-            found = matching[0] if len(matching) == 1 else None
-        if found is None:
-            raise NoSuchThing(f'container "{container_id}" not found')
-        return found
+        return records.by_id(self.records, container_id, "container")
 
     def of_sandbox(self, sandbox_id: str) -> list[ContainerRecord]:
         return [r for r in self.records.values() if r.sandbox_id == sandbox_id]
@@ -154,7 +146,7 @@ class Containers:
         """Blocks. The record is saved before the process runs, so that no restart of ours can forget it."""
         host = self._host
         if (host.paths.oci / record.id).exists():  # left by a process of ours that died at this very point
-            self._undo_launch(record)
+            recovery.undo_launch(host, record)
         with leftovers.launching(host.paths, record.id):
             conmon.launch(host.engine, host.paths, record)
             if host.cgroups.version == 2:
@@ -201,26 +193,24 @@ class Containers:
         """The container's process is gone: the state changes at once, the clearing up follows in a thread."""
         record.state = ContainerState.EXITED
         self._read_exit(record)
-        task = asyncio.get_running_loop().create_task(self._clear_up(record), name=f"exit of {record.id[:12]}")
+        burial = self._host.workers.run(self._bury, record)
+        task = asyncio.get_running_loop().create_task(burial, name=f"exit of {record.id[:12]}")
         self._endings[record.id] = task
         task.add_done_callback(lambda _: self._endings.pop(record.id, None))
         self._exited[record.id].set()
         self._emit(EventType.STOPPED, record)
 
-    async def _clear_up(self, record: ContainerRecord) -> None:
-        await self._host.workers.run(self._bury, record)
-
     def _read_exit(self, record: ContainerRecord) -> None:
         paths = self._host.paths
         for path in (paths.exits / record.id, paths.persist(record.id) / "exit"):
             try:
-                record.exit_code = int(path.read_text() or _LOST)
+                record.exit_code = int(path.read_text() or recovery.LOST)
                 record.finished_at = max(path.stat().st_mtime, record.started_at)
                 break
             except (FileNotFoundError, ValueError):
                 continue
         else:
-            record.exit_code, record.finished_at = _LOST, time.time()
+            record.exit_code, record.finished_at = recovery.LOST, time.time()
             record.message = "the process that held the container was lost, and its exit code with it"
             record.reason = "Error"
             return
@@ -238,8 +228,8 @@ class Containers:
         """Blocks. Saves how it ended, then lets go of what an exited container does not need."""
         host = self._host
         records.save(host.paths.container_record(record.id), record)
-        if record.boot == host.boot and (record.shares_pids or record.exit_code == _LOST):
-            _kill_all(host, record.cgroup)
+        if record.boot == host.boot and (record.shares_pids or record.exit_code == recovery.LOST):
+            ending.kill_all(host.cgroups, record.cgroup)
         preparation.unmount(host, record.id)
 
     async def update(self, container_id: str, resources: Resources) -> None:
@@ -290,34 +280,31 @@ class Containers:
             return
         if timeout > 0:
             await self.kill(record.id, signal_number(record.stop_signal))
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._exited[record.id].wait()
-                    return
-            except TimeoutError:
-                pass
-        await self.kill(record.id, signals.SIGKILL)
-        try:
-            async with asyncio.timeout(_EASY_DEATH):
-                await self._exited[record.id].wait()
+            if await self._dies_within(record, timeout):
                 return
+        await self.kill(record.id, signals.SIGKILL)
+        if not await self._dies_within(record, _EASY_DEATH):
+            await self._exterminate(record)
+
+    async def _dies_within(self, record: ContainerRecord, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._exited[record.id].wait()
         except TimeoutError:
-            pass
-        await self._exterminate(record)
+            return False
+        return True
 
     async def _exterminate(self, record: ContainerRecord) -> None:
         """Many processes under a CPU quota take turns to die: it is lifted for that time, of the Pod too."""
         host, sandbox = self._host, self._sandboxes[record.sandbox_id]
         quotas = {sandbox.config.cgroup_parent: sandbox.cpu_quota} if sandbox.cpu_quota > 0 else {}
         try:
-            await host.workers.run(_set_quotas, host, dict.fromkeys((*quotas, record.cgroup), -1))
-            await host.workers.run(_kill_all, host, record.cgroup)
-            async with asyncio.timeout(_KILL_TIMEOUT):
-                await self._exited[record.id].wait()
-        except TimeoutError:
-            raise RuntimeFailure(f'container "{record.id}" does not die') from None
+            await host.workers.run(ending.set_quotas, host.cgroups, dict.fromkeys((*quotas, record.cgroup), -1))
+            await host.workers.run(ending.kill_all, host.cgroups, record.cgroup)
+            if not await self._dies_within(record, ending.KILL_TIMEOUT):
+                raise RuntimeFailure(f'container "{record.id}" does not die')
         finally:
-            await host.workers.run(_set_quotas, host, quotas)
+            await host.workers.run(ending.set_quotas, host.cgroups, quotas)
 
     async def remove(self, container_id: str) -> None:
         try:
@@ -326,8 +313,8 @@ class Containers:
             return
         async with self._locks[record.id]:
             await self.stop(record.id, 0)
-            if (ending := self._endings.get(record.id)) is not None:
-                await asyncio.wait([ending])
+            if (burial := self._endings.get(record.id)) is not None:
+                await asyncio.wait([burial])
             await self._host.workers.run(self._delete, record)
             self._forget_conmon(record.id)
             self.records.pop(record.id, None)
@@ -339,53 +326,26 @@ class Containers:
         host = self._host
         if record.boot == host.boot and host.cgroups.exists(record.cgroup):
             if not host.cgroups.remove(record.cgroup):
-                _kill_all(host, record.cgroup)
-                _remove_when_empty(host, record.cgroup)
+                ending.kill_all(host.cgroups, record.cgroup)
+                ending.remove_when_empty(host.cgroups, record.cgroup)
         preparation.discard(host, record.id)
 
     # -- after a restart of ours
 
     def recover(self) -> None:
         """Finds all containers on disk. Blocks for a moment; call it before anything else."""
-        paths = self._host.paths
-        names = {d.name for directory in (paths.containers, paths.bundles) for d in directory.iterdir()}
-        found = {name: self._load(name) for name in names}
-        self._end_leftovers({i: record for i, record in found.items() if record and record.boot == self._host.boot})
-        for container_id, record in found.items():
+        for container_id, record in recovery.find(self._host).items():
             if record is None or record.sandbox_id not in self._sandboxes:
-                self._delete_orphan(container_id, record)
+                recovery.delete_orphan(self._host, container_id, record)
                 continue
             self.add(record)
             if record.state == ContainerState.CREATED:
-                self._recover_created(record)
+                recovery.settle_created(self._host, record)
             if record.state == ContainerState.RUNNING:
                 self._recover_running(record)
             if record.state == ContainerState.EXITED:
                 self._exited[record.id].set()
                 preparation.unmount(self._host, record.id)  # we may have died between the note of its end and this
-
-    def _load(self, container_id: str) -> ContainerRecord | None:
-        paths = self._host.paths
-        record = records.load(ContainerRecord, paths.container_record(container_id))
-        if record is None or record.state == ContainerState.EXITED or record.boot != self._host.boot:
-            return record
-        return records.load(ContainerRecord, paths.running_record(container_id)) or record
-
-    def _end_leftovers(self, found: Mapping[str, ContainerRecord]) -> None:
-        """Of our predecessor, who may have died while containers were being created or started. A creation is undone; a
-        start is over in a moment, and cut short it would leave a process that nobody can start any more."""
-        created = [i for i, record in found.items() if record.state == ContainerState.CREATED]
-        leftovers.end(self._host.paths, created)
-        starting = {
-            i: record for i, record in found.items()
-            if record.state == ContainerState.RUNNING and self._fifo(i).exists()
-        }  # fmt: skip
-        known = {pid for record in starting.values() for pid in (record.pid, record.conmon_pid)}
-        leftovers.end(self._host.paths, starting, known, patience=_STARTING)
-
-    def _fifo(self, container_id: str) -> Path:
-        """It is there from the creation of a process to its start."""
-        return self._host.paths.oci / container_id / "exec.fifo"
 
     async def resume(self) -> None:
         """After :meth:`recover`: starts what was noted as running by a process that died just before it started it."""
@@ -393,39 +353,15 @@ class Containers:
             await self._host.workers.run(start_created, self._host.engine, self._host.paths, record.id)
         self._unstarted.clear()
 
-    def _recover_created(self, record: ContainerRecord) -> None:
-        """We may have died between conmon's launch and the note of it: that process never ran a step. Undone."""
-        pid = conmon.read_pid(self._host.paths.pidfile(record.id))
-        if record.boot != self._host.boot or not self._host.paths.rootfs(record.id).exists():
-            record.state = ContainerState.EXITED
-            record.exit_code, record.reason = _LOST, "Error"
-            record.message = "the machine was restarted"
-            record.finished_at = time.time()
-        elif pid or (self._host.paths.oci / record.id).exists():
-            self._undo_launch(record)
-
-    def _undo_launch(self, record: ContainerRecord) -> None:
-        """Takes away a process that was created but never let go."""
-        self._host.cgroups.kill(record.cgroup)
-        _remove_when_empty(self._host, record.cgroup)
-        preparation.forget_process(self._host, record.id)
-
     def _recover_running(self, record: ContainerRecord) -> None:
         paths = self._host.paths
         over = record.boot != self._host.boot or (paths.exits / record.id).exists()
         if not over:
-            if self._fifo(record.id).exists() and preparation.alive(record.pid, record.pid_start):
+            if recovery.fifo(paths, record.id).exists() and preparation.alive(record.pid, record.pid_start):
                 self._unstarted.append(record)
             self._watch_conmon(record)
-            over = record.state != ContainerState.RUNNING
         else:
             self._end(record)
-
-    def _delete_orphan(self, container_id: str, record: ContainerRecord | None) -> None:
-        if record is not None and record.boot == self._host.boot:
-            self._host.cgroups.kill(record.cgroup)
-            _remove_when_empty(self._host, record.cgroup)
-        preparation.discard(self._host, container_id)
 
     async def settle(self) -> None:
         """Waits until what began at exits is done."""
@@ -454,50 +390,9 @@ class Containers:
         return [r for r in self.records.values() if not r.hidden]
 
 
-def signal_number(name: str) -> int:
-    """Of "SIGTERM", "TERM", "15" or "SIGRTMIN+3". Raises RuntimeFailure."""
-    text = name.strip().upper()
-    if text.isdigit() and 0 < int(text) <= 64:
-        return int(text)
-    text = text if text.startswith("SIG") else f"SIG{text}"
-    found = re.fullmatch(r"SIGRT(MIN|MAX)(?:([+-])(\d+))?", text)
-    if found:
-        base = signals.SIGRTMIN if found[1] == "MIN" else signals.SIGRTMAX
-        offset = int(found[3] or 0)
-        return int(base) + (offset if found[2] != "-" else -offset)
-    try:
-        return int(signals.Signals[text])
-    except KeyError:
-        raise RuntimeFailure(f'unknown signal "{name}"', "CreateContainerError") from None
-
-
-def _remove_when_empty(host: Host, cgroup: str) -> None:
-    """Killed processes leave their group a moment later."""
-    deadline = time.monotonic() + 2.0
-    while not host.cgroups.remove(cgroup) and time.monotonic() < deadline:
-        time.sleep(0.002)
-
-
 def merge(old: Resources, new: Resources) -> Resources:
     """`old` with what `new` sets."""
     changes = {f.name: getattr(new, f.name) for f in dataclasses.fields(new) if getattr(new, f.name)}
     if new.disk == DiskLimits():
         changes.pop("disk", None)
     return dataclasses.replace(old, **changes)
-
-
-def _set_quotas(host: Host, quotas: Mapping[str, int]) -> None:
-    """CPU quota of each group, in microseconds; -1 lifts it. Blocks."""
-    for group, quota in quotas.items():
-        try:
-            host.cgroups.apply(group, Resources(cpu_quota=quota))
-        except FileNotFoundError:  # the group went with its last process
-            continue
-
-
-def _kill_all(host: Host, cgroup: str) -> None:
-    """SIGKILL to everything in the group, again and again until it is empty. Blocks, for at most some seconds."""
-    deadline = time.monotonic() + _KILL_TIMEOUT / 2
-    while host.cgroups.pids(cgroup) and time.monotonic() < deadline:
-        host.cgroups.kill(cgroup)
-        time.sleep(0.01)

@@ -24,6 +24,7 @@ from podwright.runtime.protocol import (
     ContainerConfig,
     ContainerState,
     DiskLimits,
+    NoSuchThing,
     Resources,
     Sandbox,
     SandboxConfig,
@@ -121,6 +122,16 @@ class ContainerRecord:
             stop_signal=self.stop_signal,
             user=self.user,
         )
+
+
+def by_id(found: Mapping[str, T], identity: str, kind: str) -> T:
+    """By id or by an unambiguous beginning of one. Raises NoSuchThing."""
+    if identity in found:
+        return found[identity]
+    matching = [record for key, record in found.items() if key.startswith(identity)] if len(identity) >= 12 else []
+    if len(matching) != 1:
+        raise NoSuchThing(f'{kind} "{identity}" not found')
+    return matching[0]
 
 
 def save(path: Path, record: SandboxRecord | ContainerRecord) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from podwright.runtime import linux
 from podwright.runtime.images.store import ImageStore
 from podwright.runtime.oci import cgroups, conmon, engine, preparation
+from podwright.runtime.oci.cgroups import ending
 from podwright.runtime.oci.container import Containers
 from podwright.runtime.oci.execution import exec_sync
 from podwright.runtime.oci.host import Host
@@ -261,8 +261,6 @@ class OciRuntime:
 
 def _remove_group(groups: cgroups.Cgroups, path: str) -> None:
     """With those above it that are empty then: the cluster's, ours."""
-    deadline = time.monotonic() + 2.0
-    while not groups.remove(path) and time.monotonic() < deadline:
-        time.sleep(0.002)  # the last conmon is on its way out
+    ending.remove_when_empty(groups, path)  # the last conmon is on its way out
     while (path := path.rpartition("/")[0]).strip("/"):
         groups.remove(path, below=False)

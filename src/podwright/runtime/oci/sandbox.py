@@ -15,7 +15,6 @@ from podwright.runtime.oci.records import SandboxRecord
 from podwright.runtime.protocol import (
     DnsConfig,
     NamespaceMode,
-    NoSuchThing,
     Resources,
     RuntimeFailure,
     SandboxConfig,
@@ -40,13 +39,7 @@ class Sandboxes:
         self.records: dict[str, SandboxRecord] = {}
 
     def get(self, sandbox_id: str) -> SandboxRecord:
-        found = self.records.get(sandbox_id)
-        if found is None and len(sandbox_id) >= 12:
-            matching = [r for key, r in self.records.items() if key.startswith(sandbox_id)]
-            found = matching[0] if len(matching) == 1 else None
-        if found is None:
-            raise NoSuchThing(f'sandbox "{sandbox_id}" not found')
-        return found
+        return records.by_id(self.records, sandbox_id, "sandbox")
 
     async def run(self, config: SandboxConfig, reapers: Reapers) -> SandboxRecord:
         """`reapers` is asked for one if the Pod's containers share their processes. Raises RuntimeFailure; nothing is
