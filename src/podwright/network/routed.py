@@ -36,7 +36,7 @@ _SIOCGIFMTU = 0x8921
 
 
 class RoutedPodNetwork:
-    """Implements :class:`podwright.runtime.protocol.PodNetwork` in the network namespace that this process is in.
+    """Implements :class:`podwright.runtime.pod_network.PodNetwork` in the network namespace that this process is in.
 
     `pod_cidr` is this node's range, `cluster_cidr` that of all nodes (what is not in it is reached under the node's
     address). `mtu` 0 means that of the default route's link. `isolate` is awaited with the Pod and its address before

@@ -450,7 +450,6 @@ class ContainerRuntime(Protocol):
     async def update_parent_resources(self, cgroup_parent: str, resources: Resources) -> None:
         """Of a group above those of Pods; it is made if it is not there."""
 
-
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
         """Runs to the end; after `timeout` seconds (0: none) kills the process and its children and raises
         TimeoutError."""
@@ -486,26 +485,3 @@ class ImageService(Protocol):
     async def remove_image(self, reference: str) -> None: ...
 
     async def filesystem_usage(self) -> FilesystemUsage: ...
-
-
-class PodNetwork(Protocol):
-    """Gives a sandbox its network; implemented by :mod:`podwright.network`, injected by the assembly."""
-
-    async def open(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def setup(
-        self, sandbox_id: str, netns: str, metadata: SandboxMetadata, port_mappings: Sequence[PortMapping]
-    ) -> Sequence[str]:
-        """Connects the network namespace at path `netns` and gives the Pod's IPs. Idempotent for the same
-        sandbox."""
-
-    async def teardown(self, sandbox_id: str, netns: str) -> None:
-        """Idempotent; `netns` may be gone."""
-
-    async def retain(self, sandbox_ids: Sequence[str]) -> None:
-        """Gives back what belongs to any other sandbox (after a crash)."""
-
-    async def destroy(self) -> None:
-        """Gives back everything, also what belongs to no sandbox: the node is being taken down for good."""

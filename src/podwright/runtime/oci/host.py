@@ -11,7 +11,8 @@ from podwright.runtime.oci.cgroups import Cgroups
 from podwright.runtime.oci.engine import Engine
 from podwright.runtime.oci.paths import Paths
 from podwright.runtime.oci.workers import Workers
-from podwright.runtime.protocol import ContainerEvent, PodNetwork
+from podwright.runtime.pod_network import PodNetwork
+from podwright.runtime.protocol import ContainerEvent
 
 
 @dataclass(slots=True)

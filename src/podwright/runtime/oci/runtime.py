@@ -22,6 +22,7 @@ from podwright.runtime.oci.sandbox import Sandboxes
 from podwright.runtime.oci.sessions import AttachSession, open_exec
 from podwright.runtime.oci.stats import Statistics
 from podwright.runtime.oci.workers import Workers
+from podwright.runtime.pod_network import PodNetwork
 from podwright.runtime.protocol import (
     Container,
     ContainerConfig,
@@ -32,7 +33,6 @@ from podwright.runtime.protocol import (
     ExecResult,
     ExecSession,
     NoSuchThing,
-    PodNetwork,
     Resources,
     RuntimeFailure,
     RuntimeVersion,
