@@ -6,6 +6,7 @@ from podwright.api import objects, status
 from podwright.api.objects import Object
 from podwright.api.resources import PODDISRUPTIONBUDGETS, PODS, Resource
 from podwright.api.selectors import labels
+from podwright.api.validation import field_errors
 from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.exchange import One, Request
 from podwright.apiserver.registry.bodies import body_object
@@ -51,14 +52,9 @@ async def bind(registry: Registry, request: Request, row: Resource) -> One:
     target = binding.get("target") or {}
     errors = []
     if target.get("kind") not in (None, "", "Node"):
-        errors.append(
-            status.FieldError(
-                "target.kind", status.NOT_SUPPORTED,
-                f'Unsupported value: "{target.get("kind")}": supported values: "Node", "<empty>"',
-            )
-        )
+        errors.append(field_errors.not_supported("target.kind", target.get("kind"), ("Node", "<empty>")))
     if not target.get("name"):
-        errors.append(status.FieldError("target.name", status.REQUIRED, "Required value"))
+        errors.append(field_errors.required("target.name"))
     if errors:
         raise status.invalid("", "Binding", name, errors)
     await admit_create(registry, request, PODS, "binding", name, binding, options)
@@ -99,18 +95,11 @@ async def bind(registry: Registry, request: Request, row: Resource) -> One:
 
 
 def _set_condition(state: Object, kind: str, now: str) -> None:
-    conditions = [c for c in state.get("conditions") or [] if c.get("type") != kind]
-    before = next((c for c in state.get("conditions") or [] if c.get("type") == kind), None)
-    changed = before is None or before.get("status") != "True"
-    conditions.append(
-        {
-            "type": kind,
-            "status": "True",
-            "lastProbeTime": None,
-            "lastTransitionTime": now if changed or before is None else before.get("lastTransitionTime"),
-        }
-    )
-    state["conditions"] = conditions
+    """True from now on, or since it was."""
+    before: Object = next((c for c in state.get("conditions") or () if c.get("type") == kind), {})
+    since = before.get("lastTransitionTime") if before.get("status") == "True" else now
+    condition = {"type": kind, "status": "True", "lastProbeTime": None, "lastTransitionTime": since}
+    state["conditions"] = [*(c for c in state.get("conditions") or () if c.get("type") != kind), condition]
 
 
 _DONE = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
