@@ -182,9 +182,7 @@ def _written_back(text: str, form: str) -> bool:
         return form == BINARY_SI and not fraction and len(digits) <= 14 - power * 3 // 10 and int(digits) % 8 != 0
     power = _DECIMAL[suffix] if suffix in _DECIMAL else int(suffix[1:])
     scale = power - len(fraction or "")
-    return (
-        len(digits) <= 18 and scale >= -9 and scale % 3 == 0 and digits[0] != "0" and not digits.endswith("000")
-    )
+    return (len(digits) <= 18 and scale >= -9 and scale % 3 == 0 and digits[0] != "0" and not digits.endswith("000"))
 
 
 def canonical(quantity: Quantity) -> str:

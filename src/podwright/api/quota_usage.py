@@ -15,10 +15,7 @@ from podwright.api.resources import Resource
 ONE = Decimal(1)
 COMPUTE = frozenset({"cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"})
 _PLAIN_COUNTS = frozenset(
-    {
-        "configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers", "resourcequotas", "secrets",
-        "services",
-    }
+    {"configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers", "resourcequotas", "secrets", "services"}
 )
 _STORAGE_CLASS = ".storageclass.storage.k8s.io/"
 _DEVICE_CLASS = ".deviceclass.resource.k8s.io/devices"
@@ -223,8 +220,7 @@ def _crosses_namespaces(spec: Object) -> bool:
         rules = affinity.get(kind) or {}
         terms = list(rules.get("requiredDuringSchedulingIgnoredDuringExecution") or ())
         terms += [
-            t.get("podAffinityTerm") or {}
-            for t in rules.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+            t.get("podAffinityTerm") or {} for t in rules.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
         ]
         if any(term.get("namespaces") or term.get("namespaceSelector") is not None for term in terms):
             return True

@@ -115,20 +115,9 @@ def _definition(group: str, version: str, kind: str) -> str:
 
 
 def _row(
-    group: str,
-    version: str,
-    plural: str,
-    kind: str,
-    *,
-    cluster: bool = False,
-    short: str = "",
-    categories: str = "",
-    subs: Iterable[Subresource | str] = (),
-    verbs: tuple[str, ...] = ALL_VERBS,
-    storage: str = "",
-    storage_version: str = "",
-    storage_group: str | None = None,
-    legacy: bool = False,
+    group: str, version: str, plural: str, kind: str, *, cluster: bool = False, short: str = "", categories: str = "",
+    subs: Iterable[Subresource | str] = (), verbs: tuple[str, ...] = ALL_VERBS, storage: str = "",
+    storage_version: str = "", storage_group: str | None = None, legacy: bool = False,
 ) -> Resource:
     return Resource(
         group=group,
@@ -309,9 +298,7 @@ TABLE: tuple[Resource, ...] = (
          storage="metrics.k8s.io/nodes"),
     _row("metrics.k8s.io", "v1beta1", "pods", "PodMetrics", verbs=("get", "list"), storage="metrics.k8s.io/pods"),
     _row("batch", "v1beta1", "cronjobs", "CronJob", short="cj", subs=(STATUS,), storage_version="v1", legacy=True),
-    _row(
-        "discovery.k8s.io", "v1beta1", "endpointslices", "EndpointSlice", storage_version="v1", legacy=True,
-    ),
+    _row("discovery.k8s.io", "v1beta1", "endpointslices", "EndpointSlice", storage_version="v1", legacy=True),
     _row(
         "policy", "v1beta1", "poddisruptionbudgets", "PodDisruptionBudget", short="pdb", subs=(STATUS,),
         storage_version="v1", legacy=True,

@@ -48,8 +48,7 @@ _MENDED: Mapping[str, dict[str, Any]] = {
 that hold any JSON."""
 
 _KEY_DEFAULTS: Mapping[tuple[str, str], Any] = {
-    ("io.k8s.api.core.v1.ContainerPort", "protocol"): "TCP",
-    ("io.k8s.api.core.v1.ServicePort", "protocol"): "TCP",
+    ("io.k8s.api.core.v1.ContainerPort", "protocol"): "TCP", ("io.k8s.api.core.v1.ServicePort", "protocol"): "TCP",
 }
 """Defaults of fields that are keys of list-maps. The published definitions carry none, and an entry that leaves the
 field out has the same key as one that spells the default."""
@@ -72,29 +71,9 @@ class Schema:
     """
 
     __slots__ = (
-        "_items",
-        "_properties",
-        "_values",
-        "any_type",
-        "base",
-        "custom",
-        "default",
-        "derived",
-        "description",
-        "embedded",
-        "format",
-        "kind",
-        "list_map_keys",
-        "list_type",
-        "map_type",
-        "merge_key",
-        "name",
-        "nullable",
-        "patch_strategies",
-        "preserve_unknown",
-        "raw",
-        "required",
-        "type",
+        "_items", "_properties", "_values", "any_type", "base", "custom", "default", "derived", "description",
+        "embedded", "format", "kind", "list_map_keys", "list_type", "map_type", "merge_key", "name", "nullable",
+        "patch_strategies", "preserve_unknown", "raw", "required", "type",
     )
 
     def __init__(self, kind: str, raw: Mapping[str, Any], *, name: str = "", custom: bool = False) -> None:

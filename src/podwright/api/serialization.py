@@ -28,9 +28,7 @@ JSON = "application/json"
 YAML = "application/yaml"
 
 
-_META_TYPE = (
-    r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
-)
+_META_TYPE = (r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }')
 
 
 @dataclass(slots=True)

@@ -159,9 +159,7 @@ def method_not_allowed(message: str = "the server does not allow this method on 
 
 
 def not_acceptable(accepted: Sequence[str]) -> ApiError:
-    return failure(
-        406, "NotAcceptable", f"only the following media types are accepted: {', '.join(accepted)}"
-    )
+    return failure(406, "NotAcceptable", f"only the following media types are accepted: {', '.join(accepted)}")
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
@@ -201,6 +199,4 @@ def unavailable(message: str) -> ApiError:
 
 
 def internal(message: str) -> ApiError:
-    return failure(
-        500, "InternalError", f"Internal error occurred: {message}", {"causes": [{"message": message}]}
-    )
+    return failure(500, "InternalError", f"Internal error occurred: {message}", {"causes": [{"message": message}]})

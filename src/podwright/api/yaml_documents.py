@@ -36,9 +36,7 @@ _BOOLS = {
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _INT = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]*|[1-9][0-9]*)", re.ASCII)
 _FLOAT = re.compile(r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+][0-9]+)?", re.ASCII)
-_INFINITE = {
-    f"{sign}{word}": sign for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")
-}
+_INFINITE = {f"{sign}{word}": sign for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")}
 _NOT_NUMBERS = frozenset((".nan", ".NaN", ".NAN"))
 
 

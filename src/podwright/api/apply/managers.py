@@ -109,9 +109,7 @@ def is_reset(entries: Any) -> bool:
 
 def encode(managers: Managers) -> list[Object]:
     """The entries in upstream's order: appliers first, then by time, manager, version and subresource."""
-    ordered = sorted(
-        managers.values(), key=lambda m: (m.operation, m.time, m.name, m.api_version, m.subresource)
-    )
+    ordered = sorted(managers.values(), key=lambda m: (m.operation, m.time, m.name, m.api_version, m.subresource))
     return [m.entry() for m in ordered]
 
 

@@ -57,16 +57,8 @@ def reset_fields(schema: Schema, subresource: str) -> FieldSet:
 
 
 def track_update(
-    schema: Schema,
-    old: Object | None,
-    new: Object,
-    *,
-    manager: str,
-    api_version: str,
-    operation: str = UPDATE,
-    subresource: str = "",
-    now: str,
-    reset: FieldSet | None = None,
+    schema: Schema, old: Object | None, new: Object, *, manager: str, api_version: str, operation: str = UPDATE,
+    subresource: str = "", now: str, reset: FieldSet | None = None,
 ) -> list[Object]:
     """The managedFields of `new`, which replaces `old` (None: it is created): what it adds or changes belongs to
     `manager` now, and what it removes to nobody.
@@ -171,16 +163,8 @@ def _disowned(known: Managers, difference: Comparison, but: Identity | None = No
 
 
 def apply_patch(
-    schema: Schema,
-    live: Object | None,
-    applied: Object,
-    *,
-    manager: str,
-    api_version: str,
-    subresource: str = "",
-    force: bool = False,
-    now: str,
-    reset: FieldSet | None = None,
+    schema: Schema, live: Object | None, applied: Object, *, manager: str, api_version: str, subresource: str = "",
+    force: bool = False, now: str, reset: FieldSet | None = None,
 ) -> Object:
     """The object after `manager` applied its configuration: what it states is set and owned, what it stated before and
     no longer does is removed unless others own it. The result carries its managedFields; if nothing changed it equals

@@ -9,14 +9,6 @@ from podwright.api.cel.evaluation import Lazy, LazyMap, Program, compile_express
 from podwright.api.cel.spending import CONDITIONS, Budget
 
 __all__ = [
-    "CONDITIONS",
-    "Budget",
-    "BudgetExceeded",
-    "BudgetExhausted",
-    "CompileError",
-    "EvaluationError",
-    "Lazy",
-    "LazyMap",
-    "Program",
-    "compile_expression",
+    "CONDITIONS", "Budget", "BudgetExceeded", "BudgetExhausted", "CompileError", "EvaluationError", "Lazy", "LazyMap",
+    "Program", "compile_expression",
 ]

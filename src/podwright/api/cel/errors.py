@@ -36,9 +36,7 @@ class BudgetExhausted(EvaluationError):
     """This one and those before it do more than they may together."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "validation failed due to running out of cost budget, no further validation rules will be run"
-        )
+        super().__init__("validation failed due to running out of cost budget, no further validation rules will be run")
 
 
 def no_such_overload(function: str) -> EvaluationError:

@@ -15,18 +15,7 @@ from podwright.api.cel import operators, spending
 from podwright.api.cel.errors import BudgetExceeded, CompileError, EvaluationError, no_such_overload
 from podwright.api.cel.functions import FUNCTIONS, METHODS, NAMESPACES
 from podwright.api.cel.spending import Budget, charged
-from podwright.api.cel.syntax import (
-    Call,
-    Ident,
-    Index,
-    Literal,
-    MakeList,
-    MakeMap,
-    MakeObject,
-    Node,
-    Select,
-    parse,
-)
+from podwright.api.cel.syntax import Call, Ident, Index, Literal, MakeList, MakeMap, MakeObject, Node, Select, parse
 from podwright.api.cel.values import NONE, Constructed, Optional, Type, compared, equal, type_name
 
 TYPES = {
@@ -354,9 +343,7 @@ def with_variable(scope: Scope, name: str, value: Any, body: Closure) -> Any:
 
 
 _LOGIC: dict[str, Callable[[_Compiler, tuple[Node, ...]], Closure]] = {
-    "_&&_": _Compiler.and_,
-    "_||_": _Compiler.or_,
-    "_?_:_": _Compiler.conditional,
+    "_&&_": _Compiler.and_, "_||_": _Compiler.or_, "_?_:_": _Compiler.conditional,
 }
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "_+_": operators.add,

@@ -11,18 +11,12 @@ FUNCTIONS: dict[tuple[str, int], Callable[..., Any]] = {**standard.FUNCTIONS, **
 """Called as ``f(x)``."""
 
 METHODS: dict[tuple[str, int], Callable[..., Any]] = {
-    **standard.METHODS,
-    **strings.METHODS,
-    **lists.METHODS,
-    **kubernetes.METHODS,
+    **standard.METHODS, **strings.METHODS, **lists.METHODS, **kubernetes.METHODS,
 }
 """Called as ``x.f(y)``; the number does not count ``x``. Where several types have a method of one name, it looks."""
 
 NAMESPACES: dict[tuple[str, str, int], Callable[..., Any]] = {
-    **standard.NAMESPACES,
-    **strings.NAMESPACES,
-    **lists.NAMESPACES,
-    **kubernetes.NAMESPACES,
+    **standard.NAMESPACES, **strings.NAMESPACES, **lists.NAMESPACES, **kubernetes.NAMESPACES,
 }
 """Called as ``space.f(x)``."""
 

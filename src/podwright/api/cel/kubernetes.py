@@ -108,9 +108,7 @@ def _url(text: Any) -> URL:
         raise EvaluationError(f"URL parse error during conversion from string: {error}") from None
     relative = not parts.scheme and not text.startswith("/")
     if relative or any(c.isspace() for c in text) or (port is not None and port < 0):
-        raise EvaluationError(
-            f'URL parse error during conversion from string: parse "{text}": invalid URI for request'
-        )
+        raise EvaluationError(f'URL parse error during conversion from string: parse "{text}": invalid URI for request')
     return URL(parts, text)
 
 
@@ -244,9 +242,7 @@ FORMATS: dict[str, Format] = {
     "dns1035LabelPrefix": _pattern(r"[a-z]([-a-z0-9]*[a-z0-9])?-?", 63, "a DNS-1035 label prefix is wanted"),
     "labelValue": _pattern(rf"({_NAME})?", 63, "a valid label value is wanted"),
     "uri": _parsed_by(_url, "invalid URI"),
-    "uuid": _pattern(
-        r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}", 36, "does not match the UUID format"
-    ),
+    "uuid": _pattern(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}", 36, "does not match the UUID format"),
     "byte": _pattern(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", 2**31, "invalid base64"),
     "date": _pattern(r"\d{4}-\d\d-\d\d", 10, "invalid date"),
     "datetime": _pattern(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", 64, "invalid datetime"),
@@ -332,9 +328,7 @@ METHODS: dict[tuple[str, int], Callable[..., Any]] = {
     ("family", 0): _family,
     **{
         (name, 0): _of_ip(name)
-        for name in (
-            "isUnspecified", "isLoopback", "isLinkLocalMulticast", "isLinkLocalUnicast", "isGlobalUnicast",
-        )
+        for name in ("isUnspecified", "isLoopback", "isLinkLocalMulticast", "isLinkLocalUnicast", "isGlobalUnicast")
     },
     ("containsIP", 1): _contains_ip,
     ("containsCIDR", 1): _contains_cidr,

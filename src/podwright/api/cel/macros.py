@@ -100,17 +100,12 @@ def _quantified(stop: bool) -> Callable[[Steps, tuple[str, ...], list[Closure]],
 
 def _exists_one(steps: Steps, names: tuple[str, ...], bodies: list[Closure]) -> Closure:
     (body,) = bodies
-    return _scoped(
-        names, lambda scope: sum(_is_true(body(scope)) for _ in steps(scope)) == 1
-    )
+    return _scoped(names, lambda scope: sum(_is_true(body(scope)) for _ in steps(scope)) == 1)
 
 
 def _filter(steps: Steps, names: tuple[str, ...], bodies: list[Closure]) -> Closure:
     (body,) = bodies
-    return _scoped(
-        names,
-        lambda scope: [element for _, element in steps(scope) if _is_true(body(scope))],
-    )
+    return _scoped(names, lambda scope: [element for _, element in steps(scope) if _is_true(body(scope))])
 
 
 def _map(steps: Steps, names: tuple[str, ...], bodies: list[Closure]) -> Closure:

@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.printing.durations import human
-from podwright.api.printing.tables import (
-    AGE,
-    NAME,
-    Cells,
-    Printer,
-    Printers,
-    age,
-    name,
-    spec,
-    status,
-    text,
-    wide,
-)
+from podwright.api.printing.tables import AGE, NAME, Cells, Printer, Printers, age, name, spec, status, text, wide
 
 
 def _binding(obj: Object, now: float) -> Cells:
@@ -41,12 +29,8 @@ def _request(obj: Object, now: float) -> Cells:
         condition += ",Issued"
     seconds = request.get("expirationSeconds")
     return [
-        name(obj),
-        age(obj, now),
-        request.get("signerName") or "<none>",
-        request.get("username") or "",
-        "<none>" if seconds is None else human(seconds),
-        condition,
+        name(obj), age(obj, now), request.get("signerName") or "<none>", request.get("username") or "",
+        "<none>" if seconds is None else human(seconds), condition,
     ]
 
 

@@ -76,12 +76,8 @@ def _autoscaler(obj: Object, now: float) -> Cells:
     target = scaler.get("scaleTargetRef") or {}
     low = scaler.get("minReplicas")
     return [
-        name(obj),
-        f"{target.get('kind') or ''}/{target.get('name') or ''}",
-        _metrics(obj),
-        "<unset>" if low is None else str(low),
-        scaler.get("maxReplicas") or 0,
-        status(obj).get("currentReplicas") or 0,
+        name(obj), f"{target.get('kind') or ''}/{target.get('name') or ''}", _metrics(obj),
+        "<unset>" if low is None else str(low), scaler.get("maxReplicas") or 0, status(obj).get("currentReplicas") or 0,
         age(obj, now),
     ]
 

@@ -48,15 +48,9 @@ def _node(node: Object, now: float) -> Cells:
     for address in node_status.get("addresses") or ():
         addresses.setdefault(address.get("type") or "", address.get("address") or "")
     return [
-        name(node),
-        ",".join(words),
-        ",".join(sorted(roles)) or "<none>",
-        age(node, now),
-        info.get("kubeletVersion") or "",
-        addresses.get("InternalIP", "<none>"),
-        addresses.get("ExternalIP", "<none>"),
-        info.get("osImage") or "<unknown>",
-        info.get("kernelVersion") or "<unknown>",
+        name(node), ",".join(words), ",".join(sorted(roles)) or "<none>", age(node, now),
+        info.get("kubeletVersion") or "", addresses.get("InternalIP", "<none>"), addresses.get("ExternalIP", "<none>"),
+        info.get("osImage") or "<unknown>", info.get("kernelVersion") or "<unknown>",
         info.get("containerRuntimeVersion") or "<unknown>",
     ]
 
@@ -127,12 +121,8 @@ def _service_account(obj: Object, now: float) -> Cells:
 def _replication_controller(obj: Object, now: float) -> Cells:
     now_status = status(obj)
     return [
-        name(obj),
-        spec(obj).get("replicas") or 0,
-        now_status.get("replicas") or 0,
-        now_status.get("readyReplicas") or 0,
-        age(obj, now),
-        *containers(spec(obj).get("template")),
+        name(obj), spec(obj).get("replicas") or 0, now_status.get("replicas") or 0,
+        now_status.get("readyReplicas") or 0, age(obj, now), *containers(spec(obj).get("template")),
         labels(spec(obj).get("selector")),
     ]
 
@@ -220,11 +210,7 @@ PRINTERS: Printers = {
     ("", "PersistentVolumeClaim"): Printer((NAME, *_CLAIM_TEXT, AGE, *wide("VolumeMode")), _claim),
     ("", "ReplicationController"): Printer(
         (
-            NAME,
-            integer("Desired"),
-            integer("Current"),
-            integer("Ready"),
-            AGE,
+            NAME, integer("Desired"), integer("Current"), integer("Ready"), AGE,
             *wide("Containers", "Images", "Selector"),
         ),
         _replication_controller,

@@ -20,26 +20,17 @@ def _event(event: Object, now: float) -> Cells:
     component = source.get("component") or event.get("reportingComponent") or event.get("reportingController") or ""
     instance = source.get("host") or event.get("reportingInstance") or ""
     return [
-        since(last, now),
-        event.get("type") or "",
-        event.get("reason") or "",
-        f"{kind}/{about['name']}" if about.get("name") else kind,
-        about.get("fieldPath") or "",
+        since(last, now), event.get("type") or "", event.get("reason") or "",
+        f"{kind}/{about['name']}" if about.get("name") else kind, about.get("fieldPath") or "",
         f"{component}, {instance}" if instance else component,
-        (event.get("message") or event.get("note") or "").strip(),
-        since(first, now),
-        count,
-        name(event),
+        (event.get("message") or event.get("note") or "").strip(), since(first, now), count, name(event),
     ]
 
 
 _EVENT = Printer(
     (
-        *text("Last Seen", "Type", "Reason", "Object"),
-        *wide("Subobject", "Source"),
-        Column("Message"),
-        *wide("First Seen", "Count"),
-        Column("Name", format="name", priority=1),
+        *text("Last Seen", "Type", "Reason", "Object"), *wide("Subobject", "Source"), Column("Message"),
+        *wide("First Seen", "Count"), Column("Name", format="name", priority=1),
     ),
     _event,
 )

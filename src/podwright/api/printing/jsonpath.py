@@ -186,13 +186,6 @@ def _compare(left: Any, operator: str, right: Any) -> bool:
     if operator == "!=":
         return bool(left != right)
     try:
-        return bool(
-            {
-                "<": left < right,
-                "<=": left <= right,
-                ">": left > right,
-                ">=": left >= right,
-            }[operator]
-        )
+        return bool({"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right,}[operator])
     except TypeError:
         return False

@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.printing.core import load_balancer
-from podwright.api.printing.tables import (
-    AGE,
-    NAME,
-    Cells,
-    Printer,
-    Printers,
-    age,
-    more,
-    name,
-    selector,
-    spec,
-    text,
-)
+from podwright.api.printing.tables import AGE, NAME, Cells, Printer, Printers, age, more, name, selector, spec, text
 
 
 def _hosts(rules: list[Object]) -> str:
@@ -30,12 +18,8 @@ def _hosts(rules: list[Object]) -> str:
 def _ingress(obj: Object, now: float) -> Cells:
     ingress = spec(obj)
     return [
-        name(obj),
-        ingress.get("ingressClassName") or "<none>",
-        _hosts(ingress.get("rules") or []),
-        load_balancer(obj),
-        "80, 443" if ingress.get("tls") else "80",
-        age(obj, now),
+        name(obj), ingress.get("ingressClassName") or "<none>", _hosts(ingress.get("rules") or []), load_balancer(obj),
+        "80, 443" if ingress.get("tls") else "80", age(obj, now),
     ]
 
 
@@ -73,11 +57,8 @@ def _slice(obj: Object, now: float) -> Cells:
     ports = [str(p["port"]) if p.get("port") is not None else p.get("name") or "*" for p in obj.get("ports") or ()]
     addresses = [address for e in obj.get("endpoints") or () for address in e.get("addresses") or ()]
     return [
-        name(obj),
-        obj.get("addressType") or "",
-        more(ports, len(ports), 3) or "<unset>",
-        more(addresses, len(addresses), 3) or "<unset>",
-        age(obj, now),
+        name(obj), obj.get("addressType") or "", more(ports, len(ports), 3) or "<unset>",
+        more(addresses, len(addresses), 3) or "<unset>", age(obj, now),
     ]
 
 

@@ -27,12 +27,9 @@ def _storage_class(obj: Object, now: float) -> Cells:
     annotations = meta(obj).get("annotations") or {}
     default = any(annotations.get(key) == "true" for key in _DEFAULTS)
     return [
-        name(obj) + (" (default)" if default else ""),
-        obj.get("provisioner") or "",
-        obj.get("reclaimPolicy") or "Delete",
-        obj.get("volumeBindingMode") or "Immediate",
-        bool(obj.get("allowVolumeExpansion")),
-        age(obj, now),
+        name(obj) + (" (default)" if default else ""), obj.get("provisioner") or "",
+        obj.get("reclaimPolicy") or "Delete", obj.get("volumeBindingMode") or "Immediate",
+        bool(obj.get("allowVolumeExpansion")), age(obj, now),
     ]
 
 
@@ -80,22 +77,15 @@ _GROUP = "storage.k8s.io"
 PRINTERS: Printers = {
     (_GROUP, "CSIDriver"): Printer(
         (
-            NAME,
-            boolean("AttachRequired"),
-            boolean("PodInfoOnMount"),
-            boolean("StorageCapacity"),
-            *text("TokenRequests"),
-            boolean("RequiresRepublish"),
-            *text("Modes"),
-            AGE,
+            NAME, boolean("AttachRequired"), boolean("PodInfoOnMount"), boolean("StorageCapacity"),
+            *text("TokenRequests"), boolean("RequiresRepublish"), *text("Modes"), AGE,
         ),
         _driver,
     ),
     (_GROUP, "CSINode"): Printer((NAME, integer("Drivers"), AGE), _node),
     (_GROUP, "CSIStorageCapacity"): Printer((NAME, *text("StorageClassName", "Capacity")), _capacity),
     (_GROUP, "StorageClass"): Printer(
-        (NAME, *text("Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion"), AGE),
-        _storage_class,
+        (NAME, *text("Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion"), AGE), _storage_class
     ),
     (_GROUP, "VolumeAttachment"): Printer(
         (NAME, Column("Attacher", format="name"), *text("PV", "Node"), boolean("Attached"), AGE), _attachment

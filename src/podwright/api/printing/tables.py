@@ -103,11 +103,7 @@ def _included(obj: Object, include_object: str) -> Object | None:
         return None
     if include_object == "Object":
         return obj
-    return {
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": obj.get("metadata") or {},
-    }
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj.get("metadata") or {}}
 
 
 def meta(obj: Object) -> Object:

@@ -41,12 +41,8 @@ def _deployment(obj: Object, now: float) -> Cells:
 def _replica_set(obj: Object, now: float) -> Cells:
     now_status = status(obj)
     return [
-        name(obj),
-        spec(obj).get("replicas") or 0,
-        now_status.get("replicas") or 0,
-        now_status.get("readyReplicas") or 0,
-        age(obj, now),
-        *containers(spec(obj).get("template")),
+        name(obj), spec(obj).get("replicas") or 0, now_status.get("replicas") or 0,
+        now_status.get("readyReplicas") or 0, age(obj, now), *containers(spec(obj).get("template")),
         selector(spec(obj).get("selector")) or "<none>",
     ]
 
@@ -59,16 +55,10 @@ def _stateful_set(obj: Object, now: float) -> Cells:
 def _daemon_set(obj: Object, now: float) -> Cells:
     now_status, template = status(obj), spec(obj).get("template") or {}
     return [
-        name(obj),
-        now_status.get("desiredNumberScheduled") or 0,
-        now_status.get("currentNumberScheduled") or 0,
-        now_status.get("numberReady") or 0,
-        now_status.get("updatedNumberScheduled") or 0,
-        now_status.get("numberAvailable") or 0,
-        labels(spec(template).get("nodeSelector")),
-        age(obj, now),
-        *containers(template),
-        selector(spec(obj).get("selector")) or "<none>",
+        name(obj), now_status.get("desiredNumberScheduled") or 0, now_status.get("currentNumberScheduled") or 0,
+        now_status.get("numberReady") or 0, now_status.get("updatedNumberScheduled") or 0,
+        now_status.get("numberAvailable") or 0, labels(spec(template).get("nodeSelector")), age(obj, now),
+        *containers(template), selector(spec(obj).get("selector")) or "<none>",
     ]
 
 
@@ -106,12 +96,7 @@ def _job(obj: Object, now: float) -> Cells:
     started, ended = now_status.get("startTime"), now_status.get("completionTime")
     took = human((parse_time(ended) if ended else now) - parse_time(started)) if started else ""
     return [
-        name(obj),
-        _job_status(obj),
-        completions,
-        took,
-        age(obj, now),
-        *containers(job.get("template")),
+        name(obj), _job_status(obj), completions, took, age(obj, now), *containers(job.get("template")),
         selector(job.get("selector")) or "<none>",
     ]
 
@@ -121,14 +106,9 @@ def _cron_job(obj: Object, now: float) -> Cells:
     last = status(obj).get("lastScheduleTime")
     suspend = cron.get("suspend")
     return [
-        name(obj),
-        cron.get("schedule") or "",
-        cron.get("timeZone") or "<none>",
-        "<unset>" if suspend is None else str(bool(suspend)),
-        len(status(obj).get("active") or ()),
-        since(last, now) if last else "<none>",
-        age(obj, now),
-        *containers(template.get("template")),
+        name(obj), cron.get("schedule") or "", cron.get("timeZone") or "<none>",
+        "<unset>" if suspend is None else str(bool(suspend)), len(status(obj).get("active") or ()),
+        since(last, now) if last else "<none>", age(obj, now), *containers(template.get("template")),
         selector(template.get("selector")) or "<none>",
     ]
 
@@ -136,11 +116,8 @@ def _cron_job(obj: Object, now: float) -> Cells:
 def _budget(obj: Object, now: float) -> Cells:
     low, high = spec(obj).get("minAvailable"), spec(obj).get("maxUnavailable")
     return [
-        name(obj),
-        "N/A" if low is None else str(low),
-        "N/A" if high is None else str(high),
-        status(obj).get("disruptionsAllowed") or 0,
-        age(obj, now),
+        name(obj), "N/A" if low is None else str(low), "N/A" if high is None else str(high),
+        status(obj).get("disruptionsAllowed") or 0, age(obj, now),
     ]
 
 
@@ -150,15 +127,8 @@ PRINTERS: Printers = {
     ("apps", "ControllerRevision"): Printer((NAME, *text("Controller", "Revision"), AGE), _revision),
     ("apps", "DaemonSet"): Printer(
         (
-            NAME,
-            integer("Desired"),
-            integer("Current"),
-            integer("Ready"),
-            integer("Up-to-date"),
-            integer("Available"),
-            *text("Node Selector"),
-            AGE,
-            *_TEMPLATE,
+            NAME, integer("Desired"), integer("Current"), integer("Ready"), integer("Up-to-date"), integer("Available"),
+            *text("Node Selector"), AGE, *_TEMPLATE,
         ),
         _daemon_set,
     ),
@@ -169,12 +139,7 @@ PRINTERS: Printers = {
     ("apps", "StatefulSet"): Printer((NAME, *text("Ready"), AGE, *wide("Containers", "Images")), _stateful_set),
     ("batch", "CronJob"): Printer(
         (
-            NAME,
-            *text("Schedule", "Timezone"),
-            boolean("Suspend"),
-            integer("Active"),
-            *text("Last Schedule"),
-            AGE,
+            NAME, *text("Schedule", "Timezone"), boolean("Suspend"), integer("Active"), *text("Last Schedule"), AGE,
             *_TEMPLATE,
         ),
         _cron_job,

@@ -209,9 +209,7 @@ def check_supported(row: Resource, selector: FieldSelector, selectable: Mapping[
         if (row.group, row.kind) in _TABLE or selectable:
             of = f" for {row.group}/{row.version}, Kind={row.kind}" if row.kind == "ResourceSlice" else ""
             raise InvalidSelector(f"field label not supported{of}: {field}")
-        raise InvalidSelector(
-            f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
-        )
+        raise InvalidSelector(f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"')
 
 
 def parse_for(row: Resource, text: str, selectable: Mapping[str, str] | None = None) -> FieldSelector:

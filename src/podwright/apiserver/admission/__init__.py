@@ -45,11 +45,7 @@ __all__ = ["Chain", "Plugin", "build", "undo"]
 
 
 def build(
-    config: ApiServerConfig,
-    objects: Objects,
-    writer: Writer,
-    authorizer: Union,
-    table: ResourceTable = BUILTIN,
+    config: ApiServerConfig, objects: Objects, writer: Writer, authorizer: Union, table: ResourceTable = BUILTIN,
     convert: Convert = conversion,
 ) -> Chain:
     """The default plugins, less those the configuration disables. `table` knows custom resources, which may be

@@ -89,8 +89,7 @@ def _default_pod(pod: Object, limit_range: Object) -> None:
     if done:
         metadata = pod["metadata"]
         metadata["annotations"] = {
-            **(metadata.get("annotations") or {}),
-            ANNOTATION: "LimitRanger plugin set: " + "; ".join(done),
+            **(metadata.get("annotations") or {}), ANNOTATION: "LimitRanger plugin set: " + "; ".join(done),
         }
 
 
@@ -127,9 +126,7 @@ def _pod_problems(pod: Object, limit: Object) -> list[str]:
     return problems
 
 
-def _bounds(
-    limit: Object, kind: str, requests: Mapping[str, Decimal], limits: Mapping[str, Decimal]
-) -> list[str]:
+def _bounds(limit: Object, kind: str, requests: Mapping[str, Decimal], limits: Mapping[str, Decimal]) -> list[str]:
     problems = []
     for key, text in (limit.get("min") or {}).items():
         bound, start = parse(text), f"minimum {key} usage per {kind} is {text}"

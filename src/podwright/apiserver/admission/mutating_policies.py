@@ -81,8 +81,7 @@ class MutatingAdmissionPolicy(Policies):
             if definition.ignores_failure:
                 return
             raise forbidden(
-                request,
-                f"policy '{definition.name}' with binding '{binding.name}' denied request: {error}",
+                request, f"policy '{definition.name}' with binding '{binding.name}' denied request: {error}"
             ) from None
 
     def _mutate(self, definition: Definition, request: AdmissionRequest, params: Object | None) -> None:

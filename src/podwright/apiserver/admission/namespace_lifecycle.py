@@ -43,9 +43,7 @@ class NamespaceLifecycle(Plugin):
             if found is None:
                 raise not_found("", "namespaces", ns)
         if request.operation == "CREATE" and (found.get("status") or {}).get("phase") == "Terminating":
-            error = forbidden(
-                request, f"unable to create new content in namespace {ns} because it is being terminated"
-            )
+            error = forbidden(request, f"unable to create new content in namespace {ns} because it is being terminated")
             error.status.setdefault("details", {})["causes"] = [
                 {
                     "reason": "NamespaceTerminating",

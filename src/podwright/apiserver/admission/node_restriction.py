@@ -123,9 +123,7 @@ class NodeRestriction(Plugin):
 
     def _owner(self, node: str, request: AdmissionRequest, owners: list[Object]) -> None:
         if len(owners) > 1:
-            raise forbidden(
-                request, f'node "{node}" can only create pods with a single owner reference set to itself'
-            )
+            raise forbidden(request, f'node "{node}" can only create pods with a single owner reference set to itself')
         own = f'node "{node}" can only create pods with an owner reference set to itself'
         if not owners:
             raise forbidden(request, own)
@@ -142,9 +140,7 @@ class NodeRestriction(Plugin):
         if present is None:
             raise not_found("", "nodes", node)
         if owner.get("uid") != uid(present):
-            raise forbidden(
-                request, f"node {node} UID mismatch: expected {owner.get('uid')} got {uid(present)}"
-            )
+            raise forbidden(request, f"node {node} UID mismatch: expected {owner.get('uid')} got {uid(present)}")
 
     def _token(self, node: str, request: AdmissionRequest) -> None:
         if request.operation != "CREATE" or request.subresource != "token":
@@ -181,9 +177,7 @@ def _check_node(node: str, request: AdmissionRequest) -> None:
         if spec.get("configSource"):
             raise forbidden(request, f'node "{node}" is not allowed to create pods with a non-nil configSource')
         if bad := _forbidden_labels(labels(new), {}):
-            raise forbidden(
-                request, f'node "{node}" is not allowed to set the following labels: {", ".join(bad)}'
-            )
+            raise forbidden(request, f'node "{node}" is not allowed to set the following labels: {", ".join(bad)}')
     elif request.operation == "UPDATE":
         if spec.get("configSource") and spec["configSource"] != old_spec.get("configSource"):
             raise forbidden(
@@ -222,9 +216,7 @@ def _check_pod_status(node: str, request: AdmissionRequest) -> None:
     if request.operation != "UPDATE":
         raise forbidden(request, f'unexpected operation "{request.operation}"')
     if (old.get("spec") or {}).get("nodeName") != node:
-        raise forbidden(
-            request, f'node "{node}" can only update pod status for pods with spec.nodeName set to itself'
-        )
+        raise forbidden(request, f'node "{node}" can only update pod status for pods with spec.nodeName set to itself')
     if labels(old) != labels(new):
         raise forbidden(request, f'node "{node}" cannot update labels through pod status')
     claims = [(o.get("status") or {}).get("resourceClaimStatuses") or [] for o in (old, new)]
@@ -245,8 +237,7 @@ def _check_claim(node: str, request: AdmissionRequest) -> None:
         kept.append({k: v for k, v in copy.items() if v})
     if kept[0] != kept[1]:
         raise forbidden(
-            request,
-            f'node "{node}" is not allowed to update fields other than status.capacity and status.conditions',
+            request, f'node "{node}" is not allowed to update fields other than status.capacity and status.conditions'
         )
 
 

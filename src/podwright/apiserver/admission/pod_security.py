@@ -102,14 +102,8 @@ class PodSecurity(Plugin):
         self._evaluate(request, policy, errors, metadata, spec, enforce=is_pod)
 
     def _evaluate(
-        self,
-        request: AdmissionRequest,
-        policy: Policy,
-        errors: Sequence[FieldError],
-        metadata: Object,
-        spec: Object,
-        *,
-        enforce: bool,
+        self, request: AdmissionRequest, policy: Policy, errors: Sequence[FieldError], metadata: Object, spec: Object,
+        *, enforce: bool,
     ) -> None:
         audit = request.audit
         if spec.get("runtimeClassName") in self._settings.runtime_classes:

@@ -282,17 +282,9 @@ def windows_host_process(metadata: Object, spec: Object, minor: int) -> Violatio
 
 
 CHECKS: tuple[tuple[str, Check], ...] = (
-    ("appArmorProfile", app_armor),
-    ("capabilities_baseline", capabilities),
-    ("hostNamespaces", host_namespaces),
-    ("hostPathVolumes", host_path_volumes),
-    ("hostPorts", host_ports),
-    ("hostProbesAndHostLifecycle", host_probes),
-    ("privileged", privileged),
-    ("procMount", proc_mount),
-    ("seLinuxOptions", selinux),
-    ("seccompProfile_baseline", seccomp),
-    ("sysctls", sysctls),
-    ("windowsHostProcess", windows_host_process),
+    ("appArmorProfile", app_armor), ("capabilities_baseline", capabilities), ("hostNamespaces", host_namespaces),
+    ("hostPathVolumes", host_path_volumes), ("hostPorts", host_ports), ("hostProbesAndHostLifecycle", host_probes),
+    ("privileged", privileged), ("procMount", proc_mount), ("seLinuxOptions", selinux),
+    ("seccompProfile_baseline", seccomp), ("sysctls", sysctls), ("windowsHostProcess", windows_host_process),
 )
 """In the order of their identifiers, which is the order of messages."""

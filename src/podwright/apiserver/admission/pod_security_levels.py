@@ -70,9 +70,7 @@ def _parsed(
     return Policy(enforce, audit, warn), tuple(errors)
 
 
-def policy_of(
-    namespace: Object, defaults: tuple[tuple[str, str], ...] = ()
-) -> tuple[Policy, tuple[FieldError, ...]]:
+def policy_of(namespace: Object, defaults: tuple[tuple[str, str], ...] = ()) -> tuple[Policy, tuple[FieldError, ...]]:
     """What a namespace's labels ask for, and what is wrong with them. `defaults` are names and values of labels for
     what they leave out."""
     own = tuple(

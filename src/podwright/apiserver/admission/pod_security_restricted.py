@@ -40,8 +40,7 @@ def privilege_escalation(metadata: Object, spec: Object, minor: int) -> Violatio
     if not bad:
         return None
     return (
-        "allowPrivilegeEscalation != false",
-        f"{named(bad)} must set securityContext.allowPrivilegeEscalation=false",
+        "allowPrivilegeEscalation != false", f"{named(bad)} must set securityContext.allowPrivilegeEscalation=false"
     )
 
 
@@ -138,13 +137,7 @@ def _proc_mount(metadata: Object, spec: Object, minor: int) -> Violation:
 
 
 _OWN: tuple[Check, ...] = (
-    privilege_escalation,
-    capabilities,
-    _proc_mount,
-    volumes,
-    run_as_non_root,
-    run_as_user,
-    seccomp,
+    privilege_escalation, capabilities, _proc_mount, volumes, run_as_non_root, run_as_user, seccomp
 )
 _REPLACED_ALWAYS = {"hostPathVolumes"}
 

@@ -59,13 +59,8 @@ class Policies(Plugin):
     extra_names: frozenset[str] = frozenset()
 
     def __init__(
-        self,
-        objects: Objects,
-        authorizer: Authorizer,
-        policies: Resource,
-        bindings: Resource,
-        table: ResourceTable | None,
-        convert: Convert,
+        self, objects: Objects, authorizer: Authorizer, policies: Resource, bindings: Resource,
+        table: ResourceTable | None, convert: Convert,
     ) -> None:
         self.convert = convert
         self.objects = objects

@@ -12,8 +12,7 @@ from podwright.apiserver.requests import AdmissionRequest, Objects, Writer
 
 SYSTEM_CLASSES: dict[str, tuple[int, str]] = {
     "system-node-critical": (
-        2000001000,
-        "Used for system critical pods that must not be moved from their current node.",
+        2000001000, "Used for system critical pods that must not be moved from their current node."
     ),
     "system-cluster-critical": (
         2000000000,
@@ -83,8 +82,7 @@ class Priority(Plugin):
         default = self._default
         if default is not None and name(default) != name(obj):
             raise forbidden(
-                request,
-                f"PriorityClass {name(default)} is already marked as default. Only one default can exist",
+                request, f"PriorityClass {name(default)} is already marked as default. Only one default can exist"
             )
 
     def _changed(self, old: Object | None, new: Object | None) -> None:

@@ -127,8 +127,7 @@ class ResourceQuota(Plugin):
                 used = _texts({k: ledger.used[k] for k in over}, like)
                 limited = _texts({k: ledger.hard[k] for k in over}, like)
                 raise forbidden(
-                    request,
-                    f"exceeded quota: {called}, requested: {requested}, used: {used}, limited: {limited}",
+                    request, f"exceeded quota: {called}, requested: {requested}, used: {used}, limited: {limited}"
                 )
             if grown:
                 charged.append((ledger, grown))
@@ -156,10 +155,7 @@ class ResourceQuota(Plugin):
             for ledger in list(self._ledgers.get(ns, {}).values()):
                 present = self._objects.get(RESOURCEQUOTAS, ns, name(ledger.quota)) or ledger.quota
                 hard = present["spec"].get("hard") or {}
-                status = {
-                    "hard": dict(hard),
-                    "used": {k: _text(ledger.used.get(k, ZERO), v) for k, v in hard.items()},
-                }
+                status = {"hard": dict(hard), "used": {k: _text(ledger.used.get(k, ZERO), v) for k, v in hard.items()}}
                 if (present.get("status") or {}) == status:
                     continue
                 changed = deepcopy(present)

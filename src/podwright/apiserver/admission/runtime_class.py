@@ -36,9 +36,7 @@ class RuntimeClass(Plugin):
         if fixed:
             given = spec.get("overhead")
             if given and not _same(given, fixed):
-                raise forbidden(
-                    request, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"
-                )
+                raise forbidden(request, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
             spec["overhead"] = dict(fixed)
         scheduling = runtime_class.get("scheduling") or {}
         _schedule(request, spec, scheduling)

@@ -83,9 +83,7 @@ class ServiceAccount(Plugin):
         for volume in spec.get("volumes") or ():
             for source in (volume.get("projected") or {}).get("sources") or ():
                 if "serviceAccountToken" in source:
-                    raise forbidden(
-                        request, "a mirror pod may not use ServiceAccountToken volume projections"
-                    )
+                    raise forbidden(request, "a mirror pod may not use ServiceAccountToken volume projections")
 
     def _check_secrets(self, request: AdmissionRequest, spec: Object, account: Object) -> None:
         mountable = {reference.get("name") for reference in account.get("secrets") or ()}
@@ -150,10 +148,7 @@ def token_volume(name: str) -> Object:
                 {
                     "downwardAPI": {
                         "items": [
-                            {
-                                "path": "namespace",
-                                "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
-                            }
+                            {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
                         ]
                     }
                 },

@@ -29,9 +29,7 @@ def _is_claim(request: AdmissionRequest, operation: str) -> bool:
 
 def newest_default(candidates: list[Object], keys: tuple[str, ...]) -> Object | None:
     """Among objects one of whose annotations `keys` is "true": the one made last, by name if that is a draw."""
-    found = [
-        o for o in candidates if any((o["metadata"].get("annotations") or {}).get(key) == "true" for key in keys)
-    ]
+    found = [o for o in candidates if any((o["metadata"].get("annotations") or {}).get(key) == "true" for key in keys)]
     found.sort(key=lambda o: (-parse_time(o["metadata"].get("creationTimestamp") or "1970-01-01T00:00:00Z"), name(o)))
     return found[0] if found else None
 

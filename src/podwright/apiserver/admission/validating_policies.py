@@ -86,12 +86,8 @@ class ValidatingAdmissionPolicy(Policies):
             raise _refusal(request, *denied[0])
 
     def _apply(
-        self,
-        definition: Definition,
-        binding: Binding,
-        request: AdmissionRequest,
-        denied: list[tuple[Definition, Binding | None, _Denial]],
-        audited: list[Object],
+        self, definition: Definition, binding: Binding, request: AdmissionRequest,
+        denied: list[tuple[Definition, Binding | None, _Denial]], audited: list[Object],
         annotations: dict[str, list[str]],
     ) -> None:
         try:
@@ -122,10 +118,7 @@ class ValidatingAdmissionPolicy(Policies):
                     )
 
     def _evaluate(
-        self,
-        definition: Definition,
-        request: AdmissionRequest,
-        params: Object | None,
+        self, definition: Definition, request: AdmissionRequest, params: Object | None,
         annotations: dict[str, list[str]],
     ) -> list[_Denial]:
         ignores = definition.ignores_failure
@@ -191,9 +184,7 @@ def _message(validation: Object, program: Program | None, scope: dict[str, Any],
     return fixed or f"failed expression: {str(validation['expression']).strip()}"
 
 
-def _refusal(
-    request: AdmissionRequest, definition: Definition, binding: Binding | None, denial: _Denial
-) -> ApiError:
+def _refusal(request: AdmissionRequest, definition: Definition, binding: Binding | None, denial: _Denial) -> ApiError:
     with_binding = f" with binding '{binding.name}'" if binding is not None else ""
     message = f"ValidatingAdmissionPolicy '{definition.name}'{with_binding} denied request: {denial.message}"
     error = forbidden(request, message)

@@ -140,13 +140,9 @@ class WebhookClient:
             raise CallFailed(f'failed to call webhook: Post "{target.url}": webhooks are called over https only')
         try:
             async with self._session.post(
-                URL(target.connect, encoded=True),
-                data=body,
-                headers=headers,
-                ssl=self._context(str(config.get("caBundle") or "")),
-                server_hostname=target.server_name,
-                timeout=aiohttp.ClientTimeout(total=timeout),
-                allow_redirects=False,
+                URL(target.connect, encoded=True), data=body, headers=headers,
+                ssl=self._context(str(config.get("caBundle") or "")), server_hostname=target.server_name,
+                timeout=aiohttp.ClientTimeout(total=timeout), allow_redirects=False,
             ) as response:
                 content = await response.content.read(MAX_ANSWER + 1)
                 if len(content) > MAX_ANSWER:

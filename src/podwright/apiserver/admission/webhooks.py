@@ -50,8 +50,7 @@ class _Webhooks(Plugin):
     """Keeps the compiled webhooks of one kind of configuration, in order of the configurations' names."""
 
     def __init__(
-        self, objects: Objects, authorizer: Authorizer, configurations: Resource, table: ResourceTable,
-        convert: Convert,
+        self, objects: Objects, authorizer: Authorizer, configurations: Resource, table: ResourceTable, convert: Convert
     ) -> None:
         self._table = table
         self._convert = convert
@@ -156,9 +155,7 @@ class MutatingAdmissionWebhook(_Webhooks):
                 same = seen.resource is request.resource or request.operation == "CONNECT"
                 request.object = patched if same else await self._convert(seen.resource, request.resource, patched)
                 views.clear()
-            round_.ran(
-                hook.identity, changed=changed, if_needed=hook.webhook.get("reinvocationPolicy") == "IfNeeded"
-            )
+            round_.ran(hook.identity, changed=changed, if_needed=hook.webhook.get("reinvocationPolicy") == "IfNeeded")
 
 
 def _patched(hook: _Hook, request: AdmissionRequest, response: Object) -> Object | None:

@@ -102,10 +102,7 @@ def bearer_token(credentials: Credentials) -> str | None:
 
 
 def build(
-    config: ApiServerConfig,
-    objects: Objects,
-    *,
-    clock: Callable[[], float] = time.time,
+    config: ApiServerConfig, objects: Objects, *, clock: Callable[[], float] = time.time,
     used: Callable[[Object], None] = lambda secret: None,
 ) -> Union:
     """The authenticators that the configuration asks for. `used`: see ServiceAccountTokens. Raises OSError,

@@ -20,9 +20,7 @@ UNAUTHENTICATED = "system:unauthenticated"
 _ACCOUNT = "system:serviceaccount:"
 
 
-async def impersonate(
-    user: UserInfo, headers: Iterable[tuple[str, str]], authorizer: Authorizer
-) -> UserInfo | None:
+async def impersonate(user: UserInfo, headers: Iterable[tuple[str, str]], authorizer: Authorizer) -> UserInfo | None:
     """The user that the request acts as, or None if it asks for nobody. `headers` are all of the request's, a pair
     for each value. Raises ApiError: 403 if it may not, 500 (as upstream) if there are groups or extras without a
     user."""

@@ -46,8 +46,7 @@ class LegacyTokens:
         """The ConfigMap that says since when uses are noted."""
         if self._objects.get(CONFIGMAPS, "kube-system", _TRACKING) is None:
             since: Object = {
-                "metadata": {"name": _TRACKING, "namespace": "kube-system"},
-                "data": {"since": self._date(self._now())},
+                "metadata": {"name": _TRACKING, "namespace": "kube-system"}, "data": {"since": self._date(self._now())},
             }
             try:
                 await self._writer.create(CONFIGMAPS, since)
@@ -66,8 +65,6 @@ class LegacyTokens:
                     continue
                 marked = {**objects.labels(secret), LAST_USED: self._date(self._now())}
                 try:
-                    await self._writer.update(
-                        SECRETS, {**secret, "metadata": {**secret["metadata"], "labels": marked}}
-                    )
+                    await self._writer.update(SECRETS, {**secret, "metadata": {**secret["metadata"], "labels": marked}})
                 except ApiError as refused:
                     _log.info("last use of the token in %s not noted: %s", objects.key(secret), refused)

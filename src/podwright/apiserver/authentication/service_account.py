@@ -83,14 +83,8 @@ def load_keys(config: ApiServerConfig) -> dict[str, PublicKey]:
 
 class ServiceAccountTokens:
     def __init__(
-        self,
-        keys: Mapping[str, PublicKey],
-        *,
-        issuer: str,
-        audiences: Sequence[str],
-        objects: Objects,
-        clock: Callable[[], float] = time.time,
-        used: Callable[[Object], None] = lambda secret: None,
+        self, keys: Mapping[str, PublicKey], *, issuer: str, audiences: Sequence[str], objects: Objects,
+        clock: Callable[[], float] = time.time, used: Callable[[Object], None] = lambda secret: None,
     ) -> None:
         """`used` is told of each Secret whose token somebody came with."""
         self._keys = dict(keys)
@@ -196,8 +190,7 @@ class ServiceAccountTokens:
         if kept != base64.b64encode(token.encode()).decode():
             raise unauthorized()
         account = {
-            "name": claims.get(prefix + "service-account.name"),
-            "uid": claims.get(prefix + "service-account.uid"),
+            "name": claims.get(prefix + "service-account.name"), "uid": claims.get(prefix + "service-account.uid"),
         }
         self._alive(SERVICEACCOUNTS, ns, account, self._clock())
         self._heed_mark(secret)
@@ -210,8 +203,6 @@ class ServiceAccountTokens:
             raise unauthorized()
 
 
-def service_account_user(
-    ns: str, name: str, account_uid: str, extra: Mapping[str, Sequence[str]]
-) -> UserInfo:
+def service_account_user(ns: str, name: str, account_uid: str, extra: Mapping[str, Sequence[str]]) -> UserInfo:
     """The user that a ServiceAccount is."""
     return UserInfo(f"{USER_PREFIX}{ns}:{name}", account_uid, (GROUP, f"{GROUP}:{ns}"), extra)

@@ -74,6 +74,4 @@ def _read(der: bytes) -> _Known:
             groups if AUTHENTICATED in groups else (*groups, AUTHENTICATED),
             {"authentication.kubernetes.io/credential-id": (f"X509SHA256={fingerprint}",)},
         )
-    return _Known(
-        user, certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
-    )
+    return _Known(user, certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp())

@@ -38,9 +38,7 @@ class Union:
         self._authorizers = tuple(authorizers)
         self.cacheable = not any(isinstance(a, WebhookAuthorizer | ConditionalWebhook) for a in authorizers)
         """Whether an answer holds until an RBAC object changes (a webhook's has its own lifetime)."""
-        self._synchronous = tuple(
-            a.decide if isinstance(a, RBAC | NodeAuthorizer) else None for a in self._authorizers
-        )
+        self._synchronous = tuple(a.decide if isinstance(a, RBAC | NodeAuthorizer) else None for a in self._authorizers)
 
     async def authorize(self, attributes: Attributes) -> Decision:
         if MASTERS in attributes.user.groups:

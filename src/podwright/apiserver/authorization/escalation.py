@@ -74,8 +74,7 @@ class RBACEscalation:
         held, problem = self._rbac.rules_for(request.user, request.namespace)
         if role.get("aggregationRule") and (old.get("aggregationRule") or None) != role["aggregationRule"]:
             everything: list[Object] = [
-                {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
-                {"nonResourceURLs": ["*"], "verbs": ["*"]},
+                {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]},
             ]
             if uncovered(held, everything):
                 raise forbidden(

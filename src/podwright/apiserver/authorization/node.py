@@ -151,10 +151,7 @@ class NodeAuthorizer:
             if a.verb in ("list", "watch"):
                 if a.name == node or selects(a.field_selector, "metadata.name", node):
                     return _ALLOWED
-                return Decision(
-                    False,
-                    reason=f"node '{node}' cannot read all nodes, only its own Node object",
-                )
+                return Decision(False, reason=f"node '{node}' cannot read all nodes, only its own Node object")
         elif a.subresource == "status" and a.verb in ("update", "patch"):
             return None
         return None
@@ -168,10 +165,7 @@ class NodeAuthorizer:
                     return _ALLOWED
                 if a.name:
                     return self._related(node, a)
-                return Decision(
-                    False,
-                    reason="can only list/watch pods with spec.nodeName field selector",
-                )
+                return Decision(False, reason="can only list/watch pods with spec.nodeName field selector")
         return None
 
 

@@ -82,11 +82,7 @@ class RBAC:
         key: tuple[str, ...]
         if attributes.is_resource:
             key = (
-                attributes.verb,
-                attributes.group,
-                attributes.resource,
-                attributes.subresource,
-                attributes.namespace,
+                attributes.verb, attributes.group, attributes.resource, attributes.subresource, attributes.namespace,
                 attributes.name,
             )
         else:

@@ -91,11 +91,8 @@ def compact_text(rule: Object) -> str:
     """A rule as upstream's escalation messages print it: ``{APIGroups:[""], Resources:["pods"], Verbs:["get"]}``."""
     parts = []
     for field, label in (
-        ("resourceNames", "ResourceNames"),
-        ("nonResourceURLs", "NonResourceURLs"),
-        ("resources", "Resources"),
-        ("apiGroups", "APIGroups"),
-        ("verbs", "Verbs"),
+        ("resourceNames", "ResourceNames"), ("nonResourceURLs", "NonResourceURLs"), ("resources", "Resources"),
+        ("apiGroups", "APIGroups"), ("verbs", "Verbs"),
     ):
         if rule.get(field):
             quoted = " ".join(f'"{value}"' for value in rule[field])

@@ -58,9 +58,7 @@ def endpoint_of(kubeconfig: Path) -> Endpoint:
             tls.check_hostname = False
             tls.verify_mode = ssl.CERT_NONE
         if user.get("client-certificate") and user.get("client-key"):
-            tls.load_cert_chain(
-                kubeconfig.parent / user["client-certificate"], kubeconfig.parent / user["client-key"]
-            )
+            tls.load_cert_chain(kubeconfig.parent / user["client-certificate"], kubeconfig.parent / user["client-key"])
     return Endpoint(cluster["server"], tls, user.get("token") or "")
 
 
@@ -144,9 +142,7 @@ class WebhookAuthorizer:
             status = await self._ask(review)
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
             return Decision(False, reason=f"webhook authorizer: {error}", failed=True)
-        decision = Decision(
-            bool(status.get("allowed")), bool(status.get("denied")), str(status.get("reason") or "")
-        )
+        decision = Decision(bool(status.get("allowed")), bool(status.get("denied")), str(status.get("reason") or ""))
         if len(self._answers) >= _REMEMBERED:
             self._answers.clear()
         self._answers[key] = (now + self._ttl[decision.allowed], decision)

@@ -39,19 +39,11 @@ def row(spec: Object, names: Object, version: Object, stored: str) -> Resource:
     if "scale" in declared:
         subresources.append(Subresource("scale", kind="Scale", group="autoscaling", version="v1"))
     return Resource(
-        group=spec["group"],
-        version=version["name"],
-        plural=names["plural"],
-        kind=names["kind"],
-        namespaced=spec.get("scope") == "Namespaced",
-        short_names=tuple(names.get("shortNames") or ()),
-        categories=tuple(names.get("categories") or ()),
-        subresources=tuple(subresources),
-        verbs=ALL_VERBS,
-        storage_path=storage_path(spec),
-        storage_version=stored,
-        singular=names.get("singular") or names["kind"].lower(),
-        custom=True,
+        group=spec["group"], version=version["name"], plural=names["plural"], kind=names["kind"],
+        namespaced=spec.get("scope") == "Namespaced", short_names=tuple(names.get("shortNames") or ()),
+        categories=tuple(names.get("categories") or ()), subresources=tuple(subresources), verbs=ALL_VERBS,
+        storage_path=storage_path(spec), storage_version=stored,
+        singular=names.get("singular") or names["kind"].lower(), custom=True,
     )
 
 

@@ -125,9 +125,7 @@ def _set(conditions: list[Object], kind: str, state: str, reason: str, message: 
                 condition["lastTransitionTime"] = now
             condition.update(status=state, reason=reason, message=message)
             return
-    conditions.append(
-        {"type": kind, "status": state, "reason": reason, "message": message, "lastTransitionTime": now}
-    )
+    conditions.append({"type": kind, "status": state, "reason": reason, "message": message, "lastTransitionTime": now})
 
 
 def _name_conflict(registry: Registry, crd: Object) -> tuple[str, str] | None:

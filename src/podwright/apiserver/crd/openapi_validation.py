@@ -87,8 +87,7 @@ def _check(schema: Object, value: Any, path: str, old: Any = MISSING) -> Iterato
         if schema.get("nullable") or not schema.get("type"):
             return
         yield FieldError(
-            path, status.TYPE_INVALID,
-            f'Invalid value: "null": {path} in body must be of type {schema["type"]}: "null"',
+            path, status.TYPE_INVALID, f'Invalid value: "null": {path} in body must be of type {schema["type"]}: "null"'
         )
         return
     kind = schema.get("type")

@@ -30,12 +30,7 @@ class CustomResources:
     """Follows the cache of definitions: an established one is served as soon as the cache has it."""
 
     def __init__(
-        self,
-        registry: Registry,
-        printers: Printers,
-        *,
-        changed: Callable[[str, str], None],
-        webhooks: WebhookClient,
+        self, registry: Registry, printers: Printers, *, changed: Callable[[str, str], None], webhooks: WebhookClient,
         expressions: CompileExpressions | None = None,
     ) -> None:
         """`changed` is told the group and version whose rows changed; `webhooks` calls conversion webhooks."""
