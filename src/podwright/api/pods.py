@@ -162,14 +162,11 @@ def limits(pod: Object, *, for_scheduling: bool = False) -> dict[str, int]:
     return _whole(_limits(pod, for_scheduling))
 
 
-def exact_requests(pod: Object, *, for_scheduling: bool = False) -> dict[str, Decimal]:
-    """As :func:`requests`, as exact numbers in base units (CPUs, bytes): what quotas add up."""
-    return {name: Decimal(amount).scaleb(-9) for name, amount in _requests(pod, for_scheduling).items()}
-
-
-def exact_limits(pod: Object, *, for_scheduling: bool = False) -> dict[str, Decimal]:
-    """As :func:`limits`, as exact numbers in base units (CPUs, bytes)."""
-    return {name: Decimal(amount).scaleb(-9) for name, amount in _limits(pod, for_scheduling).items()}
+def total(pod: Object, field: str) -> dict[str, Decimal]:
+    """The "requests" or "limits" of the Pod's spec as exact numbers in base units (CPUs, bytes): what quotas and limit
+    ranges compare."""
+    amounts = _requests(pod, False) if field == "requests" else _limits(pod, False)
+    return {name: Decimal(amount).scaleb(-9) for name, amount in amounts.items()}
 
 
 def _whole(amounts: Amounts) -> dict[str, int]:

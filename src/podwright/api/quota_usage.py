@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from podwright.api.objects import Object, parse_time
-from podwright.api.pod_totals import Amounts, total
+from podwright.api.pods import total
 from podwright.api.quantity import parse
 from podwright.api.resources import Resource
 
+Amounts = dict[str, Decimal]
 ONE = Decimal(1)
+ZERO = Decimal(0)
 COMPUTE = frozenset({"cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"})
 _PLAIN_COUNTS = frozenset(
     {"configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers", "resourcequotas", "secrets", "services"}
@@ -97,7 +99,7 @@ def _volume_claim(claim: Object, used: Amounts) -> None:
     used["persistentvolumeclaims"] = ONE
     spec = claim.get("spec") or {}
     asked = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    storage = parse(asked) if asked is not None else Decimal(0)
+    storage = parse(asked) if asked is not None else ZERO
     allocated = ((claim.get("status") or {}).get("allocatedResources") or {}).get("storage")
     if allocated is not None:
         storage = max(storage, parse(allocated))
@@ -129,7 +131,7 @@ def _claim_devices(claim: Object, used: Amounts) -> None:
         choices = [exact] if exact else request.get("firstAvailable") or ()
         for choice in choices:
             key = f"{choice.get('deviceClassName')}{_DEVICE_CLASS}"
-            used[key] = used.get(key, Decimal(0)) + Decimal(int(choice.get("count") or 1))
+            used[key] = used.get(key, ZERO) + Decimal(int(choice.get("count") or 1))
 
 
 def unnamed_compute(pod: Object, hard: Iterable[str]) -> str:

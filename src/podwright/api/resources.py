@@ -8,7 +8,7 @@ constants at the end of this file all read it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 REVIEW_VERBS = ("create",)
@@ -79,11 +79,6 @@ class Resource:
     def storage_prefix(self) -> str:
         """"/registry/pods/": every key of the resource begins with it."""
         return f"/registry/{self.storage_path}/"
-
-    def storage_key(self, namespace: str, name: str) -> str:
-        if self.namespaced:
-            return f"{self.storage_prefix}{namespace}/{name}"
-        return f"{self.storage_prefix}{name}"
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """The URL path of the collection or of one object."""
@@ -344,9 +339,6 @@ class ResourceTable:
         """The row of the first version (the preferred one) of a kind."""
         return next((r for r in self._by_path.values() if r.group == group and r.kind == kind), None)
 
-    def by_group_plural(self, group: str, plural: str) -> Resource | None:
-        return next((r for r in self._by_path.values() if r.group == group and r.plural == plural), None)
-
     def storage_row(self, row: Resource) -> Resource:
         """The row in whose version objects of `row` are stored (core/v1 Events for events.k8s.io/v1 Events)."""
         group = row.group if row.storage_group is None else row.storage_group
@@ -369,11 +361,6 @@ def _builtin(group: str, plural: str, version: str = "v1") -> Resource:
     return row
 
 
-def with_custom(row: Resource) -> Resource:
-    """The same row marked as a custom resource: JSON only, schema from its definition."""
-    return replace(row, custom=True)
-
-
 BINDINGS = _builtin("", "bindings")
 CONFIGMAPS = _builtin("", "configmaps")
 ENDPOINTS = _builtin("", "endpoints")
@@ -384,7 +371,6 @@ NODES = _builtin("", "nodes")
 PERSISTENTVOLUMECLAIMS = _builtin("", "persistentvolumeclaims")
 PERSISTENTVOLUMES = _builtin("", "persistentvolumes")
 PODS = _builtin("", "pods")
-PODTEMPLATES = _builtin("", "podtemplates")
 REPLICATIONCONTROLLERS = _builtin("", "replicationcontrollers")
 RESOURCEQUOTAS = _builtin("", "resourcequotas")
 SECRETS = _builtin("", "secrets")

@@ -69,8 +69,3 @@ def untolerated(
         if (taint.get("effect") or "") in effects and not is_tolerated(taint, tolerations):
             return taint
     return None
-
-
-def is_same(a: Object, b: Object) -> bool:
-    """Whether two taints are one: the same key and effect."""
-    return a.get("key") == b.get("key") and a.get("effect") == b.get("effect")

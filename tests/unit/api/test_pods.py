@@ -18,7 +18,7 @@ def pod(*containers: dict, init: tuple[dict, ...] = (), status: dict | None = No
 def test_requests_are_summed() -> None:
     p = pod(res({"cpu": "100m", "memory": "64Mi"}), res({"cpu": "0.2", "x/y": 1}), overhead={"cpu": "1m"})
     assert pods.requests(p) == {"cpu": 301, "memory": 64 * 2**20, "x/y": 1}
-    assert pods.exact_requests(p) == {"cpu": Decimal("0.301"), "memory": Decimal(64 * 2**20), "x/y": Decimal(1)}
+    assert pods.total(p, "requests") == {"cpu": Decimal("0.301"), "memory": Decimal(64 * 2**20), "x/y": Decimal(1)}
     assert pods.requests(pod({})) == {}
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from podwright.api import quantity
 from podwright.api.objects import Object
-from podwright.api.pod_totals import total
+from podwright.api.pods import total
 from podwright.api.quantity import parse
 from podwright.api.resources import LIMITRANGES
 from podwright.apiserver.admission.chain import Plugin

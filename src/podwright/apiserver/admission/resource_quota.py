@@ -13,8 +13,7 @@ from decimal import Decimal
 
 from podwright.api import quantity
 from podwright.api.objects import Object, deepcopy, name, namespace, uid
-from podwright.api.pod_totals import ZERO, Amounts
-from podwright.api.quota_usage import in_scope, names_resource, unnamed_compute, usage
+from podwright.api.quota_usage import ZERO, Amounts, in_scope, names_resource, unnamed_compute, usage
 from podwright.api.resources import RESOURCEQUOTAS, Resource
 from podwright.api.status import ApiError
 from podwright.apiserver.admission.chain import Plugin
