@@ -61,8 +61,6 @@ class ComponentStatuses:
 
 def _object(row: Resource, name: str, well: bool, message: str) -> Object:
     return {
-        "kind": row.kind,
-        "apiVersion": row.api_version,
-        "metadata": {"name": name},
+        "kind": row.kind, "apiVersion": row.api_version, "metadata": {"name": name},
         "conditions": [{"type": "Healthy", "status": "True" if well else "False", "message": message}],
     }

@@ -116,9 +116,7 @@ class Encoder:
             )
         if form.shape == PARTIAL_LIST:
             return {
-                "kind": PARTIAL_LIST,
-                "apiVersion": api_version,
-                "metadata": meta,
+                "kind": PARTIAL_LIST, "apiVersion": api_version, "metadata": meta,
                 "items": [partial(item, form.shape_version) for item in items],
             }
         return partial(items[0], form.shape_version)

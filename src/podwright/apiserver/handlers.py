@@ -42,8 +42,7 @@ class Handlers:
         self.creates: dict[tuple[str, str], Special] = {}
         """POST to collections that store nothing: reviews, bindings."""
         self.subresources: dict[tuple[str, str], Special] = {
-            ("pods", "binding"): pods.bind,
-            ("pods", "eviction"): pods.evict,
+            ("pods", "binding"): pods.bind, ("pods", "eviction"): pods.evict
         }
         self.aggregated: Callable[[Request], Awaitable[Reply | None]] | None = None
         """Asked first: group versions of other API servers. None: not theirs."""

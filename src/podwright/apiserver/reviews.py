@@ -23,8 +23,7 @@ KINDS = frozenset(
 
 
 _RULES = {
-    "SelfSubjectAccessReview": rules.self_subject_access,
-    "SubjectAccessReview": rules.subject_access,
+    "SelfSubjectAccessReview": rules.self_subject_access, "SubjectAccessReview": rules.subject_access,
     "LocalSubjectAccessReview": rules.local_subject_access,
 }
 
@@ -93,8 +92,7 @@ class Reviews:
         rules, problem = self._authorizer.rbac.rules_for(user, namespace)
         if authorization.MASTERS in user.groups:
             rules = [
-                {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
-                {"verbs": ["*"], "nonResourceURLs": ["*"]},
+                {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, {"verbs": ["*"], "nonResourceURLs": ["*"]}
             ]
         resource_rules, url_rules = [], []
         for rule in rules:
@@ -102,11 +100,7 @@ class Reviews:
                 resource_rules.append(_only(rule, ("verbs", "apiGroups", "resources", "resourceNames")))
             if rule.get("nonResourceURLs"):
                 url_rules.append(_only(rule, ("verbs", "nonResourceURLs")))
-        status: Object = {
-            "resourceRules": resource_rules,
-            "nonResourceRules": url_rules,
-            "incomplete": bool(problem),
-        }
+        status: Object = {"resourceRules": resource_rules, "nonResourceRules": url_rules, "incomplete": bool(problem)}
         if problem:
             status["evaluationError"] = problem
         return status

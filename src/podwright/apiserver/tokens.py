@@ -70,8 +70,7 @@ class TokenIssuer:
         if account is None or is_deleting(account):
             raise not_found("", "serviceaccounts", account_name)
         private: Object = {
-            "namespace": namespace,
-            "serviceaccount": {"name": account_name, "uid": uid(account)},
+            "namespace": namespace, "serviceaccount": {"name": account_name, "uid": uid(account)},
             **self._bound(namespace, account_name, spec.get("boundObjectRef")),
         }
         seconds = int(spec["expirationSeconds"])
@@ -83,19 +82,11 @@ class TokenIssuer:
             private["warnafter"] = expiry
             expiry = now + EXTENDED_SECONDS
         claims = {
-            "aud": spec["audiences"],
-            "exp": expiry,
-            "iat": now,
-            "iss": self._issuer,
-            "jti": str(uuid.uuid4()),
-            "kubernetes.io": private,
-            "nbf": now,
-            "sub": f"system:serviceaccount:{namespace}:{account_name}",
+            "aud": spec["audiences"], "exp": expiry, "iat": now, "iss": self._issuer, "jti": str(uuid.uuid4()),
+            "kubernetes.io": private, "nbf": now, "sub": f"system:serviceaccount:{namespace}:{account_name}",
         }
         answer["metadata"] = {
-            **(answer.get("metadata") or {}),
-            "name": account_name,
-            "namespace": namespace,
+            **(answer.get("metadata") or {}), "name": account_name, "namespace": namespace,
             "creationTimestamp": format_time(now),
         }
         answer["status"] = {

@@ -37,8 +37,7 @@ async def test_default_seccomp_profile(node: Any) -> None:
 async def test_localhost_seccomp_profile(node: Any) -> None:
     profile = node.state / "no-mkdir.json"
     profile.write_bytes(orjson.dumps({
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
+        "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]
     }))
     local = SecurityContext(seccomp=SecurityProfile(ProfileType.LOCALHOST, str(profile)))
     _, (container,) = await node.run_pod(node.container(security=local))

@@ -113,8 +113,7 @@ async def load(store: ImageStore, tmp_path: Path, layers: list[bytes], **options
 @pytest.mark.parametrize(
     ("pack", "media"),
     [
-        (lambda b: b, "tar"),
-        (lambda b: gzip.compress(b, mtime=0), "tar+gzip"),
+        (lambda b: b, "tar"), (lambda b: gzip.compress(b, mtime=0), "tar+gzip"),
         (lambda b: zstandard.ZstdCompressor().compress(b), "tar+zstd"),
     ],
     ids=["tar", "gzip", "zstd"],

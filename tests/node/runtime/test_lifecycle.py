@@ -121,8 +121,7 @@ async def test_stop_signal_then_kill(node: Any) -> None:
     ("command", "words"),
     [
         (["nonsuch"], 'exec: "nonsuch": executable file not found in $PATH'),
-        (["/no/such"], "no such file or directory"),
-        (["/etc/passwd"], "permission denied"),
+        (["/no/such"], "no such file or directory"), (["/etc/passwd"], "permission denied"),
     ],
 )
 async def test_a_command_that_cannot_run(node: Any, command: list[str], words: str) -> None:

@@ -93,8 +93,7 @@ def test_the_disk_behind_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     block = SimpleNamespace(st_mode=stat.S_IFBLK, st_rdev=os.makedev(major, minor), st_dev=os.makedev(0, 5))
     table = f"20 1 0:40 / /b rw - btrfs /dev/{mine.name} rw\n21 1 0:41 / /t rw - tmpfs tmpfs rw\n"
     statuses = {
-        f"/dev/{mine.name}": block,
-        "/b/volume": SimpleNamespace(st_mode=stat.S_IFDIR, st_dev=os.makedev(0, 40)),
+        f"/dev/{mine.name}": block, "/b/volume": SimpleNamespace(st_mode=stat.S_IFDIR, st_dev=os.makedev(0, 40)),
         "/t/volume": SimpleNamespace(st_mode=stat.S_IFDIR, st_dev=os.makedev(0, 41)),
     }
     monkeypatch.setattr(interface, "os", SimpleNamespace(

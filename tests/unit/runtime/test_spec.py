@@ -39,11 +39,8 @@ def build(config: ContainerConfig = CONFIG, around: Surroundings = AROUND, **cha
 @pytest.mark.parametrize(
     ("command", "args", "expected"),
     [
-        (None, None, ["/entry", "default"]),
-        (["c"], None, ["c"]),
-        (None, ["a"], ["/entry", "a"]),
-        (["c"], ["a", "b"], ["c", "a", "b"]),
-        ([], [], ["/entry", "default"]),
+        (None, None, ["/entry", "default"]), (["c"], None, ["c"]), (None, ["a"], ["/entry", "a"]),
+        (["c"], ["a", "b"], ["c", "a", "b"]), ([], [], ["/entry", "default"]),
     ],
 )
 def test_command_line(command: Any, args: Any, expected: list[str]) -> None:

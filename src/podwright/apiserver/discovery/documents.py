@@ -45,8 +45,7 @@ def by_group(rows: Iterable[Resource]) -> dict[str, dict[str, list[Resource]]]:
 
 def api_versions(address: str) -> Object:
     return {
-        "kind": "APIVersions",
-        "versions": ["v1"],
+        "kind": "APIVersions", "versions": ["v1"],
         "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
     }
 
@@ -59,8 +58,7 @@ def group(name: str, versions: Sequence[str], *, standalone: bool = True) -> Obj
 
 def group_list(groups: dict[str, dict[str, list[Resource]]]) -> Object:
     return {
-        "kind": "APIGroupList",
-        "apiVersion": "v1",
+        "kind": "APIGroupList", "apiVersion": "v1",
         "groups": [group(name, list(versions), standalone=False) for name, versions in groups.items() if name],
     }
 
@@ -83,10 +81,7 @@ def storage_hash(row: Resource) -> str:
 
 def _resource(row: Resource) -> Object:
     entry: Object = {
-        "name": row.plural,
-        "singularName": row.singular,
-        "namespaced": row.namespaced,
-        "kind": row.kind,
+        "name": row.plural, "singularName": row.singular, "namespaced": row.namespaced, "kind": row.kind,
         "verbs": sorted(row.verbs),
     }
     if row.short_names:
@@ -100,11 +95,8 @@ def _resource(row: Resource) -> Object:
 
 def _subresource(row: Resource, sub: Subresource) -> Object:
     entry: Object = {
-        "name": f"{row.plural}/{sub.name}",
-        "singularName": "",
-        "namespaced": row.namespaced,
-        "kind": sub.kind or row.kind,
-        "verbs": sorted(sub.verbs),
+        "name": f"{row.plural}/{sub.name}", "singularName": "", "namespaced": row.namespaced,
+        "kind": sub.kind or row.kind, "verbs": sorted(sub.verbs),
     }
     if sub.group:
         entry["group"] = sub.group
@@ -127,12 +119,7 @@ def aggregated(groups: dict[str, dict[str, list[Resource]]], *, core: bool) -> O
             ],
         }
         items.append(item)
-    return {
-        "kind": "APIGroupDiscoveryList",
-        "apiVersion": "apidiscovery.k8s.io/v2",
-        "metadata": {},
-        "items": items,
-    }
+    return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
 
 
 def _aggregated(row: Resource) -> Object:
@@ -152,8 +139,7 @@ def _aggregated(row: Resource) -> Object:
             {
                 "subresource": sub.name,
                 "responseKind": {
-                    "group": sub.group if sub.version else row.group,
-                    "version": sub.version or row.version,
+                    "group": sub.group if sub.version else row.group, "version": sub.version or row.version,
                     "kind": sub.kind or row.kind,
                 },
                 "verbs": sorted(sub.verbs),

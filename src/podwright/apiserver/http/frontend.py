@@ -139,10 +139,8 @@ class Frontend:
     def _headers(self, request: Request) -> list[tuple[str, str]]:
         flow = self._flow(request)
         headers = [
-            ("Audit-Id", request.audit_id),
-            ("Cache-Control", "no-cache, private"),
-            ("X-Kubernetes-Pf-Flowschema-Uid", flow.schema_uid),
-            ("X-Kubernetes-Pf-Prioritylevel-Uid", flow.level_uid),
+            ("Audit-Id", request.audit_id), ("Cache-Control", "no-cache, private"),
+            ("X-Kubernetes-Pf-Flowschema-Uid", flow.schema_uid), ("X-Kubernetes-Pf-Prioritylevel-Uid", flow.level_uid),
         ]
         if request.warnings:
             headers += [("Warning", warning_header(text)) for text in dict.fromkeys(request.warnings)]

@@ -71,8 +71,7 @@ def v3(rows: Sequence[Resource], custom: CustomSchemas, all_rows: Iterable[Resou
         "info": _INFO,
         "paths": dict(sorted(paths.items())),
         "components": {
-            "schemas": _definitions(rows, found, custom, schemas.V3, all_rows),
-            "securitySchemes": _SECURITY,
+            "schemas": _definitions(rows, found, custom, schemas.V3, all_rows), "securitySchemes": _SECURITY
         },
     }
 

@@ -148,8 +148,7 @@ def _subresource(
     row: Resource, sub: Subresource, naming: Naming, path: str, name: str, where: tuple[str, ...], definition: str
 ) -> Iterator[Operation]:
     kind: Object = {
-        "group": sub.group if sub.version else row.group,
-        "kind": sub.kind or row.kind,
+        "group": sub.group if sub.version else row.group, "kind": sub.kind or row.kind,
         "version": sub.version or row.version,
     }
     suffix = f"{name}{sub.name[:1].upper()}{sub.name[1:]}"

@@ -128,8 +128,7 @@ async def claim(registry: Registry, text: str, service: Object) -> bool:
         "apiVersion": IPADDRESSES.api_version,
         "kind": IPADDRESSES.kind,
         "metadata": {
-            "name": text,
-            "labels": {FAMILY_LABEL: "IPv6" if ":" in text else "IPv4", MANAGED_BY_LABEL: MANAGER},
+            "name": text, "labels": {FAMILY_LABEL: "IPv6" if ":" in text else "IPv4", MANAGED_BY_LABEL: MANAGER}
         },
         "spec": {"parentRef": {field: value for field, value in parent.items() if value}},
     }

@@ -237,7 +237,6 @@ def _expired(registry: Registry, token: _Token) -> ApiError:
         return status.expired("The resourceVersion for the provided list is too old.")
     error = status.expired(_TOO_OLD_CONTINUE)
     error.status["metadata"] = {
-        "resourceVersion": str(registry.feed.revision),
-        "continue": _Token(-1, token.start).encode(),
+        "resourceVersion": str(registry.feed.revision), "continue": _Token(-1, token.start).encode()
     }
     return error

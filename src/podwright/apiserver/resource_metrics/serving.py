@@ -56,11 +56,8 @@ def _metrics(row: Resource, of: Object, before: NodeReading, after: NodeReading)
     if meta.get("labels"):
         metadata["labels"] = meta["labels"]
     return {
-        "kind": row.kind,
-        "apiVersion": row.api_version,
-        "metadata": metadata,
-        "timestamp": objects.format_time(after.at),
-        "window": f"{after.at - before.at:.3f}s",
+        "kind": row.kind, "apiVersion": row.api_version, "metadata": metadata,
+        "timestamp": objects.format_time(after.at), "window": f"{after.at - before.at:.3f}s",
     }
 
 

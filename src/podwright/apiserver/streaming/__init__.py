@@ -22,11 +22,7 @@ from podwright.apiserver.streaming.kubelets import Kubelets
 from podwright.apiserver.streaming.relay import relay
 
 _ROWS: dict[str, Resource] = {"pods": PODS, "services": SERVICES, "nodes": NODES}
-_OPTIONS = {
-    "exec": "PodExecOptions",
-    "attach": "PodAttachOptions",
-    "portforward": "PodPortForwardOptions",
-}
+_OPTIONS = {"exec": "PodExecOptions", "attach": "PodAttachOptions", "portforward": "PodPortForwardOptions"}
 _PROXY_OPTIONS = {"pods": "PodProxyOptions", "services": "ServiceProxyOptions", "nodes": "NodeProxyOptions"}
 
 

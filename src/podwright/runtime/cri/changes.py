@@ -34,8 +34,7 @@ _ENDED, _NAMESPACE = "/tasks/delete", "k8s.io"
 """Of containerd's events: a container's last one. What else happens to ours, we did."""
 _SETTLING = (0.0, 0.005, 0.02, 0.05, 0.1, 0.3)
 _EVENTS = {
-    ContainerState.CREATED: EventType.CREATED,
-    ContainerState.RUNNING: EventType.STARTED,
+    ContainerState.CREATED: EventType.CREATED, ContainerState.RUNNING: EventType.STARTED,
     ContainerState.EXITED: EventType.STOPPED,
 }
 

@@ -54,8 +54,7 @@ def sandbox(config: SandboxConfig, labels: dict[str, str], annotations: dict[str
             "cgroup_parent": config.cgroup_parent,
             "sysctls": dict(config.sysctls),
             "security_context": {
-                "namespace_options": _namespaces(config.namespaces),
-                "privileged": config.privileged,
+                "namespace_options": _namespaces(config.namespaces), "privileged": config.privileged,
                 "seccomp": {"profile_type": _PROFILES.index(ProfileType.RUNTIME_DEFAULT)},
             },
         },
@@ -91,8 +90,7 @@ def container(config: ContainerConfig, labels: dict[str, str], *, unified: bool)
         "tty": config.tty,
         "stop_signal": SIGNALS.index(config.stop_signal.removeprefix("SIG")) if config.stop_signal else 0,
         "linux": {
-            "resources": resources(config.resources, unified=unified),
-            "security_context": _security(config.security),
+            "resources": resources(config.resources, unified=unified), "security_context": _security(config.security)
         },
     }
 
@@ -116,11 +114,8 @@ def resources(given: Resources, *, unified: bool) -> Object:
 
 def _mount(mount: Mount) -> Object:
     made: Object = {
-        "container_path": mount.container_path,
-        "host_path": mount.host_path,
-        "readonly": mount.readonly,
-        "recursive_read_only": mount.recursive_readonly,
-        "propagation": _PROPAGATION.index(mount.propagation),
+        "container_path": mount.container_path, "host_path": mount.host_path, "readonly": mount.readonly,
+        "recursive_read_only": mount.recursive_readonly, "propagation": _PROPAGATION.index(mount.propagation),
     }
     if mount.image:
         made |= {"image": {"image": mount.image}, "image_sub_path": mount.image_sub_path}
@@ -129,9 +124,7 @@ def _mount(mount: Mount) -> Object:
 
 def _namespaces(options: NamespaceOptions) -> Object:
     made: Object = {
-        "network": MODES.index(options.network),
-        "pid": MODES.index(options.pid),
-        "ipc": MODES.index(options.ipc),
+        "network": MODES.index(options.network), "pid": MODES.index(options.pid), "ipc": MODES.index(options.ipc),
         "target_id": options.target_id,
     }
     if options.user_namespace:

@@ -127,8 +127,7 @@ class CriRuntime:
             (sandbox.log_directory / config.log_path).parent.mkdir(parents=True, exist_ok=True)
         made = requests.container(config, self._labels, unified=self._groups.version == 2)
         request: Object = {
-            "pod_sandbox_id": sandbox_id,
-            "config": made,
+            "pod_sandbox_id": sandbox_id, "config": made,
             "sandbox_config": requests.sandbox(sandbox, self._labels, {CGROUP_PARENT: sandbox.cgroup_parent}),
         }
         container_id = str((await self._told(self._call("CreateContainer", request)))["container_id"])

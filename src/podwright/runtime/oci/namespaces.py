@@ -17,12 +17,8 @@ from podwright.runtime import linux
 T = TypeVar("T")
 
 FLAGS = {
-    "net": linux.CLONE_NEWNET,
-    "ipc": linux.CLONE_NEWIPC,
-    "uts": linux.CLONE_NEWUTS,
-    "pid": linux.CLONE_NEWPID,
-    "mnt": linux.CLONE_NEWNS,
-    "user": linux.CLONE_NEWUSER,
+    "net": linux.CLONE_NEWNET, "ipc": linux.CLONE_NEWIPC, "uts": linux.CLONE_NEWUTS, "pid": linux.CLONE_NEWPID,
+    "mnt": linux.CLONE_NEWNS, "user": linux.CLONE_NEWUSER,
 }
 
 

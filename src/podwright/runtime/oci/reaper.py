@@ -47,12 +47,8 @@ def prepare(host: Host, sandbox: SandboxRecord) -> ContainerRecord:
     document = {
         "ociVersion": "1.0.2",
         "process": {
-            "user": {"uid": 0, "gid": 0},
-            "args": ["/catatonit", "-P"],
-            "cwd": "/",
-            "env": [],
-            "capabilities": {kind: [] for kind in ("bounding", "effective", "permitted")},
-            "noNewPrivileges": True,
+            "user": {"uid": 0, "gid": 0}, "args": ["/catatonit", "-P"], "cwd": "/", "env": [],
+            "capabilities": {kind: [] for kind in ("bounding", "effective", "permitted")}, "noNewPrivileges": True,
         },
         "root": {"path": str(bundle / "rootfs"), "readonly": True},
         "mounts": [

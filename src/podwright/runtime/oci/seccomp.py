@@ -21,8 +21,7 @@ _NAMESPACE_FLAGS = 0x7E020000
 _AF_VSOCK = 40
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 _ARCHITECTURES = {
-    "x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
-    "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
+    "x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"], "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]
 }
 
 
@@ -75,16 +74,10 @@ def default(capabilities: Sequence[str]) -> dict[str, Any]:
         # Its flags lie in memory, where seccomp cannot look: programs fall back to clone.
         rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS})
     return {
-        "defaultAction": "SCMP_ACT_ERRNO",
-        "defaultErrnoRet": errno.EPERM,
-        "architectures": _ARCHITECTURES.get(platform.machine(), []),
-        "syscalls": rules,
+        "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno.EPERM,
+        "architectures": _ARCHITECTURES.get(platform.machine(), []), "syscalls": rules,
     }
 
 
 def _rule(names: list[str], index: int, value: int, operation: str) -> dict[str, Any]:
-    return {
-        "names": names,
-        "action": "SCMP_ACT_ALLOW",
-        "args": [{"index": index, "value": value, "op": operation}],
-    }
+    return {"names": names, "action": "SCMP_ACT_ALLOW", "args": [{"index": index, "value": value, "op": operation}]}

@@ -193,10 +193,7 @@ def resources(limits: Resources, surroundings: Surroundings, *, privileged: bool
     """The `linux.resources` object."""
     found: dict[str, Any] = {"devices": _device_rules(surroundings, privileged=privileged)}
     cpu = {
-        "shares": limits.cpu_shares,
-        "quota": limits.cpu_quota,
-        "period": limits.cpu_period,
-        "cpus": limits.cpuset_cpus,
+        "shares": limits.cpu_shares, "quota": limits.cpu_quota, "period": limits.cpu_period, "cpus": limits.cpuset_cpus,
         "mems": limits.cpuset_mems,
     }
     if chosen := {key: value for key, value in cpu.items() if value}:
@@ -227,10 +224,7 @@ def _device_rules(surroundings: Surroundings, *, privileged: bool) -> list[dict[
     rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
     for device, access in zip(surroundings.devices, surroundings.device_permissions, strict=True):
         rules.append({
-            "allow": True,
-            "type": device["type"],
-            "major": device["major"],
-            "minor": device["minor"],
+            "allow": True, "type": device["type"], "major": device["major"], "minor": device["minor"],
             "access": access or "rwm",
         })
     return rules
@@ -239,10 +233,8 @@ def _device_rules(surroundings: Surroundings, *, privileged: bool) -> list[dict[
 def _block_io(limits: Resources, devices: Sequence[str]) -> dict[str, Any]:
     disk = limits.disk
     fields = {
-        "throttleReadBpsDevice": disk.read_bps,
-        "throttleWriteBpsDevice": disk.write_bps,
-        "throttleReadIOPSDevice": disk.read_iops,
-        "throttleWriteIOPSDevice": disk.write_iops,
+        "throttleReadBpsDevice": disk.read_bps, "throttleWriteBpsDevice": disk.write_bps,
+        "throttleReadIOPSDevice": disk.read_iops, "throttleWriteIOPSDevice": disk.write_iops,
     }
     found: dict[str, Any] = {}
     for name, rate in fields.items():

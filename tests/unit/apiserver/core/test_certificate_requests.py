@@ -24,9 +24,7 @@ def request(name: str, **spec: Any) -> dict[str, Any]:
         "kind": "CertificateSigningRequest",
         "metadata": {"name": name},
         "spec": {
-            "request": base64.b64encode(pem).decode(),
-            "signerName": "example.com/signer",
-            "usages": ["client auth"],
+            "request": base64.b64encode(pem).decode(), "signerName": "example.com/signer", "usages": ["client auth"],
             **spec,
         },
     }

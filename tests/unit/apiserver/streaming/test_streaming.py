@@ -119,15 +119,11 @@ async def setup(tmp_path: Path) -> AsyncIterator[SimpleNamespace]:
             },
         },
         {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "p", "namespace": "ns"},
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "ns"},
             "spec": {"nodeName": "n", "containers": [{"name": "c"}, {"name": "bad"}]},
         },
         {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "pending", "namespace": "ns"},
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pending", "namespace": "ns"},
             "spec": {"containers": [{"name": "c"}]},
         },
     )
@@ -274,9 +270,7 @@ async def test_proxy_to_a_node_and_the_slash(setup: SimpleNamespace) -> None:
 async def test_proxy_to_a_service_needs_an_endpoint(setup: SimpleNamespace) -> None:
     setup.objects.put(
         {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "s", "namespace": "ns"},
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "ns"},
             "spec": {"ports": [{"name": "web", "port": 80}]},
         }
     )

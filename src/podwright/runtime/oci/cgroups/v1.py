@@ -13,10 +13,8 @@ from podwright.runtime.oci.cgroups.interface import number, read, remove_tree, t
 from podwright.runtime.protocol import ContainerStats, Resources
 
 _BLKIO = {
-    "read_bps": "blkio.throttle.read_bps_device",
-    "write_bps": "blkio.throttle.write_bps_device",
-    "read_iops": "blkio.throttle.read_iops_device",
-    "write_iops": "blkio.throttle.write_iops_device",
+    "read_bps": "blkio.throttle.read_bps_device", "write_bps": "blkio.throttle.write_bps_device",
+    "read_iops": "blkio.throttle.read_iops_device", "write_iops": "blkio.throttle.write_iops_device",
 }
 
 
