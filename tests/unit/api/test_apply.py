@@ -117,10 +117,7 @@ def test_structs_by_value_are_nobodys() -> None:
 def test_update_moves_ownership() -> None:
     one = update(None, configmap(a="1", b="2"), "one")
     two = update(one, configmap(a="x", c="3"), "two", now=LATER)
-    assert owners(two) == {
-        ("one", "Update"): {"f:data": {}},
-        ("two", "Update"): {"f:data": {"f:a": {}, "f:c": {}}},
-    }
+    assert owners(two) == {("one", "Update"): {"f:data": {}}, ("two", "Update"): {"f:data": {"f:a": {}, "f:c": {}}}}
     assert [e["time"] for e in two["metadata"]["managedFields"]] == [NOW, LATER]
 
 

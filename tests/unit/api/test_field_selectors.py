@@ -15,9 +15,7 @@ POD = {
 
 def test_terms() -> None:
     selector = fields.parse("spec.nodeName=n1,status.phase!=Failed,x==a\\,b\\=c")
-    assert selector.terms == (
-        ("spec.nodeName", "=", "n1"), ("status.phase", "!=", "Failed"), ("x", "=", "a,b=c"),
-    )
+    assert selector.terms == (("spec.nodeName", "=", "n1"), ("status.phase", "!=", "Failed"), ("x", "=", "a,b=c"))
     assert fields.parse(str(selector)) == selector
     assert selector.exact("spec.nodeName") == "n1"
     assert fields.parse("").empty

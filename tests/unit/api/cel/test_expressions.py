@@ -73,12 +73,9 @@ def test_what_cannot_be_compiled(source: str, why: str) -> None:
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        ("object.missing", "no such key: missing"),
-        ("1 / 0", "division by zero"),
-        ("9223372036854775807 + 1", "integer overflow"),
-        ("'a' + 1", "no such overload"),
-        ("[1][5]", "index out of bounds"),
-        ('quantity("x")', "quantities must match"),
+        ("object.missing", "no such key: missing"), ("1 / 0", "division by zero"),
+        ("9223372036854775807 + 1", "integer overflow"), ("'a' + 1", "no such overload"),
+        ("[1][5]", "index out of bounds"), ('quantity("x")', "quantities must match"),
         ('"a".matches("(")', "error parsing regexp"),
     ],
 )

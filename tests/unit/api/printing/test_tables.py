@@ -71,8 +71,7 @@ PODS_SHOWN: dict[str, tuple[list[Any], list[str]]] = {
             {
                 "phase": "Pending",
                 "initContainerStatuses": [
-                    {"name": "i", "state": {"terminated": {"exitCode": 0}}},
-                    {"name": "j", "state": {"running": {}}},
+                    {"name": "i", "state": {"terminated": {"exitCode": 0}}}, {"name": "j", "state": {"running": {}}},
                 ],
             },
             INIT,
@@ -111,21 +110,14 @@ PODS_SHOWN: dict[str, tuple[list[Any], list[str]]] = {
         ["2/2", "Running", "0"],
     ),
     "terminating": (
-        pod({"phase": "Running", "containerStatuses": [UP]}, deletionTimestamp=MADE),
-        ["1/1", "Terminating", "0"],
+        pod({"phase": "Running", "containerStatuses": [UP]}, deletionTimestamp=MADE), ["1/1", "Terminating", "0"]
     ),
-    "lost": (
-        pod({"phase": "Running", "reason": "NodeLost"}, deletionTimestamp=MADE),
-        ["0/1", "Unknown", "0"],
-    ),
+    "lost": (pod({"phase": "Running", "reason": "NodeLost"}, deletionTimestamp=MADE), ["0/1", "Unknown", "0"]),
     "half completed": (
         pod(
             {
                 "phase": "Running",
-                "containerStatuses": [
-                    {"name": "b", "state": {"terminated": {"reason": "Completed"}}},
-                    UP,
-                ],
+                "containerStatuses": [{"name": "b", "state": {"terminated": {"reason": "Completed"}}}, UP],
             }
         ),
         ["1/1", "NotReady", "0"],
@@ -142,11 +134,7 @@ def test_pods(case: str) -> None:
 
 def test_where_a_pod_is() -> None:
     cells = pod(
-        {
-            "podIPs": [{"ip": "10.0.0.1"}],
-            "nominatedNodeName": "m",
-            "conditions": [{"type": "g", "status": "True"}],
-        },
+        {"podIPs": [{"ip": "10.0.0.1"}], "nominatedNodeName": "m", "conditions": [{"type": "g", "status": "True"}]},
         {"nodeName": "n", "readinessGates": [{"conditionType": "g"}, {"conditionType": "h"}]},
     )
     assert cells[5:] == ["10.0.0.1", "n", "m", "1/2"]
@@ -170,16 +158,8 @@ ROWS: dict[str, tuple[str, Object, list[Any]]] = {
             },
         },
         [
-            "a",
-            "Ready,SchedulingDisabled",
-            "control-plane",
-            "3m20s",
-            "v1.37.0",
-            "10.0.0.1",
-            "<none>",
-            "<unknown>",
-            "<unknown>",
-            "<unknown>",
+            "a", "Ready,SchedulingDisabled", "control-plane", "3m20s", "v1.37.0", "10.0.0.1", "<none>", "<unknown>",
+            "<unknown>", "<unknown>",
         ],
     ),
     "lost node": (
@@ -198,9 +178,7 @@ ROWS: dict[str, tuple[str, Object, list[Any]]] = {
         ["a", 3, 2, 1, "3m20s", *WIDE],
     ),
     "stateful set": (
-        "apps/v1/StatefulSet",
-        {"spec": WORKLOAD, "status": {"readyReplicas": 1}},
-        ["a", "1/3", "3m20s", "c,d", "x,y"],
+        "apps/v1/StatefulSet", {"spec": WORKLOAD, "status": {"readyReplicas": 1}}, ["a", "1/3", "3m20s", "c,d", "x,y"]
     ),
     "daemon set": (
         "apps/v1/DaemonSet",
@@ -230,10 +208,7 @@ ROWS: dict[str, tuple[str, Object, list[Any]]] = {
             "spec": {
                 "type": "NodePort",
                 "clusterIPs": ["10.0.0.1"],
-                "ports": [
-                    {"port": 80, "nodePort": 30000, "protocol": "TCP"},
-                    {"port": 53, "protocol": "UDP"},
-                ],
+                "ports": [{"port": 80, "nodePort": 30000, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}],
                 "selector": {"b": "2", "a": "1"},
             }
         },
@@ -280,9 +255,7 @@ ROWS: dict[str, tuple[str, Object, list[Any]]] = {
                 "scaleTargetRef": {"kind": "Deployment", "name": "d"},
                 "minReplicas": 1,
                 "maxReplicas": 5,
-                "metrics": [
-                    {"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": 80}}}
-                ],
+                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": 80}}}],
             },
             "status": {"currentReplicas": 2},
         },
@@ -303,10 +276,7 @@ ROWS: dict[str, tuple[str, Object, list[Any]]] = {
         "rbac.authorization.k8s.io/v1/ClusterRoleBinding",
         {
             "roleRef": {"kind": "ClusterRole", "name": "r"},
-            "subjects": [
-                {"kind": "User", "name": "u"},
-                {"kind": "ServiceAccount", "namespace": "n", "name": "s"},
-            ],
+            "subjects": [{"kind": "User", "name": "u"}, {"kind": "ServiceAccount", "namespace": "n", "name": "s"}],
         },
         ["a", "ClusterRole/r", "3m20s", "u", "", "n/s"],
     ),
@@ -357,9 +327,7 @@ def test_a_table() -> None:
     assert table["columnDefinitions"][0]["format"] == "name"
     assert [c["priority"] for c in table["columnDefinitions"]] == [0] * 5 + [1] * 4
     assert table["rows"][0]["object"] == {
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": {"name": "a"},
+        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {"name": "a"},
     }
     assert table["rows"][0]["conditions"][0]["reason"] == "Succeeded"
     assert printing.table(PODS, [obj], now=NOW, include_object="Object")["rows"][0]["object"] == obj
@@ -378,22 +346,11 @@ OBJ = {
 @pytest.mark.parametrize(
     ("path", "found"),
     [
-        (".spec.n", [5]),
-        ("{.spec.n}", [5]),
-        ("$.spec.n", [5]),
-        (".spec.list[0]", [1]),
-        (".spec.list[-1]", [3]),
-        (".spec.list[9]", []),
-        (".spec.list[1:]", [2, 3]),
-        (".spec.list[*]", [1, 2, 3]),
-        (".spec['a.b']", ["dot"]),
-        (r".spec.a\.b", ["dot"]),
-        ('.status.conditions[?(@.type=="Ready")].status', ["yes"]),
-        ('.status.conditions[?(@.type=="None")].status', []),
-        (".status.conditions[?(@.count>1)].type", ["Ready"]),
-        (".status.conditions[?(@.count)].type", ["Ready"]),
-        ("..status", ["no", "yes"]),
-        (".spec.nope.deeper", []),
+        (".spec.n", [5]), ("{.spec.n}", [5]), ("$.spec.n", [5]), (".spec.list[0]", [1]), (".spec.list[-1]", [3]),
+        (".spec.list[9]", []), (".spec.list[1:]", [2, 3]), (".spec.list[*]", [1, 2, 3]), (".spec['a.b']", ["dot"]),
+        (r".spec.a\.b", ["dot"]), ('.status.conditions[?(@.type=="Ready")].status', ["yes"]),
+        ('.status.conditions[?(@.type=="None")].status', []), (".status.conditions[?(@.count>1)].type", ["Ready"]),
+        (".status.conditions[?(@.count)].type", ["Ready"]), ("..status", ["no", "yes"]), (".spec.nope.deeper", []),
     ],
 )
 def test_json_paths(path: str, found: list[Any]) -> None:

@@ -41,9 +41,7 @@ from podwright.apiserver.requests import AdmissionRequest, Attributes, Decision,
 NODE_USER = UserInfo("system:node:n1", groups=("system:nodes",))
 
 
-def request(
-    obj: Object | None, resource: Resource, operation: str = "CREATE", **more: Any
-) -> AdmissionRequest:
+def request(obj: Object | None, resource: Resource, operation: str = "CREATE", **more: Any) -> AdmissionRequest:
     fields = {
         "user": UserInfo("u"), "subresource": "", "namespace": "ns" if resource.namespaced else "",
         "name": obj["metadata"].get("name", "") if obj else "", "old_object": None, **more,

@@ -303,9 +303,7 @@ async def test_quota_over_disk_resources_services_claims_and_counts() -> None:
 
     service = other("Service", {"type": "NodePort", "ports": [{"port": 1}, {"port": 2}]})
     assert "requested: services.nodeports=2" in str(await refused(plugin, request(service, SERVICES)))
-    claim = other(
-        "PersistentVolumeClaim", {"storageClassName": "gold", "resources": {"requests": {"storage": "1Gi"}}}
-    )
+    claim = other("PersistentVolumeClaim", {"storageClassName": "gold", "resources": {"requests": {"storage": "1Gi"}}})
     assert "gold.storageclass.storage.k8s.io/requests.storage=1Gi" in str(
         await refused(plugin, request(claim, PERSISTENTVOLUMECLAIMS))
     )

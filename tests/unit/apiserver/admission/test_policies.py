@@ -16,9 +16,7 @@ from podwright.apiserver.requests import AdmissionRequest, UserInfo
 
 API = "admissionregistration.k8s.io/v1"
 DEPLOYMENT_RULES = {
-    "resourceRules": [
-        {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["deployments"]}
-    ]
+    "resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["deployments"]}]
 }
 
 

@@ -74,9 +74,7 @@ async def hooks(tmp_path: Path) -> AsyncIterator[Hooks]:
     pem = certificate.public_bytes(serialization.Encoding.PEM)
     (tmp_path / "cert.pem").write_bytes(pem)
     (tmp_path / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
@@ -163,9 +161,7 @@ async def test_rules_selectors_and_conditions_choose(hooks: Hooks) -> None:
 async def test_a_mutating_webhook_patches_and_is_called_again_if_it_asks(hooks: Hooks) -> None:
     hooks.answers["/first"] = patch({"op": "add", "path": "/data/first", "value": "1"})
     hooks.answers["/second"] = patch({"op": "add", "path": "/data/second", "value": "2"})
-    req = await run(
-        "Mutating", request(), hooks.hook("first", reinvocationPolicy="IfNeeded"), hooks.hook("second")
-    )
+    req = await run("Mutating", request(), hooks.hook("first", reinvocationPolicy="IfNeeded"), hooks.hook("second"))
     assert req.object is not None and req.object["data"] == {"a": "b", "first": "1", "second": "2"}
     assert [path for path, _ in hooks.asked] == ["/first", "/second", "/first"]
     assert hooks.asked[2][1]["object"]["data"]["second"] == "2"

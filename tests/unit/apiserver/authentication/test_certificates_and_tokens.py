@@ -76,11 +76,7 @@ ISSUER = "https://issuer"
 
 
 def claims(**more: object) -> dict[str, object]:
-    private = {
-        "namespace": "ns",
-        "serviceaccount": {"name": "sa", "uid": "u-sa"},
-        "pod": {"name": "p", "uid": "u-p"},
-    }
+    private = {"namespace": "ns", "serviceaccount": {"name": "sa", "uid": "u-sa"}, "pod": {"name": "p", "uid": "u-p"}}
     return {"iss": ISSUER, "aud": [ISSUER], "exp": 1000, "nbf": 0, "jti": "j", "kubernetes.io": private, **more}
 
 

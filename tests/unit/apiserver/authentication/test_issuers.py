@@ -80,12 +80,8 @@ async def test_users_by_expressions() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"email_verified": False},
-        {"roles": ["dev"]},
-        {"hd": "example.net"},
-        {"iat": time.time() - 100_000},
-        {"email": "system:admin@example.org"},
-        {"tenant": 5},
+        {"email_verified": False}, {"roles": ["dev"]}, {"hd": "example.net"}, {"iat": time.time() - 100_000},
+        {"email": "system:admin@example.org"}, {"tenant": 5},
     ],
 )
 async def test_claims_that_give_no_user(wrong: dict[str, Any]) -> None:

@@ -35,9 +35,7 @@ def server(tmp_path: Path) -> SimpleNamespace:
     key = ec.generate_private_key(ec.SECP256R1())
     file = tmp_path / "sa.key"
     file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     config = SimpleNamespace(
         service_account_signing_key=file, service_account_keys=(), service_account_issuer=ISSUER, api_audiences=(),
@@ -137,9 +135,7 @@ async def test_reviews(server: SimpleNamespace) -> None:
     assert status["authenticated"] and status["user"]["username"] == "system:serviceaccount:ns:sa"
     assert status["audiences"] == ["vault"]
     assert "authenticated" not in await ask(made, "TokenReview", {"token": token})
-    assert await ask(made, "SelfSubjectReview", {}) == {
-        "userInfo": {"username": "alice", "uid": "7", "groups": ["g"]}
-    }
+    assert await ask(made, "SelfSubjectReview", {}) == {"userInfo": {"username": "alice", "uid": "7", "groups": ["g"]}}
     get = {"resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "ns"}}
     assert (await ask(made, "SelfSubjectAccessReview", get))["allowed"] is True
     assert (await ask(made, "SubjectAccessReview", {**get, "user": "bob"}))["allowed"] is False
