@@ -111,14 +111,9 @@ def mixed(number: int) -> Object:
 
 
 WORKLOADS: dict[str, Callable[[int], Object]] = {
-    "SchedulingBasic": pod,
-    "NodeAffinity": node_affinity,
-    "PodAffinity": pod_affinity,
-    "PodAntiAffinity": pod_anti_affinity,
-    "PreferredPodAffinity": preferred_pod_affinity,
-    "TopologySpreading": topology_spreading,
-    "Preemption": preemption,
-    "Mixed": mixed,
+    "SchedulingBasic": pod, "NodeAffinity": node_affinity, "PodAffinity": pod_affinity,
+    "PodAntiAffinity": pod_anti_affinity, "PreferredPodAffinity": preferred_pod_affinity,
+    "TopologySpreading": topology_spreading, "Preemption": preemption, "Mixed": mixed,
 }
 
 

@@ -51,10 +51,8 @@ def fdatasync_floor(directory: Path, seconds: float) -> dict[str, float]:
 def summary(times: list[float], elapsed: float) -> dict[str, float]:
     cuts = statistics.quantiles(times, n=100)
     return {
-        "per_second": round(len(times) / elapsed, 1),
-        "p50_ms": round(cuts[49] * 1000, 3),
-        "p99_ms": round(cuts[98] * 1000, 3),
-        "worst_ms": round(max(times) * 1000, 3),
+        "per_second": round(len(times) / elapsed, 1), "p50_ms": round(cuts[49] * 1000, 3),
+        "p99_ms": round(cuts[98] * 1000, 3), "worst_ms": round(max(times) * 1000, 3),
     }
 
 

@@ -30,15 +30,8 @@ class Client:
         return await self._transport.call(Call("GET", resource.path(namespace, name, subresource)))
 
     async def list(
-        self,
-        resource: Resource,
-        *,
-        namespace: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        resource_version: str = "",
-        limit: int = 0,
-        continue_: str = "",
+        self, resource: Resource, *, namespace: str = "", label_selector: str = "", field_selector: str = "",
+        resource_version: str = "", limit: int = 0, continue_: str = "",
     ) -> Object:
         """The List object as the server gives it: one page if `limit` is set."""
         query = _selectors(label_selector, field_selector)
@@ -58,12 +51,8 @@ class Client:
         token = ""
         while True:
             page = await self.list(
-                resource,
-                namespace=namespace,
-                label_selector=label_selector,
-                field_selector=field_selector,
-                limit=_PAGE,
-                continue_=token,
+                resource, namespace=namespace, label_selector=label_selector, field_selector=field_selector,
+                limit=_PAGE, continue_=token,
             )
             found.extend(with_type(resource, item) for item in page.get("items") or ())
             token = (page.get("metadata") or {}).get("continue") or ""
@@ -87,16 +76,8 @@ class Client:
         return await self.update(resource, obj, subresource="status")
 
     async def patch(
-        self,
-        resource: Resource,
-        name: str,
-        patch: Any,
-        *,
-        namespace: str = "",
-        subresource: str = "",
-        content_type: str = MERGE_PATCH,
-        field_manager: str = "",
-        force: bool = False,
+        self, resource: Resource, name: str, patch: Any, *, namespace: str = "", subresource: str = "",
+        content_type: str = MERGE_PATCH, field_manager: str = "", force: bool = False,
     ) -> Object:
         query: dict[str, str] = {}
         if field_manager:
@@ -107,15 +88,8 @@ class Client:
         return await self._transport.call(Call("PATCH", path, query, patch, content_type))
 
     async def delete(
-        self,
-        resource: Resource,
-        name: str,
-        *,
-        namespace: str = "",
-        grace_period_seconds: int | None = None,
-        propagation: str = "",
-        uid: str = "",
-        resource_version: str = "",
+        self, resource: Resource, name: str, *, namespace: str = "", grace_period_seconds: int | None = None,
+        propagation: str = "", uid: str = "", resource_version: str = "",
     ) -> Object:
         """`uid` and `resource_version` are preconditions (409 if they do not hold)."""
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
@@ -133,14 +107,8 @@ class Client:
         return await self._transport.call(Call("DELETE", resource.path(namespace, name), body=options))
 
     def watch(
-        self,
-        resource: Resource,
-        *,
-        namespace: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        resource_version: str = "",
-        timeout_seconds: int = 0,
+        self, resource: Resource, *, namespace: str = "", label_selector: str = "", field_selector: str = "",
+        resource_version: str = "", timeout_seconds: int = 0,
     ) -> AsyncIterator[WatchEvent]:
         query = _selectors(label_selector, field_selector)
         query["watch"] = "1"
@@ -151,9 +119,7 @@ class Client:
             query["timeoutSeconds"] = str(timeout_seconds)
         return self._transport.watch(Call("GET", resource.path(namespace), query))
 
-    async def raw(
-        self, method: str, path: str, body: Any = None, *, query: Mapping[str, str] | None = None
-    ) -> Object:
+    async def raw(self, method: str, path: str, body: Any = None, *, query: Mapping[str, str] | None = None) -> Object:
         """A call by URL path, for what is no resource of the table."""
         return await self._transport.call(Call(method, path, query or {}, body=body))
 

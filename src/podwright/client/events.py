@@ -45,11 +45,8 @@ class EventRecorder:
         """`about` is an object (or an ObjectReference-like dict with metadata). `kind` is Normal or Warning."""
         meta = about.get("metadata") or {}
         reference: Object = {
-            "kind": about.get("kind", ""),
-            "namespace": meta.get("namespace", ""),
-            "name": meta.get("name", ""),
-            "uid": meta.get("uid", ""),
-            "apiVersion": about.get("apiVersion", ""),
+            "kind": about.get("kind", ""), "namespace": meta.get("namespace", ""), "name": meta.get("name", ""),
+            "uid": meta.get("uid", ""), "apiVersion": about.get("apiVersion", ""),
             "resourceVersion": meta.get("resourceVersion", ""),
         }
         if field_path:
@@ -64,8 +61,7 @@ class EventRecorder:
                 "apiVersion": "v1",
                 "kind": "Event",
                 "metadata": {
-                    "name": f"{reference['name']}.{int(now * 1e9):x}",
-                    "namespace": reference["namespace"] or "default",
+                    "name": f"{reference['name']}.{int(now * 1e9):x}", "namespace": reference["namespace"] or "default",
                 },
                 "involvedObject": {k: v for k, v in reference.items() if v},
                 "reason": reason,

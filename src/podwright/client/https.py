@@ -43,14 +43,8 @@ class HttpsTransport:
     """
 
     def __init__(
-        self,
-        servers: Sequence[str],
-        *,
-        ca_file: Path | None = None,
-        certificate: tuple[Path, Path] | None = None,
-        tls: ssl.SSLContext | None = None,
-        token: str = "",
-        token_file: Path | None = None,
+        self, servers: Sequence[str], *, ca_file: Path | None = None, certificate: tuple[Path, Path] | None = None,
+        tls: ssl.SSLContext | None = None, token: str = "", token_file: Path | None = None,
         user_agent: str = "podwright",
     ) -> None:
         self._servers: list[str] = []

@@ -37,14 +37,8 @@ class Informer:
     """
 
     def __init__(
-        self,
-        client: Client,
-        resource: Resource,
-        *,
-        namespace: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        clock: Clock | None = None,
+        self, client: Client, resource: Resource, *, namespace: str = "", label_selector: str = "",
+        field_selector: str = "", clock: Clock | None = None,
     ) -> None:
         self.resource = resource
         self._client = client
@@ -120,9 +114,7 @@ class Informer:
 
     async def _list(self) -> None:
         answer = await self._client.list(
-            self.resource,
-            namespace=self._namespace,
-            label_selector=self._label_selector,
+            self.resource, namespace=self._namespace, label_selector=self._label_selector,
             field_selector=self._field_selector,
         )
         found = {}
@@ -144,11 +136,8 @@ class Informer:
         """Follows one watch to its end; whether it gave anything."""
         alive = False
         watch = self._client.watch(
-            self.resource,
-            namespace=self._namespace,
-            label_selector=self._label_selector,
-            field_selector=self._field_selector,
-            resource_version=self._resource_version,
+            self.resource, namespace=self._namespace, label_selector=self._label_selector,
+            field_selector=self._field_selector, resource_version=self._resource_version,
         )
         async with aclosing(watch) as events:  # type: ignore[type-var]
             async for kind, obj in events:

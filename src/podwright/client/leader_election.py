@@ -59,13 +59,7 @@ class LeaderElector:
     """`identity` must differ between candidates."""
 
     def __init__(
-        self,
-        client: Client,
-        *,
-        name: str,
-        identity: str,
-        namespace: str = "kube-system",
-        timing: Timing | None = None,
+        self, client: Client, *, name: str, identity: str, namespace: str = "kube-system", timing: Timing | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._client = client

@@ -136,10 +136,7 @@ class WorkQueue:
                 self._waiters.remove(waiter)
 
     async def run(
-        self,
-        reconcile: Callable[[str], Awaitable[None]],
-        *,
-        workers: int = 1,
+        self, reconcile: Callable[[str], Awaitable[None]], *, workers: int = 1,
         failed: Callable[[str, Exception], None] | None = None,
     ) -> None:
         """Works on keys until cancelled. A reconcile that raises is retried with growing delay; `failed` is told."""

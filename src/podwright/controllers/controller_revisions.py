@@ -84,9 +84,7 @@ async def current(client: Client, owner: Object, history: Sequence[Object], coll
         except ApiError as refused:
             if refused.reason != "AlreadyExists":
                 raise
-        standing = await client.get(
-            CONTROLLERREVISIONS, objects.name(wanted), namespace=objects.namespace(owner)
-        )
+        standing = await client.get(CONTROLLERREVISIONS, objects.name(wanted), namespace=objects.namespace(owner))
         if equal(standing, owner) and (objects.controller_of(standing) or {}).get("uid") == objects.uid(owner):
             return standing, collisions
         collisions += 1

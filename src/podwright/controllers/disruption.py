@@ -156,9 +156,7 @@ class DisruptionController(Controller):
             raise
         return owner["uid"], int((scale.get("spec") or {}).get("replicas") or 0)
 
-    async def _write(
-        self, key: str, budget: Object, found: Sequence[Object], expected: int, desired: int
-    ) -> None:
+    async def _write(self, key: str, budget: Object, found: Sequence[Object], expected: int, desired: int) -> None:
         now = self.clock.now()
         old = budget.get("status") or {}
         living = {objects.name(p): p for p in found}

@@ -55,17 +55,13 @@ class EphemeralVolumeController(Controller):
         template = volume["ephemeral"].get("volumeClaimTemplate") or {}
         source = template.get("metadata") or {}
         metadata: Object = {
-            "name": name,
-            "namespace": objects.namespace(pod),
-            "ownerReferences": [objects.owner_reference(pod)],
+            "name": name, "namespace": objects.namespace(pod), "ownerReferences": [objects.owner_reference(pod)],
         }
         for field in ("labels", "annotations"):
             if source.get(field):
                 metadata[field] = dict(source[field])
         claim = {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": metadata,
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata,
             "spec": deepcopy(template.get("spec") or {}),
         }
         try:

@@ -62,9 +62,7 @@ class Controller:
         self._informers: list[Informer] = []
         self._own_informers: list[Informer] = []
 
-    def informer(
-        self, resource: Resource, handler: EventHandler | None = None, **indexes: IndexFunction
-    ) -> Informer:
+    def informer(self, resource: Resource, handler: EventHandler | None = None, **indexes: IndexFunction) -> Informer:
         """The shared informer of the resource, with the indexes; its first list is waited for before work starts. An
         index name must mean the same function in every controller."""
         informer = self.context.informers.informer(resource)

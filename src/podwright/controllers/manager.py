@@ -25,12 +25,8 @@ class ControllerManager:
     its service account in kube-system, such as "system:serviceaccount:kube-system:deployment-controller"."""
 
     def __init__(
-        self,
-        client_for: Callable[[str], Client],
-        *,
-        config: ControllerConfig | None = None,
-        clock: Clock | None = None,
-        controllers: Sequence[type[Controller]] | None = None,
+        self, client_for: Callable[[str], Client], *, config: ControllerConfig | None = None,
+        clock: Clock | None = None, controllers: Sequence[type[Controller]] | None = None,
     ) -> None:
         self._client_for = client_for
         self._config = config or ControllerConfig()

@@ -75,11 +75,7 @@ class NamespaceController(Controller):
                 raise
 
     async def _empty(
-        self,
-        namespace: str,
-        rows: Iterable[Resource],
-        remaining: dict[str, int],
-        held: Counter[str],
+        self, namespace: str, rows: Iterable[Resource], remaining: dict[str, int], held: Counter[str],
         failures: list[str],
     ) -> None:
         gate = asyncio.Semaphore(_AT_ONCE)

@@ -130,8 +130,7 @@ class PodGarbageCollector(Controller):
     async def _force(self, pod: Object) -> None:
         try:
             await self.client.delete(
-                PODS, objects.name(pod), namespace=objects.namespace(pod), grace_period_seconds=0,
-                uid=objects.uid(pod),
+                PODS, objects.name(pod), namespace=objects.namespace(pod), grace_period_seconds=0, uid=objects.uid(pod),
             )  # fmt: skip
         except ApiError as refused:
             if refused.code not in (404, 409):

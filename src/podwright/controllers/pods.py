@@ -75,10 +75,8 @@ def from_template(template: Object, owner: Object, *, name: str = "", generate_n
     """A Pod of `owner` made from a Pod template; by default its name is generated from the owner's."""
     source = template.get("metadata") or {}
     metadata: Object = {
-        "namespace": objects.namespace(owner),
-        "labels": dict(source.get("labels") or {}),
-        "annotations": dict(source.get("annotations") or {}),
-        "ownerReferences": [objects.owner_reference(owner)],
+        "namespace": objects.namespace(owner), "labels": dict(source.get("labels") or {}),
+        "annotations": dict(source.get("annotations") or {}), "ownerReferences": [objects.owner_reference(owner)],
     }
     if source.get("finalizers"):
         metadata["finalizers"] = list(source["finalizers"])
@@ -87,9 +85,7 @@ def from_template(template: Object, owner: Object, *, name: str = "", generate_n
     else:
         metadata["generateName"] = generate_name or pod_prefix(objects.name(owner))
     return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {k: v for k, v in metadata.items() if v},
+        "apiVersion": "v1", "kind": "Pod", "metadata": {k: v for k, v in metadata.items() if v},
         "spec": deepcopy(template.get("spec") or {}),
     }
 

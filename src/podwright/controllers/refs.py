@@ -51,14 +51,8 @@ def controller_key(obj: Object, kind: str, api_group: str) -> tuple[str, str] | 
 
 
 async def claim(
-    client: Client,
-    *,
-    owner: Object,
-    owner_resource: Resource,
-    resource: Resource,
-    informer: Informer,
-    selector: Predicate,
-    finalizers: Sequence[str] = (),
+    client: Client, *, owner: Object, owner_resource: Resource, resource: Resource, informer: Informer,
+    selector: Predicate, finalizers: Sequence[str] = (),
 ) -> list[Object]:
     """The owner's children after adopting and releasing.
 

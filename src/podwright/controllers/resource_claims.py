@@ -114,9 +114,7 @@ class ResourceClaimController(Controller):
         if source.get("labels"):
             metadata["labels"] = dict(source["labels"])
         claim = {
-            "apiVersion": RESOURCECLAIMS.api_version,
-            "kind": RESOURCECLAIMS.kind,
-            "metadata": metadata,
+            "apiVersion": RESOURCECLAIMS.api_version, "kind": RESOURCECLAIMS.kind, "metadata": metadata,
             "spec": deepcopy(template["spec"]["spec"]),
         }
         try:

@@ -96,10 +96,6 @@ def _row(definition: Object) -> Resource | None:
     version = next((v for v in served if v.get("storage")), served[0])
     names = spec["names"]
     return Resource(
-        group=spec["group"],
-        version=version["name"],
-        plural=names["plural"],
-        kind=names["kind"],
-        namespaced=spec.get("scope") == "Namespaced",
-        custom=True,
+        group=spec["group"], version=version["name"], plural=names["plural"], kind=names["kind"],
+        namespaced=spec.get("scope") == "Namespaced", custom=True,
     )

@@ -76,8 +76,7 @@ class ServiceAccountTokenController(Controller):
                 "spec": {
                     "expirationSeconds": _SECONDS,
                     "boundObjectRef": {
-                        "apiVersion": "v1", "kind": "Secret", "name": objects.name(secret),
-                        "uid": objects.uid(secret),
+                        "apiVersion": "v1", "kind": "Secret", "name": objects.name(secret), "uid": objects.uid(secret),
                     },
                 },
             }  # fmt: skip

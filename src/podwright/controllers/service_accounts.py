@@ -29,11 +29,7 @@ class ServiceAccountController(Controller):
         for name in self.config.service_account_names:
             if self.accounts.get(f"{key}/{name}") is not None:
                 continue
-            account = {
-                "apiVersion": "v1",
-                "kind": "ServiceAccount",
-                "metadata": {"name": name, "namespace": key},
-            }
+            account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": key}}
             try:
                 await self.client.create(SERVICEACCOUNTS, account)
             except ApiError as refused:

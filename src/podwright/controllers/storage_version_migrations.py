@@ -109,9 +109,7 @@ class StorageVersionMigrationController(Controller):
                 if refused.code != 409:
                     raise
 
-    async def _write(
-        self, migration: Object, kind: str, reason: str, message: str, *, revision: str = ""
-    ) -> Object:
+    async def _write(self, migration: Object, kind: str, reason: str, message: str, *, revision: str = "") -> Object:
         """The condition, in the place of Running."""
         status = dict(migration.get("status") or {})
         condition = {"type": kind, "status": "True", "reason": reason, "message": message,

@@ -21,20 +21,8 @@ from podwright.api.taints import (
 )
 
 __all__ = [
-    "DISK_PRESSURE",
-    "MEMORY_PRESSURE",
-    "NETWORK_UNAVAILABLE",
-    "NOT_READY",
-    "NO_EXECUTE",
-    "NO_SCHEDULE",
-    "OUT_OF_SERVICE",
-    "PID_PRESSURE",
-    "UNREACHABLE",
-    "UNSCHEDULABLE",
-    "has",
-    "no_execute",
-    "of",
-    "tolerates",
+    "DISK_PRESSURE", "MEMORY_PRESSURE", "NETWORK_UNAVAILABLE", "NOT_READY", "NO_EXECUTE", "NO_SCHEDULE",
+    "OUT_OF_SERVICE", "PID_PRESSURE", "UNREACHABLE", "UNSCHEDULABLE", "has", "no_execute", "of", "tolerates",
     "untolerated",
 ]
 

@@ -117,9 +117,7 @@ class RoutedPodNetwork:
         ns = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
         try:
             with Netlink() as outside:
-                veth = rtnetlink.new_veth(
-                    name, "eth0", peer_netns=ns, mtu=self._mtu, mac=_HOST_MAC, peer_mac=pod_mac
-                )
+                veth = rtnetlink.new_veth(name, "eth0", peer_netns=ns, mtu=self._mtu, mac=_HOST_MAC, peer_mac=pod_mac)
                 try:
                     outside.send(veth)
                 except FileExistsError:
@@ -129,8 +127,7 @@ class RoutedPodNetwork:
                 if from_loopback:  # 127.0.0.1:hostPort leads out of this link
                     Path(f"/proc/sys/net/ipv4/conf/{name}/route_localnet").write_text("1")
                 outside.send(
-                    rtnetlink.set_up(index, ipv6_link_local=False),
-                    rtnetlink.add_neighbour(index, address, pod_mac),
+                    rtnetlink.set_up(index, ipv6_link_local=False), rtnetlink.add_neighbour(index, address, pod_mac),
                     rtnetlink.link_route(index, host),
                 )
             enter(netns, "net")

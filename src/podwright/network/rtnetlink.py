@@ -139,9 +139,7 @@ def _u32(kind: int, value: int) -> bytes:
     return _attribute(kind, struct.pack("=I", value))
 
 
-def new_veth(
-    name: str, peer: str, *, peer_netns: int, mtu: int, mac: bytes, peer_mac: bytes
-) -> Message:
+def new_veth(name: str, peer: str, *, peer_netns: int, mtu: int, mac: bytes, peer_mac: bytes) -> Message:
     """A pair, both down yet, of which `peer` is in the namespace of the descriptor `peer_netns`."""
     peer_body = _LINK.pack(0, 0, 0, 0, 0)
     peer_body += _name(peer) + _u32(4, mtu) + _attribute(1, peer_mac) + _u32(28, peer_netns)
@@ -177,9 +175,7 @@ def add_neighbour(index: int, address: IPv4Address, mac: bytes) -> Message:
 
 
 def link_route(index: int, destination: IPv4Network) -> Message:
-    body = _ROUTE.pack(
-        socket.AF_INET, destination.prefixlen, 0, 0, _TABLE_MAIN, PROTOCOL, _SCOPE_LINK, _RTN_UNICAST, 0
-    )
+    body = _ROUTE.pack(socket.AF_INET, destination.prefixlen, 0, 0, _TABLE_MAIN, PROTOCOL, _SCOPE_LINK, _RTN_UNICAST, 0)
     body += _attribute(1, destination.network_address.packed) + _u32(4, index)
     return Message(RTM_NEWROUTE, _CREATE | _REPLACE, body)
 

@@ -77,15 +77,8 @@ class EtcdStore:
     """
 
     def __init__(
-        self,
-        endpoints: Sequence[tuple[str, int]],
-        *,
-        ca: str | None = None,
-        cert: str | None = None,
-        key: str | None = None,
-        prefix: str = "/registry",
-        request_timeout: float = 1.0,
-        patience: float = 5.0,
+        self, endpoints: Sequence[tuple[str, int]], *, ca: str | None = None, cert: str | None = None,
+        key: str | None = None, prefix: str = "/registry", request_timeout: float = 1.0, patience: float = 5.0,
     ) -> None:
         """Raises ValueError."""
         if not endpoints:

@@ -54,11 +54,7 @@ class EtcdClient:
     """
 
     def __init__(
-        self,
-        endpoints: Sequence[tuple[str, int]],
-        *,
-        tls: ssl.SSLContext | None,
-        request_timeout: float,
+        self, endpoints: Sequence[tuple[str, int]], *, tls: ssl.SSLContext | None, request_timeout: float,
         patience: float,
     ) -> None:
         self._names = [f"{host}:{port}" for host, port in endpoints]
@@ -112,12 +108,7 @@ class EtcdClient:
 
     async def _exchange(self, channel: Channel, method: str, request: Message, reply: type[_Reply]) -> _Reply:
         call: Stream[Message, _Reply] = channel.request(
-            method,
-            Cardinality.UNARY_UNARY,
-            type(request),
-            reply,
-            timeout=self._request_timeout,
-            metadata=_METADATA,
+            method, Cardinality.UNARY_UNARY, type(request), reply, timeout=self._request_timeout, metadata=_METADATA,
         )
         async with call:
             await call.send_message(request, end=True)

@@ -49,9 +49,7 @@ class KeyValue(Message):
     mod_revision: int = 0
     value: bytes = b""
     FIELDS = (
-        Field(1, "key", Kind.BYTES),
-        Field(2, "create_revision", Kind.INT),
-        Field(3, "mod_revision", Kind.INT),
+        Field(1, "key", Kind.BYTES), Field(2, "create_revision", Kind.INT), Field(3, "mod_revision", Kind.INT),
         Field(5, "value", Kind.BYTES),
     )
 
@@ -72,11 +70,8 @@ class RangeRequest(Message):
     revision: int = 0
     count_only: bool = False
     FIELDS = (
-        Field(1, "key", Kind.BYTES),
-        Field(2, "range_end", Kind.BYTES),
-        Field(3, "limit", Kind.INT),
-        Field(4, "revision", Kind.INT),
-        Field(9, "count_only", Kind.INT),
+        Field(1, "key", Kind.BYTES), Field(2, "range_end", Kind.BYTES), Field(3, "limit", Kind.INT),
+        Field(4, "revision", Kind.INT), Field(9, "count_only", Kind.INT),
     )
 
 
@@ -87,9 +82,7 @@ class RangeResponse(Message):
     more: int = 0
     count: int = 0
     FIELDS = (
-        Field(1, "header", ResponseHeader),
-        Field(2, "kvs", KeyValue, repeated=True),
-        Field(3, "more", Kind.INT),
+        Field(1, "header", ResponseHeader), Field(2, "kvs", KeyValue, repeated=True), Field(3, "more", Kind.INT),
         Field(4, "count", Kind.INT),
     )
 
@@ -114,8 +107,7 @@ class DeleteRangeResponse(Message):
     deleted: int = 0
     prev_kvs: list[KeyValue] = field(default_factory=list)
     FIELDS = (
-        Field(1, "header", ResponseHeader),
-        Field(2, "deleted", Kind.INT),
+        Field(1, "header", ResponseHeader), Field(2, "deleted", Kind.INT),
         Field(3, "prev_kvs", KeyValue, repeated=True),
     )
 
@@ -128,9 +120,7 @@ class RequestOp(Message):
     put: PutRequest | None = None
     delete_range: DeleteRangeRequest | None = None
     FIELDS = (
-        Field(1, "range", RangeRequest),
-        Field(2, "put", PutRequest),
-        Field(3, "delete_range", DeleteRangeRequest),
+        Field(1, "range", RangeRequest), Field(2, "put", PutRequest), Field(3, "delete_range", DeleteRangeRequest),
     )
 
 
@@ -156,9 +146,7 @@ class Compare(Message):
     result: int = COMPARE_EQUAL
     target: int = COMPARE_MOD_REVISION
     FIELDS = (
-        Field(1, "result", Kind.INT),
-        Field(2, "target", Kind.INT),
-        Field(3, "key", Kind.BYTES),
+        Field(1, "result", Kind.INT), Field(2, "target", Kind.INT), Field(3, "key", Kind.BYTES),
         Field(6, "mod_revision", Kind.INT),
     )
 
@@ -169,8 +157,7 @@ class TxnRequest(Message):
     success: list[RequestOp] = field(default_factory=list)
     failure: list[RequestOp] = field(default_factory=list)
     FIELDS = (
-        Field(1, "compare", Compare, repeated=True),
-        Field(2, "success", RequestOp, repeated=True),
+        Field(1, "compare", Compare, repeated=True), Field(2, "success", RequestOp, repeated=True),
         Field(3, "failure", RequestOp, repeated=True),
     )
 
@@ -181,8 +168,7 @@ class TxnResponse(Message):
     succeeded: int = 0
     responses: list[ResponseOp] = field(default_factory=list)
     FIELDS = (
-        Field(1, "header", ResponseHeader),
-        Field(2, "succeeded", Kind.INT),
+        Field(1, "header", ResponseHeader), Field(2, "succeeded", Kind.INT),
         Field(3, "responses", ResponseOp, repeated=True),
     )
 
@@ -207,11 +193,8 @@ class WatchCreateRequest(Message):
     progress_notify: bool = False
     prev_kv: bool = False
     FIELDS = (
-        Field(1, "key", Kind.BYTES),
-        Field(2, "range_end", Kind.BYTES),
-        Field(3, "start_revision", Kind.INT),
-        Field(4, "progress_notify", Kind.INT),
-        Field(6, "prev_kv", Kind.INT),
+        Field(1, "key", Kind.BYTES), Field(2, "range_end", Kind.BYTES), Field(3, "start_revision", Kind.INT),
+        Field(4, "progress_notify", Kind.INT), Field(6, "prev_kv", Kind.INT),
     )
 
 
@@ -242,12 +225,8 @@ class WatchResponse(Message):
     cancel_reason: str = ""
     events: list[Event] = field(default_factory=list)
     FIELDS = (
-        Field(1, "header", ResponseHeader),
-        Field(2, "watch_id", Kind.INT),
-        Field(3, "created", Kind.INT),
-        Field(4, "canceled", Kind.INT),
-        Field(5, "compact_revision", Kind.INT),
-        Field(6, "cancel_reason", Kind.TEXT),
+        Field(1, "header", ResponseHeader), Field(2, "watch_id", Kind.INT), Field(3, "created", Kind.INT),
+        Field(4, "canceled", Kind.INT), Field(5, "compact_revision", Kind.INT), Field(6, "cancel_reason", Kind.TEXT),
         Field(11, "events", Event, repeated=True),
     )
 
@@ -264,9 +243,7 @@ class StatusResponse(Message):
     db_size: int = 0
     leader: int = 0
     FIELDS = (
-        Field(1, "header", ResponseHeader),
-        Field(2, "version", Kind.TEXT),
-        Field(3, "db_size", Kind.INT),
+        Field(1, "header", ResponseHeader), Field(2, "version", Kind.TEXT), Field(3, "db_size", Kind.INT),
         Field(4, "leader", Kind.INT),
     )
 

@@ -11,14 +11,7 @@ from grpclib.exceptions import GRPCError
 
 from podwright.store.etcd_client import CONNECTION_ERRORS, EtcdClient, describe
 from podwright.store.etcd_keys import Keys, end_of_prefix
-from podwright.store.etcd_messages import (
-    EVENT_DELETE,
-    Event,
-    KeyValue,
-    WatchCreateRequest,
-    WatchRequest,
-    WatchResponse,
-)
+from podwright.store.etcd_messages import EVENT_DELETE, Event, KeyValue, WatchCreateRequest, WatchRequest, WatchResponse
 from podwright.store.protocol import Change, Compacted, Entry, StoreUnavailable
 
 _METHOD = "/etcdserverpb.Watch/Watch"
@@ -29,13 +22,7 @@ class EtcdWatch:
     """See protocol.Watch. What is not read yet waits in etcd: HTTP/2 holds it back."""
 
     def __init__(
-        self,
-        client: EtcdClient,
-        keys: Keys,
-        prefix: str,
-        after: int,
-        *,
-        patience: float,
+        self, client: EtcdClient, keys: Keys, prefix: str, after: int, *, patience: float,
         on_close: Callable[[EtcdWatch], None],
     ) -> None:
         self._client = client
@@ -108,11 +95,8 @@ class EtcdWatch:
         # of the change at that revision the previous value, or if it is a delete the change itself, may be gone.
         request = WatchRequest(
             WatchCreateRequest(
-                key=self._prefix or b"\0",
-                range_end=end_of_prefix(self._prefix),
-                start_revision=max(self._given, 1),
-                progress_notify=True,
-                prev_kv=True,
+                key=self._prefix or b"\0", range_end=end_of_prefix(self._prefix), start_revision=max(self._given, 1),
+                progress_notify=True, prev_kv=True,
             )
         )
         async with contextlib.AsyncExitStack() as resources:

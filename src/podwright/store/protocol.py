@@ -114,9 +114,7 @@ class Store(Protocol):
 
     async def get(self, key: str) -> Entry | None: ...
 
-    async def list(
-        self, prefix: str, *, start: str = "", limit: int = 0, revision: int = 0
-    ) -> Page:
+    async def list(self, prefix: str, *, start: str = "", limit: int = 0, revision: int = 0) -> Page:
         """Entries whose key begins with `prefix`, from key `start` on (inclusive; "" for the first), at most
         `limit` (0: all), as they stood at `revision` (0: now).
 

@@ -48,13 +48,8 @@ class SqliteStore:
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        *,
-        watch_backlog: int = 10_000,
-        cache_bytes: int = 8 * 1024 * 1024,
-        synchronous: str = "FULL",
-        vfs: str | None = None,
+        self, path: str | Path, *, watch_backlog: int = 10_000, cache_bytes: int = 8 * 1024 * 1024,
+        synchronous: str = "FULL", vfs: str | None = None,
     ) -> None:
         self.path = Path(path)
         self._watch_backlog = watch_backlog
@@ -87,11 +82,7 @@ class SqliteStore:
             prepare(writing, self.path)
             checkpoints = Checkpoints(writing, self._connect(resources, writable=True))
             self._writer = Writer(
-                writing,
-                self.path,
-                checkpoints=checkpoints,
-                deliver=self._deliver,
-                cache_bytes=self._cache_bytes,
+                writing, self.path, checkpoints=checkpoints, deliver=self._deliver, cache_bytes=self._cache_bytes,
             )
             self._reader = self._connect(resources, writable=False)
             for _ in range(2):
@@ -147,11 +138,7 @@ class SqliteStore:
         if max(after, 1) < self._compacted:
             raise Compacted(self._compacted)
         return SqliteWatch(
-            prefix,
-            after,
-            behind=after < self._revision,
-            read_log=self._read_log,
-            subscriptions=self._subscriptions,
+            prefix, after, behind=after < self._revision, read_log=self._read_log, subscriptions=self._subscriptions,
             backlog=self._watch_backlog,
         )
 

@@ -60,14 +60,7 @@ class SqliteWatch:
     them all and reads them from the log once the reader comes for them."""
 
     def __init__(
-        self,
-        prefix: str,
-        after: int,
-        *,
-        behind: bool,
-        read_log: ReadLog,
-        subscriptions: Subscriptions,
-        backlog: int,
+        self, prefix: str, after: int, *, behind: bool, read_log: ReadLog, subscriptions: Subscriptions, backlog: int,
     ) -> None:
         self.prefix = prefix
         self._given = after  # everything up to this revision was given, or is no concern of ours

@@ -52,13 +52,8 @@ class Writer:
     """Runs the thread. `deliver` is called in the thread, after each transaction, in order."""
 
     def __init__(
-        self,
-        connection: apsw.Connection,
-        path: Path,
-        *,
-        checkpoints: Checkpoints,
-        deliver: Callable[[Committed], None],
-        cache_bytes: int,
+        self, connection: apsw.Connection, path: Path, *, checkpoints: Checkpoints,
+        deliver: Callable[[Committed], None], cache_bytes: int,
     ) -> None:
         """Raises apsw.Error."""
         self._connection = connection

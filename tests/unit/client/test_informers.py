@@ -63,8 +63,7 @@ async def test_list_then_watch_gives_each_change_once() -> None:
         [[config_map("a", 1)]],
         [
             [
-                WatchEvent("ADDED", config_map("b", 11)),
-                WatchEvent("MODIFIED", config_map("a", 12)),
+                WatchEvent("ADDED", config_map("b", 11)), WatchEvent("MODIFIED", config_map("a", 12)),
                 WatchEvent("DELETED", config_map("b", 13)),
             ]
         ],

@@ -150,17 +150,9 @@ class Harness:
 
 
 def make_pod(
-    name: str,
-    *,
-    labels: dict[str, str] | None = None,
-    node: str = "",
-    owner: Object | None = None,
-    phase: str = "Running",
-    ready: bool = True,
-    namespace: str = "default",
-    since: str = "2025-01-01T00:00:00Z",
-    ip: str = "",
-    **spec: object,
+    name: str, *, labels: dict[str, str] | None = None, node: str = "", owner: Object | None = None,
+    phase: str = "Running", ready: bool = True, namespace: str = "default", since: str = "2025-01-01T00:00:00Z",
+    ip: str = "", **spec: object,
 ) -> Object:
     pod: Object = {
         "apiVersion": "v1",
@@ -169,9 +161,7 @@ def make_pod(
         "spec": {"containers": [{"name": "c", "image": "i"}], **spec},
         "status": {
             "phase": phase,
-            "conditions": [
-                {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": since}
-            ],
+            "conditions": [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": since}],
         },
     }
     if node:

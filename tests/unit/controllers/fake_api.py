@@ -161,8 +161,7 @@ class FakeApi:
 
     def _list(self, resource: Resource, namespace: str, call: Call) -> Object:
         return {
-            "apiVersion": resource.api_version,
-            "kind": resource.list_kind,
+            "apiVersion": resource.api_version, "kind": resource.list_kind,
             "metadata": {"resourceVersion": str(self._revision)},
             "items": list(self._selected(resource, namespace, call)),
         }

@@ -25,9 +25,7 @@ def setup(h: Harness, replicas: int, *metrics: Object, **spec: object) -> None:
         {
             "metadata": {"name": "d", "namespace": "default"},
             "spec": {
-                "replicas": replicas,
-                "selector": {"matchLabels": {"app": "a"}},
-                "template": template({"app": "a"}),
+                "replicas": replicas, "selector": {"matchLabels": {"app": "a"}}, "template": template({"app": "a"}),
             },
             "status": {"replicas": replicas},
         },
@@ -78,9 +76,7 @@ async def test_grows_by_usage_over_target() -> None:
         assert size(h) == 4
         assert condition(h, "ScalingActive") == ("True", "ValidMetricFound")
         status = h.api.read(HORIZONTALPODAUTOSCALERS, "h")["status"]
-        assert status["currentMetrics"][0]["resource"]["current"] == {
-            "averageUtilization": 90, "averageValue": "900m",
-        }  # fmt: skip
+        assert status["currentMetrics"][0]["resource"]["current"] == {"averageUtilization": 90, "averageValue": "900m"}
         assert "SuccessfulRescale" in h.event_reasons("h")
 
 

@@ -41,11 +41,8 @@ def csr(
     return {
         "metadata": {"name": "r"},
         "spec": {
-            "request": base64.b64encode(pem).decode(),
-            "signerName": signer,
-            "usages": CLIENT_USAGES if usages is None else usages,
-            "username": user,
-            "groups": ["system:bootstrappers"],
+            "request": base64.b64encode(pem).decode(), "signerName": signer,
+            "usages": CLIENT_USAGES if usages is None else usages, "username": user, "groups": ["system:bootstrappers"],
         },
     }
 
@@ -112,9 +109,7 @@ async def test_a_renewal_needs_the_right_of_its_own_name(authority: ControllerCo
 @pytest.mark.parametrize(
     "bad",
     [
-        csr(organization="system:masters"),
-        csr("admin"),
-        csr(dns=("evil.example",)),
+        csr(organization="system:masters"), csr("admin"), csr(dns=("evil.example",)),
         csr(usages=["server auth", "digital signature"]),
     ],
 )

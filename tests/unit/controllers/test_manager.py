@@ -61,9 +61,7 @@ async def test_a_bug_in_one_controller_ends_no_other() -> None:
         return h.client
 
     Broken.runs = 0
-    manager = ControllerManager(
-        client_for, clock=h.clock, controllers=(Broken, NotEvenBuilt, ServiceAccountController)
-    )
+    manager = ControllerManager(client_for, clock=h.clock, controllers=(Broken, NotEvenBuilt, ServiceAccountController))
     task = asyncio.ensure_future(manager.run())
     h.api.add(NAMESPACES, {"metadata": {"name": "a"}})
     await h.advance(5)

@@ -17,10 +17,7 @@ def replica_set(replicas: int = 3, name: str = "rs", **spec: object) -> Object:
     return {
         "metadata": {"name": name, "namespace": "default"},
         "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": "a"}},
-            "template": template({"app": "a"}),
-            **spec,
+            "replicas": replicas, "selector": {"matchLabels": {"app": "a"}}, "template": template({"app": "a"}), **spec,
         },
     }
 

@@ -30,9 +30,7 @@ def claim(name: str = "c", storage: str = "1Gi", **spec: object) -> Object:
     return {
         "metadata": {"name": name, "namespace": "default"},
         "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": storage}},
-            "storageClassName": "",
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": storage}}, "storageClassName": "",
             **spec,
         },
     }
@@ -42,11 +40,8 @@ def volume(name: str = "v", storage: str = "1Gi", **spec: object) -> Object:
     return {
         "metadata": {"name": name},
         "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "capacity": {"storage": storage},
-            "hostPath": {"path": "/x"},
-            "persistentVolumeReclaimPolicy": "Retain",
-            **spec,
+            "accessModes": ["ReadWriteOnce"], "capacity": {"storage": storage}, "hostPath": {"path": "/x"},
+            "persistentVolumeReclaimPolicy": "Retain", **spec,
         },
     }
 
@@ -73,9 +68,7 @@ async def test_a_claim_gets_the_smallest_volume_that_fits() -> None:
         await h.settle()
         bound = h.api.read(PERSISTENTVOLUMECLAIMS, "c")
         assert bound["spec"]["volumeName"] == "fitting"
-        assert bound["status"] == {
-            "phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "2Gi"},
-        }  # fmt: skip
+        assert bound["status"] == {"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "2Gi"}}
         assert matching.BIND_COMPLETED in objects.annotations(bound)
         taken = h.api.read(PERSISTENTVOLUMES, "fitting")
         assert taken["spec"]["claimRef"]["uid"] == objects.uid(bound)

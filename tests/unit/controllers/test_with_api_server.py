@@ -273,9 +273,7 @@ async def _rolled(c: Cluster) -> bool:
 
 async def _addresses(c: Cluster, number: int) -> bool:
     endpoints = await c.read(ENDPOINTS, "web")
-    pieces = await c.admin.items(
-        ENDPOINTSLICES, namespace="default", label_selector="kubernetes.io/service-name=web"
-    )
+    pieces = await c.admin.items(ENDPOINTSLICES, namespace="default", label_selector="kubernetes.io/service-name=web")
     return len(endpoints["subsets"][0]["addresses"]) == sum(len(p["endpoints"]) for p in pieces) == number
 
 

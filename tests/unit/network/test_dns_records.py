@@ -34,11 +34,8 @@ SLICES = {
     "early": [{"endpoints": [{"addresses": ["10.128.0.9"], "conditions": {"ready": False}}]}],
 }
 ZONE = Zone(
-    "cluster.local",
-    lambda namespace, name: SERVICES.get(name) if namespace == "ns" else None,
-    lambda namespace, name: SLICES.get(name, []),
-    SERVICES.values,
-    lambda name: name == "ns",
+    "cluster.local", lambda namespace, name: SERVICES.get(name) if namespace == "ns" else None, lambda namespace,
+    name: SLICES.get(name, []), SERVICES.values, lambda name: name == "ns",
 )
 
 

@@ -195,16 +195,10 @@ async def test_a_watch_gives_the_past_then_the_present(store: Store) -> None:
     await store.create("/s/a", b"1")
     await store.update("/r/a", b"2", expected=2)
     watch = await store.watch("/r/", after=1)
-    assert await read(watch, 2) == [
-        Change("/r/a", b"1", 2, None),
-        Change("/r/a", b"2", 4, Entry("/r/a", b"1", 2)),
-    ]
+    assert await read(watch, 2) == [Change("/r/a", b"1", 2, None), Change("/r/a", b"2", 4, Entry("/r/a", b"1", 2))]
     await store.delete("/r/a")
     await store.create("/r/a", b"3")
-    assert await read(watch, 2) == [
-        Change("/r/a", None, 5, Entry("/r/a", b"2", 4)),
-        Change("/r/a", b"3", 6, None),
-    ]
+    assert await read(watch, 2) == [Change("/r/a", None, 5, Entry("/r/a", b"2", 4)), Change("/r/a", b"3", 6, None)]
     await watch.aclose()
 
 

@@ -21,16 +21,7 @@ from podwright.store.etcd_messages import (
     TxnResponse,
     encode,
 )
-from podwright.store.protocol import (
-    Change,
-    Compacted,
-    Entry,
-    KeyExists,
-    Store,
-    StoreUnavailable,
-    ValueTooLarge,
-    Watch,
-)
+from podwright.store.protocol import Change, Compacted, Entry, KeyExists, Store, StoreUnavailable, ValueTooLarge, Watch
 from podwright.store.urls import open_store
 
 
@@ -180,8 +171,7 @@ async def test_a_watch_goes_on_after_its_member_comes_back(fast_directory: Path)
         await store.update("/r/a", b"2", expected=2)
         await store.delete("/r/b")
         assert await following == [
-            Change("/r/a", b"2", 4, Entry("/r/a", b"1", 2)),
-            Change("/r/b", None, 5, Entry("/r/b", b"1", 3)),
+            Change("/r/a", b"2", 4, Entry("/r/a", b"1", 2)), Change("/r/b", None, 5, Entry("/r/b", b"1", 3)),
         ]
         await store.close()
 

@@ -9,15 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from podwright.store.protocol import (
-    Change,
-    Compacted,
-    Entry,
-    KeyExists,
-    KeyMissing,
-    RevisionMismatch,
-    Store,
-)
+from podwright.store.protocol import Change, Compacted, Entry, KeyExists, KeyMissing, RevisionMismatch, Store
 from podwright.store.urls import open_store
 
 KEYS = ["a", "a/b", "b", "b/a", "c", "d\uffff", "d\U0001f600"]
@@ -200,14 +192,8 @@ async def burst(store: Store, model: Model, writes: list[tuple[str, bytes]]) -> 
 
 
 STEP = {
-    "create": create,
-    "update": update,
-    "delete": delete,
-    "list": list_now,
-    "past": list_past,
-    "watch": watch,
-    "compact": compact,
-    "burst": burst,
+    "create": create, "update": update, "delete": delete, "list": list_now, "past": list_past, "watch": watch,
+    "compact": compact, "burst": burst,
 }
 
 

@@ -29,20 +29,9 @@ def test_etcd() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "",
-        "store.db",
-        "postgres://x",
-        "sqlite://store.db",
-        "sqlite:///",
-        "sqlite://host/store.db",
-        "etcd://",
-        "etcd://host",
-        "etcd://host:port",
-        "etcd://a:1,:2",
-        "etcd://a:1/path",
-        "etcd://a:1?user=x",
-        "etcd://a:1?cert=/b",
-        "etcd://a:1?prefix=x/",
+        "", "store.db", "postgres://x", "sqlite://store.db", "sqlite:///", "sqlite://host/store.db", "etcd://",
+        "etcd://host", "etcd://host:port", "etcd://a:1,:2", "etcd://a:1/path", "etcd://a:1?user=x",
+        "etcd://a:1?cert=/b", "etcd://a:1?prefix=x/",
     ],
 )
 def test_what_names_none_is_refused(url: str) -> None:

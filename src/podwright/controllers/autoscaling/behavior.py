@@ -17,10 +17,7 @@ _DEFAULT_UP: Object = {
         {"type": "Percent", "value": 100, "periodSeconds": 15},
     ],
 }
-_DEFAULT_DOWN: Object = {
-    "selectPolicy": "Max",
-    "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}],
-}
+_DEFAULT_DOWN: Object = {"selectPolicy": "Max", "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}]}
 _LONGEST_WINDOW = 3600.0
 
 

@@ -308,11 +308,8 @@ class HorizontalPodAutoscalerController(Controller):
 
 def _failure_reason(metric: Object) -> str:
     return {
-        "Resource": "FailedGetResourceMetric",
-        "ContainerResource": "FailedGetContainerResourceMetric",
-        "Pods": "FailedGetPodsMetric",
-        "Object": "FailedGetObjectMetric",
-        "External": "FailedGetExternalMetric",
+        "Resource": "FailedGetResourceMetric", "ContainerResource": "FailedGetContainerResourceMetric",
+        "Pods": "FailedGetPodsMetric", "Object": "FailedGetObjectMetric", "External": "FailedGetExternalMetric",
     }.get(metric["type"], "InvalidMetricSourceType")
 
 

@@ -27,9 +27,7 @@ class MetricsClient:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def resource(
-        self, resource: str, namespace: str, selector: str, container: str = ""
-    ) -> dict[str, PodMetric]:
+    async def resource(self, resource: str, namespace: str, selector: str, container: str = "") -> dict[str, PodMetric]:
         """By Pod name; a Pod of which a container lacks the resource is left out.
 
         Raises:

@@ -32,9 +32,7 @@ class TokenCleaner(Controller):
             self.queue.add_after(key, min(left, _LOOK_AGAIN))
             return
         try:
-            await self.client.delete(
-                SECRETS, objects.name(secret), namespace=tokens.NAMESPACE, uid=objects.uid(secret)
-            )
+            await self.client.delete(SECRETS, objects.name(secret), namespace=tokens.NAMESPACE, uid=objects.uid(secret))
         except ApiError as refused:
             if refused.code != 404:
                 raise

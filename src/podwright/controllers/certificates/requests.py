@@ -55,11 +55,7 @@ def read(csr: Object) -> Asked:
     common = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     organizations = request.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     return Asked(
-        request,
-        str(common[0].value) if common else "",
-        tuple(str(o.value) for o in organizations),
-        dns,
-        ips,
+        request, str(common[0].value) if common else "", tuple(str(o.value) for o in organizations), dns, ips,
         len(list(names)) - len(dns) - len(ips),
     )
 
@@ -76,9 +72,7 @@ def check(csr: Object, asked: Asked) -> None:
     elif signer == KUBELET_SERVING:
         why = _kubelet_serving_fault(asked, wanted)
     elif signer == CLIENT:
-        why = "" if wanted <= _CLIENT_USAGES and "client auth" in wanted else (
-            "invalid usages for client certificate"
-        )
+        why = "" if wanted <= _CLIENT_USAGES and "client auth" in wanted else ("invalid usages for client certificate")
     else:
         why = ""
     if why:

@@ -21,12 +21,9 @@ from podwright.controllers.frame import Context, Controller
 _BACKDATE = 300.0
 """Seconds that a certificate is valid before it was made, for clocks that are late."""
 _EXTENDED = {
-    "client auth": ExtendedKeyUsageOID.CLIENT_AUTH,
-    "server auth": ExtendedKeyUsageOID.SERVER_AUTH,
-    "code signing": ExtendedKeyUsageOID.CODE_SIGNING,
-    "email protection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
-    "timestamping": ExtendedKeyUsageOID.TIME_STAMPING,
-    "ocsp signing": ExtendedKeyUsageOID.OCSP_SIGNING,
+    "client auth": ExtendedKeyUsageOID.CLIENT_AUTH, "server auth": ExtendedKeyUsageOID.SERVER_AUTH,
+    "code signing": ExtendedKeyUsageOID.CODE_SIGNING, "email protection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
+    "timestamping": ExtendedKeyUsageOID.TIME_STAMPING, "ocsp signing": ExtendedKeyUsageOID.OCSP_SIGNING,
     "any": ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
 }
 _KEY_USAGES = frozenset((

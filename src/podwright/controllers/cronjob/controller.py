@@ -84,9 +84,7 @@ class CronJobController(Controller):
                 status["lastSuccessfulTime"] = done
         for reference in active:
             if reference["uid"] not in by_uid:
-                self.events.event(
-                    cronjob, NORMAL, "MissingJob", f"Active job went missing: {reference.get('name')}"
-                )
+                self.events.event(cronjob, NORMAL, "MissingJob", f"Active job went missing: {reference.get('name')}")
         active = [r for r in active if r["uid"] in by_uid]
         if active:
             status["active"] = active

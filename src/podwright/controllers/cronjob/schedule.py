@@ -8,13 +8,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _MACROS = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
+    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
 }
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAY_NAMES = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -89,14 +84,9 @@ def parse(text: str, zone: str | None = None) -> Schedule:
         raise ScheduleError(f"expected exactly 5 fields, found {len(fields)}: {text!r}")
     weekdays = _field(fields[4], 0, 7, _DAYS)
     return Schedule(
-        minutes=_field(fields[0], 0, 59),
-        hours=_field(fields[1], 0, 23),
-        days=_field(fields[2], 1, 31),
-        months=_field(fields[3], 1, 12, _MONTHS),
-        weekdays=frozenset(d % 7 for d in weekdays),
-        any_day=_is_star(fields[2]),
-        any_weekday=_is_star(fields[4]),
-        zone=place,
+        minutes=_field(fields[0], 0, 59), hours=_field(fields[1], 0, 23), days=_field(fields[2], 1, 31),
+        months=_field(fields[3], 1, 12, _MONTHS), weekdays=frozenset(d % 7 for d in weekdays),
+        any_day=_is_star(fields[2]), any_weekday=_is_star(fields[4]), zone=place,
     )
 
 

@@ -105,8 +105,7 @@ class DaemonSetController(Controller):
         collisions = int((owner.get("status") or {}).get("collisionCount") or 0)
         current, collisions = await controller_revisions.current(self.client, owner, history, collisions)
         children = await refs.claim(
-            self.client, owner=owner, owner_resource=DAEMONSETS, resource=PODS, informer=self.pods,
-            selector=predicate,
+            self.client, owner=owner, owner_resource=DAEMONSETS, resource=PODS, informer=self.pods, selector=predicate,
         )  # fmt: skip
         by_node: dict[str, list[Object]] = {}
         for pod in children:
@@ -132,9 +131,7 @@ class DaemonSetController(Controller):
 
     # -- one Pod a node ---------------------------------------------------------------------------------------------
 
-    async def _manage(
-        self, key: str, owner: Object, by_node: Mapping[str, Sequence[Object]], hash_value: str
-    ) -> None:
+    async def _manage(self, key: str, owner: Object, by_node: Mapping[str, Sequence[Object]], hash_value: str) -> None:
         wanted: list[str] = []
         doomed: list[Object] = []
         for node in self.nodes.items():
@@ -236,9 +233,7 @@ class DaemonSetController(Controller):
 
     # -- rolling ----------------------------------------------------------------------------------------------------
 
-    async def _roll(
-        self, key: str, owner: Object, by_node: Mapping[str, Sequence[Object]], hash_value: str
-    ) -> None:
+    async def _roll(self, key: str, owner: Object, by_node: Mapping[str, Sequence[Object]], hash_value: str) -> None:
         strategy = owner["spec"].get("updateStrategy") or {}
         if (strategy.get("type") or "RollingUpdate") != "RollingUpdate":
             return

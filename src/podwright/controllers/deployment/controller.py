@@ -219,9 +219,7 @@ class DeploymentController(Controller):
         # By its status: annotations written there are no new generation of the Deployment.
         return deepcopy(await self.client.update_status(DEPLOYMENTS, changed))
 
-    async def _create_new(
-        self, deployment: Object, old: list[Object], number: int
-    ) -> tuple[Object, Object] | None:
+    async def _create_new(self, deployment: Object, old: list[Object], number: int) -> tuple[Object, Object] | None:
         collisions = (deployment.get("status") or {}).get("collisionCount")
         rs = revisions.new_set(deployment, revisions.template_hash(deployment["spec"]["template"], collisions))
         size = arithmetic.new_set_size(deployment, old, None)
@@ -252,9 +250,7 @@ class DeploymentController(Controller):
                 await self.client.update_status(DEPLOYMENTS, changed)
                 raise
         if fresh and size > 0:
-            self.events.event(
-                deployment, NORMAL, "ScalingReplicaSet", f"Scaled up replica set {name} from 0 to {size}"
-            )
+            self.events.event(deployment, NORMAL, "ScalingReplicaSet", f"Scaled up replica set {name} from 0 to {size}")
         deployment = await self._note_revision(deployment, str(number))
         if fresh and status.has_deadline(deployment):
             message = f'Created new replica set "{name}"'

@@ -112,10 +112,8 @@ def new_set(deployment: Object, hash_value: str) -> Object:
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
         "metadata": {
-            "name": f"{objects.name(deployment)}-{hash_value}",
-            "namespace": objects.namespace(deployment),
-            "labels": dict(template["metadata"]["labels"]),
-            "ownerReferences": [objects.owner_reference(deployment)],
+            "name": f"{objects.name(deployment)}-{hash_value}", "namespace": objects.namespace(deployment),
+            "labels": dict(template["metadata"]["labels"]), "ownerReferences": [objects.owner_reference(deployment)],
         },
         "spec": {"selector": selector, "template": template},
     }

@@ -75,8 +75,7 @@ class EndpointsController(backends.BackendController):
             kind = "Create" if current is None else "Update"
             if refused.code != 409:
                 self.events.event(
-                    service, WARNING, f"FailedTo{kind}Endpoint",
-                    f"Failed to {kind.lower()} endpoint {key}: {refused}",
+                    service, WARNING, f"FailedTo{kind}Endpoint", f"Failed to {kind.lower()} endpoint {key}: {refused}",
                 )  # fmt: skip
             raise
 

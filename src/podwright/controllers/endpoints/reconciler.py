@@ -32,12 +32,8 @@ def identity(endpoint: Object) -> tuple[str, str]:
 
 
 def plan(
-    existing: Sequence[Object],
-    desired: dict[str, tuple[Object, list[Object]]],
-    *,
-    labels: dict[str, str],
-    annotations: dict[str, str],
-    maximum: int,
+    existing: Sequence[Object], desired: dict[str, tuple[Object, list[Object]]], *, labels: dict[str, str],
+    annotations: dict[str, str], maximum: int,
 ) -> Plan:
     """`desired` holds by :func:`port_key` a slice without endpoints (what to create) and the endpoints wanted."""
     made = Plan()

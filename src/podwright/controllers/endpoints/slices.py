@@ -232,6 +232,4 @@ def _size(node: Object | None) -> tuple[object, ...]:
     """What of a node counts for the share of its zone."""
     if node is None:
         return ()
-    return (
-        objects.condition_is_true(node, "Ready"), ((node.get("status") or {}).get("allocatable") or {}).get("cpu"),
-    )  # fmt: skip
+    return (objects.condition_is_true(node, "Ready"), ((node.get("status") or {}).get("allocatable") or {}).get("cpu"))

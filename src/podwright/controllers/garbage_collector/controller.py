@@ -42,9 +42,7 @@ class GarbageCollector(Controller):
         self.served = ServedResources(context.informers, self._served_changed)
         self._informers.append(self.served.informer)
         self.graph = Graph(
-            lambda uid: self.queue.add(_DELETE + uid),
-            lambda uid: self.queue.add(_ORPHAN + uid),
-            self.served.by_kind,
+            lambda uid: self.queue.add(_DELETE + uid), lambda uid: self.queue.add(_ORPHAN + uid), self.served.by_kind,
         )
 
     # -- monitors ---------------------------------------------------------------------------------------------------

@@ -45,9 +45,7 @@ class Node:
 
     def blocking(self) -> list[Node]:
         """Dependents that hold up the foreground deletion of this object."""
-        return [
-            d for d in (self.dependents or {}).values() if any(o.uid == self.uid and o.blocks for o in d.owners)
-        ]
+        return [d for d in (self.dependents or {}).values() if any(o.uid == self.uid and o.blocks for o in d.owners)]
 
     def is_observed_for(self, dependent_namespace: str, kind: str) -> bool:
         """This node is what such an ownerReference means: seen, of that kind, and in the dependent's namespace."""
@@ -64,9 +62,7 @@ class Graph:
     let go first."""
 
     def __init__(
-        self,
-        delete: Callable[[str], None],
-        orphan: Callable[[str], None],
+        self, delete: Callable[[str], None], orphan: Callable[[str], None],
         row_of: Callable[[str, str], Resource | None],
     ) -> None:
         self._delete = delete

@@ -148,9 +148,7 @@ class JobController(Controller):
         conditions = list(status.get("conditions") or ())
         if spec.get("suspend"):
             if suspended is None or suspended.get("status") != "True":
-                conditions = _replace(
-                    conditions, verdict.condition("Suspended", "JobSuspended", "Job suspended", now)
-                )
+                conditions = _replace(conditions, verdict.condition("Suspended", "JobSuspended", "Job suspended", now))
                 self.events.event(job, NORMAL, "Suspended", "Job suspended")
             status.pop("startTime", None)
         else:
@@ -202,9 +200,7 @@ class JobController(Controller):
             return
         await self._create(key, job, counted, min(missing, _AT_ONCE))
 
-    async def _delete(
-        self, key: str, job: Object, counted: Tally, victims: Sequence[Object]
-    ) -> list[Object]:
+    async def _delete(self, key: str, job: Object, counted: Tally, victims: Sequence[Object]) -> list[Object]:
         """Gives the Pods that stay active."""
         if not victims:
             return counted.active

@@ -179,9 +179,7 @@ class NodeLifecycleController(Controller):
         wanted = conditions.with_taints(node, conditions.schedule_taints(node), execute, now)
         if wanted is not None:
             meta = {"uid": objects.uid(node), "resourceVersion": node["metadata"].get("resourceVersion")}
-            await self.client.patch(
-                NODES, objects.name(node), {"metadata": meta, "spec": {"taints": wanted or None}}
-            )
+            await self.client.patch(NODES, objects.name(node), {"metadata": meta, "spec": {"taints": wanted or None}})
 
     def _after_zone_change(self, changed: bool) -> None:
         if not changed:
@@ -197,7 +195,5 @@ class NodeLifecycleController(Controller):
 
 def _what_matters(node: Object) -> tuple[object, ...]:
     """All of a node that this controller answers to, but for heartbeats."""
-    states = tuple(
-        (c.get("type"), c.get("status")) for c in (node.get("status") or {}).get("conditions") or ()
-    )
+    states = tuple((c.get("type"), c.get("status")) for c in (node.get("status") or {}).get("conditions") or ())
     return states, (node.get("spec") or {}).get("unschedulable"), taints.of(node), conditions.zone_of(node)

@@ -25,13 +25,8 @@ def victims(candidates: Sequence[Object], related: Sequence[Object], count: int,
         since = pods.ready_since(pod)
         node = pods.node_name(pod)
         return (
-            bool(node),
-            _PHASES.get(pods.phase(pod), 1),
-            since is not None,
-            deletion_cost(pod),
-            -crowd[node] if node else 0,
-            _age_bucket(now - since) if since else 0,
-            -pods.restarts(pod),
+            bool(node), _PHASES.get(pods.phase(pod), 1), since is not None, deletion_cost(pod),
+            -crowd[node] if node else 0, _age_bucket(now - since) if since else 0, -pods.restarts(pod),
             _age_bucket(now - pods.creation_time(pod)),
         )
 

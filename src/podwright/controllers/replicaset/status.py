@@ -12,11 +12,7 @@ REPLICA_FAILURE = "ReplicaFailure"
 
 
 def calculate(
-    owner: Object,
-    active: Sequence[Object],
-    terminating: int | None,
-    failure: Exception | None,
-    wanted_difference: int,
+    owner: Object, active: Sequence[Object], terminating: int | None, failure: Exception | None, wanted_difference: int,
     now: float,
 ) -> Object:
     """`wanted_difference` is active Pods minus spec.replicas before this round: it names the failed action."""
@@ -26,9 +22,7 @@ def calculate(
     old = owner.get("status") or {}
     status: Object = {
         "replicas": len(active),
-        "fullyLabeledReplicas": sum(
-            all(objects.labels(p).get(k) == v for k, v in labels.items()) for p in active
-        ),
+        "fullyLabeledReplicas": sum(all(objects.labels(p).get(k) == v for k, v in labels.items()) for p in active),
         "readyReplicas": sum(pods.is_ready(p) for p in active),
         "availableReplicas": sum(pods.is_available(p, minimum, now) for p in active),
         "observedGeneration": (owner["metadata"]).get("generation", 0),
@@ -41,10 +35,7 @@ def calculate(
         conditions = pods.set_condition(
             conditions,
             {
-                "type": REPLICA_FAILURE,
-                "status": "True",
-                "reason": reason,
-                "message": str(failure),
+                "type": REPLICA_FAILURE, "status": "True", "reason": reason, "message": str(failure),
                 "lastTransitionTime": objects.format_time(now),
             },
         )

@@ -233,9 +233,7 @@ class StatefulSetController(Controller):
     async def _delete(self, owner: Object, pod: Object) -> None:
         what = f"delete Pod {objects.name(pod)} in StatefulSet {objects.name(owner)}"
         try:
-            await self.client.delete(
-                PODS, objects.name(pod), namespace=objects.namespace(pod), uid=objects.uid(pod)
-            )
+            await self.client.delete(PODS, objects.name(pod), namespace=objects.namespace(pod), uid=objects.uid(pod))
         except ApiError as refused:
             if refused.code == 404:
                 return
@@ -243,9 +241,7 @@ class StatefulSetController(Controller):
             raise
         self.events.event(owner, NORMAL, "SuccessfulDelete", f"{what} successful")
 
-    async def _roll(
-        self, owner: Object, by_ordinal: dict[int, Object], revisions: _Revisions, ordered: bool
-    ) -> None:
+    async def _roll(self, owner: Object, by_ordinal: dict[int, Object], revisions: _Revisions, ordered: bool) -> None:
         """Replaces Pods of older revisions from the highest ordinal down to the partition, as many at a time as
         maxUnavailable allows."""
         strategy = owner["spec"].get("updateStrategy") or {}
@@ -279,9 +275,7 @@ class StatefulSetController(Controller):
 
     # -- status -----------------------------------------------------------------------------------------------------
 
-    async def _write_status(
-        self, key: str, owner: Object, children: Sequence[Object], revisions: _Revisions
-    ) -> None:
+    async def _write_status(self, key: str, owner: Object, children: Sequence[Object], revisions: _Revisions) -> None:
         now, minimum = self.clock.now(), int(owner["spec"].get("minReadySeconds") or 0)
         current, update = (controller_revisions.hash_of(r) for r in (revisions.current, revisions.update))
         created = [p for p in children if pods.phase(p)]

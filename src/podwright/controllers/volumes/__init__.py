@@ -11,11 +11,6 @@ from podwright.controllers.volumes.protection import (
 from podwright.controllers.volumes.provisioner import LocalPathProvisioner
 
 __all__ = [
-    "AttachDetachController",
-    "AttributesClassProtectionController",
-    "ClaimProtectionController",
-    "LocalPathProvisioner",
-    "PersistentVolumeBinder",
-    "VolumeExpansionController",
-    "VolumeProtectionController",
+    "AttachDetachController", "AttributesClassProtectionController", "ClaimProtectionController",
+    "LocalPathProvisioner", "PersistentVolumeBinder", "VolumeExpansionController", "VolumeProtectionController",
 ]

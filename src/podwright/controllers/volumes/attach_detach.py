@@ -57,9 +57,7 @@ class AttachDetachController(Controller):
         self.drivers = self.informer(CSIDRIVERS)
         self.claims = self.informer(PERSISTENTVOLUMECLAIMS, self._claim_changed)
         self.volumes = self.informer(PERSISTENTVOLUMES, self.enqueue, claim=by_claim)
-        self.attachments = self.informer(
-            VOLUMEATTACHMENTS, self._attachment_changed, volume=by_volume, node=by_node
-        )
+        self.attachments = self.informer(VOLUMEATTACHMENTS, self._attachment_changed, volume=by_volume, node=by_node)
         self.pods = self.informer(PODS, self._pod_changed, claims=claims_of)
         self._unwanted_since: dict[str, float] = {}
 
@@ -185,9 +183,7 @@ class AttachDetachController(Controller):
         await ignore_not_found(self.client.delete(VOLUMEATTACHMENTS, name, uid=objects.uid(attachment)))
         return True
 
-    async def _say_attached(
-        self, volume: Object, attached: set[str], wanted: Mapping[str, Sequence[Object]]
-    ) -> None:
+    async def _say_attached(self, volume: Object, attached: set[str], wanted: Mapping[str, Sequence[Object]]) -> None:
         """Brings the status of the nodes to what is attached to them: their kubelets wait for it."""
         name = _unique_name(volume)
         for node in self.nodes.by_index("attached", name):

@@ -268,9 +268,7 @@ class PersistentVolumeBinder(Controller):
         return written
 
     async def _claim_status(self, claim: Object, status: Object) -> None:
-        self._fresh_claims.wrote(
-            await self.client.update_status(PERSISTENTVOLUMECLAIMS, {**claim, "status": status})
-        )
+        self._fresh_claims.wrote(await self.client.update_status(PERSISTENTVOLUMECLAIMS, {**claim, "status": status}))
 
     async def _volume_phase(self, volume: Object, phase: str, message: str = "") -> Object:
         old = volume.get("status") or {}

@@ -7,13 +7,7 @@ from collections.abc import Iterable
 
 from podwright.api import objects
 from podwright.api.objects import Object
-from podwright.api.resources import (
-    PERSISTENTVOLUMECLAIMS,
-    PERSISTENTVOLUMES,
-    PODS,
-    VOLUMEATTRIBUTESCLASSES,
-    Resource,
-)
+from podwright.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, VOLUMEATTRIBUTESCLASSES, Resource
 from podwright.api.status import ApiError
 from podwright.client.client import Client
 from podwright.controllers import pods
@@ -163,6 +157,4 @@ class AttributesClassProtectionController(Controller):
             return
         deleting = objects.is_deleting(found)
         if not deleting or not any(users.by_index("attributes_class", key) for users in self.users):
-            await set_finalizer(
-                self.client, VOLUMEATTRIBUTESCLASSES, found, CLASS_FINALIZER, present=not deleting
-            )
+            await set_finalizer(self.client, VOLUMEATTRIBUTESCLASSES, found, CLASS_FINALIZER, present=not deleting)

@@ -117,9 +117,7 @@ class LocalPathProvisioner(Controller):
         }  # fmt: skip
         annotations = {matching.PROVISIONED_BY: matching.LOCAL_PATH, matching.SELECTED_NODE: objects.name(node)}
         return {
-            "apiVersion": "v1",
-            "kind": "PersistentVolume",
-            "metadata": {"name": name, "annotations": annotations},
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name, "annotations": annotations},
             "spec": spec,
         }
 
@@ -169,8 +167,7 @@ class LocalPathProvisioner(Controller):
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {
-                "name": _PREFIX + objects.name(volume),
-                "namespace": _NAMESPACE,
+                "name": _PREFIX + objects.name(volume), "namespace": _NAMESPACE,
                 "labels": {_LABEL: objects.name(volume)},
             },
             "spec": {

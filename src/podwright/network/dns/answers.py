@@ -68,9 +68,7 @@ class Answers:
             return await self._follow(message, question.name, aliases[0])
         return self._own(message, question.name, records)
 
-    def _own(
-        self, message: dns.message.Message, name: dns.name.Name, records: Sequence[Record]
-    ) -> dns.message.Message:
+    def _own(self, message: dns.message.Message, name: dns.name.Name, records: Sequence[Record]) -> dns.message.Message:
         reply = dns.message.make_response(message, recursion_available=True)
         reply.flags |= dns.flags.AA
         wanted = message.question[0].rdtype

@@ -11,9 +11,7 @@ def ensure(interface: str, address: str) -> None:
     """Makes the interface with the address if it is not there. Raises OSError."""
     if not _exists(interface):
         _batch(
-            f"link add {interface} type bridge",
-            f"addr add {address}/32 dev {interface}",
-            f"link set {interface} up",
+            f"link add {interface} type bridge", f"addr add {address}/32 dev {interface}", f"link set {interface} up",
         )
 
 

@@ -97,9 +97,7 @@ class DnsServer:
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(
-        self, answer: Callable[[bytes, int], Awaitable[bytes | None]], group: asyncio.TaskGroup
-    ) -> None:
+    def __init__(self, answer: Callable[[bytes, int], Awaitable[bytes | None]], group: asyncio.TaskGroup) -> None:
         self._answer = answer
         self._group = group
         self._transport: asyncio.DatagramTransport | None = None

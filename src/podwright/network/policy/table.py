@@ -26,12 +26,8 @@ class Table:
         else:
             begin = []
         lines = [
-            *self._declarations(previous),
-            *self._elements("add", self, previous),
-            *self._bodies(previous),
-            *self._map_elements(previous),
-            *self._elements("delete", previous, self),
-            *self._removals(previous),
+            *self._declarations(previous), *self._elements("add", self, previous), *self._bodies(previous),
+            *self._map_elements(previous), *self._elements("delete", previous, self), *self._removals(previous),
         ]
         lines = begin + lines
         return "\n".join(lines) + "\n" if lines else ""

@@ -70,9 +70,7 @@ class _State:
     nodes: set[str] = field(default_factory=set)
 
 
-def service_ports(
-    services: Iterable[Object], slices: Iterable[Object], node: str, zone: str = ""
-) -> list[ServicePort]:
+def service_ports(services: Iterable[Object], slices: Iterable[Object], node: str, zone: str = "") -> list[ServicePort]:
     """What the node, which lies in `zone`, has to serve, in a stable order. Only IPv4 addresses."""
     by_service: dict[str, list[Object]] = {}
     for endpoint_slice in slices:

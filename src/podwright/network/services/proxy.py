@@ -28,14 +28,7 @@ class ServiceProxy:
     """
 
     def __init__(
-        self,
-        client: Client,
-        *,
-        node: str,
-        table: str,
-        pod_cidr: str,
-        settle: float = 0.05,
-        clock: Clock | None = None,
+        self, client: Client, *, node: str, table: str, pod_cidr: str, settle: float = 0.05, clock: Clock | None = None,
     ) -> None:
         self._node = node
         self._table = table

@@ -86,9 +86,7 @@ def ruleset(table: str, ports: Sequence[ServicePort], *, pod_cidr: str) -> Rules
         "    fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @no-endpoint-nodeports\n"
     )
     maps = {
-        "service-ips": rules.service_ips,
-        "service-nodeports": rules.node_ports,
-        "no-endpoint-ips": rules.refused_ips,
+        "service-ips": rules.service_ips, "service-nodeports": rules.node_ports, "no-endpoint-ips": rules.refused_ips,
         "no-endpoint-nodeports": rules.refused_node_ports,
     }
     return Ruleset(table, rules.chains, rules.sets, _HOOKS, maps)
@@ -167,9 +165,7 @@ def _outside(pod_cidr: str) -> str:
     return f"    ip saddr != {pod_cidr} jump mark-masquerade\n"
 
 
-def _balance(
-    chain: str, port: ServicePort, endpoints: Sequence[Endpoint], rules: _Ruleset, first: str
-) -> None:
+def _balance(chain: str, port: ServicePort, endpoints: Sequence[Endpoint], rules: _Ruleset, first: str) -> None:
     """A chain that sends a new connection to one of `endpoints`, after the statements `first`."""
     if not endpoints:
         if first and "goto" in first:

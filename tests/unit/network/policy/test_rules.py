@@ -60,8 +60,7 @@ def _policy(
 
 def _rule(field: str) -> st.SearchStrategy[Object]:
     return st.builds(
-        lambda peers, ports: {field: peers, "ports": ports},
-        st.lists(_peer, max_size=2), st.lists(_port, max_size=3),
+        lambda peers, ports: {field: peers, "ports": ports}, st.lists(_peer, max_size=2), st.lists(_port, max_size=3),
     )  # fmt: skip
 
 
