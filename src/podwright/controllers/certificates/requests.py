@@ -72,7 +72,7 @@ def check(csr: Object, asked: Asked) -> None:
     elif signer == KUBELET_SERVING:
         why = _kubelet_serving_fault(asked, wanted)
     elif signer == CLIENT:
-        why = "" if wanted <= _CLIENT_USAGES and "client auth" in wanted else ("invalid usages for client certificate")
+        why = "" if wanted <= _CLIENT_USAGES and "client auth" in wanted else "invalid usages for client certificate"
     else:
         why = ""
     if why:

@@ -80,7 +80,7 @@ def stamp_storage(owner: Object, pod: Object, ordinal: int) -> None:
 
 def matches_identity(owner: Object, pod: Object) -> bool:
     labels = objects.labels(pod)
-    return labels.get(POD_NAME) == objects.name(pod) and (labels.get(POD_INDEX) == str(ordinal_of(owner, pod)))
+    return labels.get(POD_NAME) == objects.name(pod) and labels.get(POD_INDEX) == str(ordinal_of(owner, pod))
 
 
 def retention(owner: Object) -> Mapping[str, str]:
