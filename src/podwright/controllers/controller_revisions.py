@@ -11,6 +11,7 @@ from podwright.api.status import ApiError
 from podwright.client.client import Client
 from podwright.controllers import pods
 from podwright.controllers.deployment.revisions import template_hash
+from podwright.controllers.frame import ignore_not_found
 
 HASH_LABEL = "controller-revision-hash"
 
@@ -94,11 +95,7 @@ async def truncate(client: Client, history: Sequence[Object], in_use: set[str], 
     """Keeps `limit` revisions beside those whose name is in use."""
     idle = [r for r in ordered(history) if objects.name(r) not in in_use]
     for revision in idle[: max(0, len(idle) - limit)]:
-        try:
-            await client.delete(
-                CONTROLLERREVISIONS, objects.name(revision), namespace=objects.namespace(revision),
-                uid=objects.uid(revision),
-            )  # fmt: skip
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(client.delete(
+            CONTROLLERREVISIONS, objects.name(revision), namespace=objects.namespace(revision),
+            uid=objects.uid(revision),
+        ))  # fmt: skip

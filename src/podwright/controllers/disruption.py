@@ -18,7 +18,7 @@ from podwright.api.status import ApiError
 from podwright.client.events import WARNING
 from podwright.controllers import pods, refs, selection
 from podwright.controllers.deployment.arithmetic import scaled_value
-from podwright.controllers.frame import Context, Controller
+from podwright.controllers.frame import Context, Controller, ignore_not_found
 from podwright.controllers.pods import set_condition
 from podwright.controllers.served import ServedResources
 
@@ -229,13 +229,9 @@ class DisruptionController(Controller):
                 condition = {**condition, "status": "False", "lastTransitionTime": objects.format_time(now)}
             changed.append(condition)
         patch = {"metadata": {"uid": objects.uid(pod)}, "status": {"conditions": changed}}
-        try:
-            await self.client.patch(
-                PODS, objects.name(pod), patch, namespace=objects.namespace(pod), subresource="status"
-            )
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(
+            self.client.patch(PODS, objects.name(pod), patch, namespace=objects.namespace(pod), subresource="status")
+        )
 
 
 def _is_stale_target(pod: Object) -> bool:

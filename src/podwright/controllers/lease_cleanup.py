@@ -5,8 +5,7 @@ from __future__ import annotations
 from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import LEASES
-from podwright.api.status import ApiError
-from podwright.controllers.frame import Context, Controller
+from podwright.controllers.frame import Context, Controller, ignore_not_found
 
 _LABEL = "apiserver.kubernetes.io/identity"
 _MERCY = 3600.0
@@ -42,11 +41,7 @@ class LeaseCleanupController(Controller):
         if left > 0:
             self.queue.add_after(key, left)
             return
-        try:
-            await self.client.delete(
-                LEASES, objects.name(lease), namespace=objects.namespace(lease), uid=objects.uid(lease),
-                resource_version=lease["metadata"]["resourceVersion"],
-            )  # fmt: skip
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(self.client.delete(
+            LEASES, objects.name(lease), namespace=objects.namespace(lease), uid=objects.uid(lease),
+            resource_version=lease["metadata"]["resourceVersion"],
+        ))  # fmt: skip

@@ -10,7 +10,7 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import NAMESPACES, PODS, Resource
 from podwright.api.status import ApiError
-from podwright.controllers.frame import Context, Controller
+from podwright.controllers.frame import Context, Controller, ignore_not_found
 from podwright.controllers.pods import set_condition
 from podwright.controllers.served import ServedResources, extensions
 
@@ -68,11 +68,7 @@ class NamespaceController(Controller):
             raise ContentRemains(f"namespace {key} still has content")
         left = {**namespace, "spec": {"finalizers": [f for f in finalizers if f != FINALIZER]}}
         left["metadata"] = {k: v for k, v in namespace["metadata"].items() if k != "resourceVersion"}
-        try:
-            await self.client.update(NAMESPACES, left, subresource="finalize")
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(self.client.update(NAMESPACES, left, subresource="finalize"))
 
     async def _empty(
         self, namespace: str, rows: Iterable[Resource], remaining: dict[str, int], held: Counter[str],

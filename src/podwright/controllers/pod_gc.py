@@ -8,7 +8,7 @@ from podwright.api.objects import Object
 from podwright.api.resources import NODES, PODS
 from podwright.api.status import ApiError
 from podwright.controllers import pods, refs, taints
-from podwright.controllers.frame import Context, Controller
+from podwright.controllers.frame import Context, Controller, ignore_not_found
 from podwright.controllers.pods import set_condition
 
 _FINISHED = "finished"
@@ -118,14 +118,10 @@ class PodGarbageCollector(Controller):
         await self._unless_gone(pod, change)
 
     async def _unless_gone(self, pod: Object, status: Object) -> None:
-        try:
-            await self.client.patch(
-                PODS, objects.name(pod), {"metadata": {"uid": objects.uid(pod)}, "status": status},
-                namespace=objects.namespace(pod), subresource="status",
-            )  # fmt: skip
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(self.client.patch(
+            PODS, objects.name(pod), {"metadata": {"uid": objects.uid(pod)}, "status": status},
+            namespace=objects.namespace(pod), subresource="status",
+        ))  # fmt: skip
 
     async def _force(self, pod: Object) -> None:
         try:

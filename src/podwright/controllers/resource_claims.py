@@ -10,7 +10,7 @@ from podwright.api.resources import PODS, RESOURCECLAIMS, RESOURCECLAIMTEMPLATES
 from podwright.api.status import ApiError
 from podwright.client.events import WARNING
 from podwright.controllers import pods, refs
-from podwright.controllers.frame import Context, Controller, is_terminating_namespace
+from podwright.controllers.frame import Context, Controller, ignore_not_found, is_terminating_namespace
 
 POD_CLAIM_NAME = "resource.kubernetes.io/pod-claim-name"
 FINALIZER = "resource.kubernetes.io/delete-protection"
@@ -152,13 +152,9 @@ class ResourceClaimController(Controller):
             return
         pod = self.pods.get(f"{namespace}/{owner['name']}")
         if pod is not None and objects.uid(pod) == owner["uid"] and pods.is_finished(pod):
-            try:
-                await self.client.delete(
-                    RESOURCECLAIMS, objects.name(claim), namespace=namespace, uid=objects.uid(claim)
-                )
-            except ApiError as refused:
-                if refused.code != 404:
-                    raise
+            await ignore_not_found(
+                self.client.delete(RESOURCECLAIMS, objects.name(claim), namespace=namespace, uid=objects.uid(claim))
+            )
 
     async def _is_valid(self, consumer: Object, namespace: str) -> bool:
         """What is no Pod is not judged. A Pod that the cache lacks is asked for."""

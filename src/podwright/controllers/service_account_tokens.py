@@ -9,7 +9,7 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import SECRETS, SERVICEACCOUNTS
 from podwright.api.status import ApiError
-from podwright.controllers.frame import Context, Controller
+from podwright.controllers.frame import Context, Controller, ignore_not_found
 
 TYPE = "kubernetes.io/service-account-token"
 NAME = "kubernetes.io/service-account.name"
@@ -90,13 +90,9 @@ class ServiceAccountTokenController(Controller):
             await self._writer.update(SECRETS, {**secret, "metadata": meta, "data": data})
 
     async def _delete(self, secret: Object) -> None:
-        try:
-            await self._writer.delete(
-                SECRETS, objects.name(secret), namespace=objects.namespace(secret), uid=objects.uid(secret)
-            )
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(self._writer.delete(
+            SECRETS, objects.name(secret), namespace=objects.namespace(secret), uid=objects.uid(secret)
+        ))
 
 
 def _account_key(secret: Object) -> list[str]:

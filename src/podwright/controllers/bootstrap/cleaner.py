@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from podwright.api import objects
 from podwright.api.resources import SECRETS
-from podwright.api.status import ApiError
 from podwright.controllers.bootstrap import tokens
-from podwright.controllers.frame import Context, Controller
+from podwright.controllers.frame import Context, Controller, ignore_not_found
 
 _LOOK_AGAIN = 3600.0
 
@@ -31,8 +30,6 @@ class TokenCleaner(Controller):
         if left > 0:
             self.queue.add_after(key, min(left, _LOOK_AGAIN))
             return
-        try:
-            await self.client.delete(SECRETS, objects.name(secret), namespace=tokens.NAMESPACE, uid=objects.uid(secret))
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(
+            self.client.delete(SECRETS, objects.name(secret), namespace=tokens.NAMESPACE, uid=objects.uid(secret))
+        )

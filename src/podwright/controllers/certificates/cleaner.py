@@ -9,9 +9,8 @@ from cryptography import x509
 from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import CERTIFICATESIGNINGREQUESTS
-from podwright.api.status import ApiError
 from podwright.controllers import pods
-from podwright.controllers.frame import Context, Controller
+from podwright.controllers.frame import Context, Controller, ignore_not_found
 
 _DECIDED, _PENDING = 3600.0, 86400.0
 
@@ -33,11 +32,7 @@ class CertificateCleaner(Controller):
         if left > 0:
             self.queue.add_after(key, min(left, _PENDING))
             return
-        try:
-            await self.client.delete(CERTIFICATESIGNINGREQUESTS, key, uid=objects.uid(csr))
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(self.client.delete(CERTIFICATESIGNINGREQUESTS, key, uid=objects.uid(csr)))
 
 
 def _ends_at(csr: Object) -> float:

@@ -12,7 +12,7 @@ from podwright.client.events import NORMAL, WARNING
 from podwright.controllers import pods, refs, selection
 from podwright.controllers.deployment import arithmetic, revisions, status
 from podwright.controllers.deployment.arithmetic import replicas, status_count
-from podwright.controllers.frame import Context, Controller, is_terminating_namespace
+from podwright.controllers.frame import Context, Controller, ignore_not_found, is_terminating_namespace
 
 _BATCH = 0.01
 """Seconds that changes of the numbers alone wait for each other."""
@@ -361,13 +361,9 @@ class DeploymentController(Controller):
             seen = status_count(rs, "observedGeneration") >= rs["metadata"].get("generation", 0)
             if status_count(rs, "replicas") or replicas(rs) or not seen:
                 continue
-            try:
-                await self.client.delete(
-                    REPLICASETS, objects.name(rs), namespace=objects.namespace(rs), uid=objects.uid(rs)
-                )
-            except ApiError as refused:
-                if refused.code != 404:
-                    raise
+            await ignore_not_found(
+                self.client.delete(REPLICASETS, objects.name(rs), namespace=objects.namespace(rs), uid=objects.uid(rs))
+            )
 
     async def _write_rollout(self, deployment: Object, new: Object | None, old: Sequence[Object]) -> None:
         everything = [*old, new] if new is not None else list(old)

@@ -12,7 +12,7 @@ from podwright.client.events import WARNING
 from podwright.controllers import pods
 from podwright.controllers.endpoints import backends
 from podwright.controllers.endpoints.slices import TRIGGER
-from podwright.controllers.frame import Context, is_terminating_namespace
+from podwright.controllers.frame import Context, ignore_not_found, is_terminating_namespace
 
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 MANAGER = "endpoint-controller"
@@ -80,13 +80,9 @@ class EndpointsController(backends.BackendController):
             raise
 
     async def _delete(self, current: Object) -> None:
-        try:
-            await self.client.delete(
-                ENDPOINTS, objects.name(current), namespace=objects.namespace(current), uid=objects.uid(current)
-            )
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(self.client.delete(
+            ENDPOINTS, objects.name(current), namespace=objects.namespace(current), uid=objects.uid(current)
+        ))
 
     def _subsets(self, service: Object) -> tuple[list[Object], bool]:
         unready_too = bool((service.get("spec") or {}).get("publishNotReadyAddresses"))

@@ -12,7 +12,7 @@ from podwright.controllers import pods
 from podwright.controllers.endpoints import backends, reconciler
 from podwright.controllers.endpoints.legacy import MANAGED_BY as ENDPOINTS_MANAGED_BY
 from podwright.controllers.endpoints.slices import by_service
-from podwright.controllers.frame import Context, Controller, is_terminating_namespace
+from podwright.controllers.frame import Context, Controller, ignore_not_found, is_terminating_namespace
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
@@ -77,13 +77,9 @@ class EndpointSliceMirroringController(Controller):
             await self._delete(piece)
 
     async def _delete(self, piece: Object) -> None:
-        try:
-            await self.client.delete(
-                ENDPOINTSLICES, objects.name(piece), namespace=objects.namespace(piece), uid=objects.uid(piece)
-            )
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(self.client.delete(
+            ENDPOINTSLICES, objects.name(piece), namespace=objects.namespace(piece), uid=objects.uid(piece)
+        ))
 
 
 def _is_mirrored(endpoints: Object) -> bool:

@@ -11,7 +11,7 @@ from podwright.api.status import ApiError
 from podwright.client.events import NORMAL, WARNING
 from podwright.controllers import pods
 from podwright.controllers.endpoints import backends, reconciler, topology
-from podwright.controllers.frame import Context, is_terminating_namespace
+from podwright.controllers.frame import Context, ignore_not_found, is_terminating_namespace
 
 MANAGER = "endpointslice-controller.k8s.io"
 _PATIENCE = 5.0
@@ -109,13 +109,9 @@ class EndpointSliceController(backends.BackendController):
         ]
 
     async def _delete(self, piece: Object) -> None:
-        try:
-            await self.client.delete(
-                ENDPOINTSLICES, objects.name(piece), namespace=objects.namespace(piece), uid=objects.uid(piece)
-            )
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(self.client.delete(
+            ENDPOINTSLICES, objects.name(piece), namespace=objects.namespace(piece), uid=objects.uid(piece)
+        ))
 
     def _labels(self, service: Object) -> dict[str, str]:
         own = {backends.SERVICE_NAME: objects.name(service), backends.MANAGED_BY: MANAGER}

@@ -14,7 +14,7 @@ from podwright.api.objects import Object
 from podwright.api.resources import EVENTS, Resource
 from podwright.api.status import ApiError
 from podwright.client.events import WARNING
-from podwright.controllers.frame import Context, Controller
+from podwright.controllers.frame import Context, Controller, ignore_not_found
 from podwright.controllers.garbage_collector.graph import FOREGROUND, ORPHAN, Graph, Node, OwnerRef, owner_refs
 from podwright.controllers.garbage_collector.monitor import Monitor
 from podwright.controllers.served import ServedResources
@@ -238,21 +238,15 @@ class GarbageCollector(Controller):
 
     async def _patch(self, node: Node, live: Object, change: Object) -> None:
         meta = {"uid": node.uid, "resourceVersion": live["metadata"]["resourceVersion"], **change}
-        try:
-            await self.client.patch(self._row(node), node.name, {"metadata": meta}, namespace=node.namespace)
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(
+            self.client.patch(self._row(node), node.name, {"metadata": meta}, namespace=node.namespace)
+        )
 
     async def _delete(self, node: Node, live: Object, policy: str) -> None:
-        try:
-            await self.client.delete(
-                self._row(node), node.name, namespace=node.namespace, propagation=policy, uid=node.uid,
-                resource_version=live["metadata"]["resourceVersion"],
-            )  # fmt: skip
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(self.client.delete(
+            self._row(node), node.name, namespace=node.namespace, propagation=policy, uid=node.uid,
+            resource_version=live["metadata"]["resourceVersion"],
+        ))  # fmt: skip
 
     def _warn(self, node: Node, live: Object, message: str) -> None:
         row = self._row(node)

@@ -12,7 +12,14 @@ from podwright.api.status import ApiError
 from podwright.client.transport import ServerUnreachable
 from podwright.controllers import pods, refs, selection
 from podwright.controllers.expectations import Expectations
-from podwright.controllers.frame import Context, Controller, SlowStartFailed, is_terminating_namespace, slow_start
+from podwright.controllers.frame import (
+    Context,
+    Controller,
+    SlowStartFailed,
+    ignore_not_found,
+    is_terminating_namespace,
+    slow_start,
+)
 from podwright.controllers.refused_pods import RefusedPods
 from podwright.controllers.replicaset import ranking, status
 
@@ -184,11 +191,7 @@ class ReplicaSetController(Controller):
             owner, active, terminating if self.counts_terminating else None, failure, difference, self.clock.now()
         )
         if status.differs(owner.get("status") or {}, new):
-            try:
-                await self.client.update_status(self.resource, {**owner, "status": new})
-            except ApiError as refused:
-                if refused.code != 404:
-                    raise
+            await ignore_not_found(self.client.update_status(self.resource, {**owner, "status": new}))
 
     def _wait_for_availability(self, key: str, owner: Object, active: Sequence[Object]) -> None:
         minimum = int((owner.get("spec") or {}).get("minReadySeconds") or 0)

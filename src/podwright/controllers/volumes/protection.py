@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, VOLUMEATTRIBUTESCLASSES, Resource
-from podwright.api.status import ApiError
 from podwright.client.client import Client
 from podwright.controllers import pods
-from podwright.controllers.frame import Context, Controller
+from podwright.controllers.frame import Context, Controller, ignore_not_found
 
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
@@ -40,11 +39,7 @@ async def set_finalizer(client: Client, resource: Resource, obj: Object, finaliz
     if (finalizer in current) == present:
         return
     wanted = [*current, finalizer] if present else [f for f in current if f != finalizer]
-    try:
-        await client.update(resource, {**obj, "metadata": {**obj["metadata"], "finalizers": wanted}})
-    except ApiError as refused:
-        if refused.code != 404:
-            raise
+    await ignore_not_found(client.update(resource, {**obj, "metadata": {**obj["metadata"], "finalizers": wanted}}))
 
 
 class ClaimProtectionController(Controller):

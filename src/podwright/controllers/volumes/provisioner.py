@@ -10,7 +10,7 @@ from podwright.api.resources import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOL
 from podwright.api.status import ApiError
 from podwright.client.events import NORMAL, WARNING
 from podwright.controllers import pods
-from podwright.controllers.frame import Context, Controller
+from podwright.controllers.frame import Context, Controller, ignore_not_found
 from podwright.controllers.volumes import matching
 
 HOST_NAME = "kubernetes.io/hostname"
@@ -146,18 +146,10 @@ class LocalPathProvisioner(Controller):
             raise TimeoutError(f"volume {name} could not be removed; it is tried again")
 
     async def _forget(self, volume: Object) -> None:
-        try:
-            await self.client.delete(PERSISTENTVOLUMES, objects.name(volume), uid=objects.uid(volume))
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(self.client.delete(PERSISTENTVOLUMES, objects.name(volume), uid=objects.uid(volume)))
 
     async def _remove_pod(self, pod: Object) -> None:
-        try:
-            await self.client.delete(PODS, objects.name(pod), namespace=_NAMESPACE, uid=objects.uid(pod))
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
+        await ignore_not_found(self.client.delete(PODS, objects.name(pod), namespace=_NAMESPACE, uid=objects.uid(pod)))
 
     async def _start_cleaner(self, volume: Object, node: str) -> None:
         root, directory = posixpath.split(posixpath.normpath(volume["spec"]["hostPath"]["path"]))
