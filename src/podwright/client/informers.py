@@ -29,6 +29,13 @@ class EventHandler(Protocol):
     def __call__(self, old: Object | None, new: Object | None) -> None: ...
 
 
+def latest(old: Object | None, new: Object | None) -> Object:
+    """The object that an event is about: as it is, or as it was if it is gone."""
+    obj = new if new is not None else old
+    assert obj is not None
+    return obj
+
+
 class Informer:
     """The objects of one resource (of one namespace, or matching selectors), by key ("namespace/name").
 

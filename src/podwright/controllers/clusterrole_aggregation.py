@@ -5,6 +5,7 @@ from __future__ import annotations
 from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import CLUSTERROLES
+from podwright.client.informers import latest
 from podwright.controllers import selection
 from podwright.controllers.frame import Context, Controller
 
@@ -19,8 +20,7 @@ class ClusterRoleAggregationController(Controller):
         self.roles = self.informer(CLUSTERROLES, self._changed)
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
-        role = new if new is not None else old
-        assert role is not None
+        role = latest(old, new)
         if new is not None and new.get("aggregationRule"):
             self._aggregating.add(objects.name(role))
         else:

@@ -16,6 +16,7 @@ from podwright.api.resources import (
 )
 from podwright.api.status import ApiError
 from podwright.client.events import WARNING
+from podwright.client.informers import latest
 from podwright.controllers import pods, refs, selection
 from podwright.controllers.deployment.arithmetic import scaled_value
 from podwright.controllers.frame import Context, Controller, ignore_not_found
@@ -54,8 +55,7 @@ class DisruptionController(Controller):
             self.queue.add_after(_STALE + objects.key(new), _EVICTION_TIMEOUT)
         if old is not None and new is not None and _seen(old) == _seen(new):
             return
-        pod = new if new is not None else old
-        assert pod is not None
+        pod = latest(old, new)
         for budget in self.budgets.by_index("namespace", objects.namespace(pod)):
             matches = selection.from_label_selector(budget["spec"].get("selector"))
             if any(seen is not None and matches(objects.labels(seen)) for seen in (old, new)):
@@ -67,8 +67,7 @@ class DisruptionController(Controller):
         now = (new.get("spec") or {}).get("replicas") if new is not None else None
         if old is not None and new is not None and before == now:
             return
-        obj = new if new is not None else old
-        assert obj is not None
+        obj = latest(old, new)
         labels = ((obj["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {}
         for budget in self.budgets.by_index("namespace", objects.namespace(obj)):
             if selection.from_label_selector(budget["spec"].get("selector"))(labels):

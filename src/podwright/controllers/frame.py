@@ -16,7 +16,7 @@ from podwright.api.status import ApiError
 from podwright.client.client import Client
 from podwright.client.clock import Clock
 from podwright.client.events import EventRecorder
-from podwright.client.informers import EventHandler, IndexFunction, Informer, InformerFactory
+from podwright.client.informers import EventHandler, IndexFunction, Informer, InformerFactory, latest
 from podwright.client.transport import ServerUnreachable
 from podwright.client.workqueue import WorkQueue
 from podwright.controllers.config import ControllerConfig
@@ -90,9 +90,7 @@ class Controller:
 
     def enqueue(self, old: Object | None, new: Object | None) -> None:
         """An event handler: the object's own key."""
-        obj = new if new is not None else old
-        assert obj is not None
-        self.queue.add(objects.key(obj))
+        self.queue.add(objects.key(latest(old, new)))
 
     async def reconcile(self, key: str) -> None:
         raise NotImplementedError

@@ -7,6 +7,7 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import NODES, PODS
 from podwright.api.status import ApiError
+from podwright.client.informers import latest
 from podwright.controllers import pods, refs, taints
 from podwright.controllers.frame import Context, Controller, ignore_not_found
 from podwright.controllers.pods import set_condition
@@ -36,8 +37,7 @@ class PodGarbageCollector(Controller):
             self.queue.add(f"service/{objects.name(new)}")
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
-        pod = new if new is not None else old
-        assert pod is not None
+        pod = latest(old, new)
         key = objects.key(pod)
         if new is None or not pods.is_finished(new):
             self._finished.discard(key)

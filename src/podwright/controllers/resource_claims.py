@@ -9,6 +9,7 @@ from podwright.api.objects import Object, deepcopy
 from podwright.api.resources import PODS, RESOURCECLAIMS, RESOURCECLAIMTEMPLATES
 from podwright.api.status import ApiError
 from podwright.client.events import WARNING
+from podwright.client.informers import latest
 from podwright.controllers import pods, refs
 from podwright.controllers.frame import Context, Controller, ignore_not_found, is_terminating_namespace
 
@@ -37,8 +38,7 @@ class ResourceClaimController(Controller):
         self.pods = self.informer(PODS, self._pod_changed)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
-        pod = new if new is not None else old
-        assert pod is not None
+        pod = latest(old, new)
         if not (pod.get("spec") or {}).get("resourceClaims"):
             return
         if new is None or pods.is_finished(new):

@@ -19,7 +19,7 @@ from podwright.api.resources import (
     SERVICES,
     Resource,
 )
-from podwright.client.informers import Informer
+from podwright.client.informers import Informer, latest
 from podwright.controllers import pods, refs
 from podwright.controllers.frame import Context, Controller
 from podwright.controllers.served import ServedResources
@@ -63,8 +63,7 @@ class ResourceQuotaController(Controller):
         return informer
 
     def _object_changed(self, row: Resource, old: Object | None, new: Object | None) -> None:
-        obj = new if new is not None else old
-        assert obj is not None
+        obj = latest(old, new)
         quotas = self.quotas.by_index("namespace", objects.namespace(obj))
         if not quotas or (old is not None and new is not None and not _changes_usage(row, old, new)):
             return

@@ -9,7 +9,7 @@ from podwright.api.objects import Object
 from podwright.api.resources import APISERVICES, BUILTIN, CUSTOMRESOURCEDEFINITIONS, Resource
 from podwright.api.status import ApiError
 from podwright.client.client import Client
-from podwright.client.informers import Informer, InformerFactory
+from podwright.client.informers import Informer, InformerFactory, latest
 
 Changed = Callable[[Resource, bool], None]
 
@@ -36,8 +36,7 @@ class ServedResources:
         return BUILTIN.by_group_kind(group, kind)
 
     def _definition_changed(self, old: Object | None, new: Object | None) -> None:
-        definition = new if new is not None else old
-        assert definition is not None
+        definition = latest(old, new)
         name = objects.name(definition)
         row = _row(definition) if new is not None else None
         known = self._custom.get(name)

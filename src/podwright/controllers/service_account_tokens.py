@@ -9,6 +9,7 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import SECRETS, SERVICEACCOUNTS
 from podwright.api.status import ApiError
+from podwright.client.informers import latest
 from podwright.controllers.frame import Context, Controller, ignore_not_found
 
 TYPE = "kubernetes.io/service-account-token"
@@ -32,8 +33,7 @@ class ServiceAccountTokenController(Controller):
         self.secrets.add_index("account", _account_key)
 
     def _account_changed(self, old: Object | None, new: Object | None) -> None:
-        account = new if new is not None else old
-        assert account is not None
+        account = latest(old, new)
         if old is None or new is None:
             for secret in self.secrets.by_index("account", objects.key(account)):
                 self.queue.add(objects.key(secret))

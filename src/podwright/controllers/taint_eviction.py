@@ -8,6 +8,7 @@ from podwright.api.resources import NODES, PODS
 from podwright.api.status import ApiError
 from podwright.client.client import Client
 from podwright.client.events import NORMAL
+from podwright.client.informers import latest
 from podwright.controllers import pods, refs, taints
 from podwright.controllers.frame import Context, Controller
 from podwright.controllers.pods import set_condition
@@ -31,8 +32,7 @@ class TaintEvictionController(Controller):
         before = taints.no_execute(old) if old is not None else []
         now = taints.no_execute(new) if new is not None else []
         if before != now:
-            node = new if new is not None else old
-            assert node is not None
+            node = latest(old, new)
             for pod in self.pods.by_index("node", objects.name(node)):
                 self.queue.add(objects.key(pod))
 

@@ -11,6 +11,7 @@ from podwright.api.objects import Object, deepcopy
 from podwright.api.resources import CRONJOBS, JOBS
 from podwright.api.status import ApiError
 from podwright.client.events import NORMAL, WARNING
+from podwright.client.informers import latest
 from podwright.controllers import pods, refs
 from podwright.controllers.cronjob import schedule as schedules
 from podwright.controllers.frame import Context, Controller, is_terminating_namespace
@@ -34,8 +35,7 @@ class CronJobController(Controller):
         self.enqueue(old, new)
 
     def _job_changed(self, old: Object | None, new: Object | None) -> None:
-        job = new if new is not None else old
-        assert job is not None
+        job = latest(old, new)
         found = refs.controller_key(job, "CronJob", "batch")
         if found is not None:
             self.queue.add(found[0])

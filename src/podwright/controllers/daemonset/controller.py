@@ -9,6 +9,7 @@ from podwright.api.objects import Object
 from podwright.api.resources import CONTROLLERREVISIONS, DAEMONSETS, NODES, PODS
 from podwright.api.status import ApiError
 from podwright.client.events import NORMAL, WARNING
+from podwright.client.informers import latest
 from podwright.controllers import controller_revisions, pods, refs, selection, taints
 from podwright.controllers.controller_revisions import HASH_LABEL
 from podwright.controllers.daemonset import placement
@@ -50,8 +51,7 @@ class DaemonSetController(Controller):
             self.queue.add(found[0])
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
-        pod = new if new is not None else old
-        assert pod is not None
+        pod = latest(old, new)
         found = refs.controller_key(pod, "DaemonSet", "apps")
         was = refs.controller_key(old, "DaemonSet", "apps") if old is not None else None
         if was is not None and was != found:

@@ -9,7 +9,7 @@ from typing import Any
 from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import NODES, PODS, SERVICES
-from podwright.client.informers import Informer
+from podwright.client.informers import Informer, latest
 from podwright.controllers import pods, refs
 from podwright.controllers.frame import Context, Controller
 
@@ -111,8 +111,7 @@ class BackendController(Controller):
         now = _seen(new) if new is not None else None
         if before == now:
             return
-        pod = new if new is not None else old
-        assert pod is not None
+        pod = latest(old, new)
         labels = [objects.labels(p) for p in (old, new) if p is not None]
         for service in self.services.by_index("namespace", objects.namespace(pod)):
             selector = selector_of(service)

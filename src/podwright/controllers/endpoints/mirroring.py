@@ -8,6 +8,7 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import ENDPOINTS, ENDPOINTSLICES, SERVICES
 from podwright.api.status import ApiError
+from podwright.client.informers import latest
 from podwright.controllers import pods
 from podwright.controllers.endpoints import backends, reconciler
 from podwright.controllers.endpoints.legacy import MANAGED_BY as ENDPOINTS_MANAGED_BY
@@ -31,8 +32,7 @@ class EndpointSliceMirroringController(Controller):
         self.slices = self.informer(ENDPOINTSLICES, self._slice_changed, service=by_service)
 
     def _service_changed(self, old: Object | None, new: Object | None) -> None:
-        service = new if new is not None else old
-        assert service is not None
+        service = latest(old, new)
         if not backends.selector_of(service) or old is None or not backends.selector_of(old):
             self.enqueue(old, new)
 
@@ -41,8 +41,7 @@ class EndpointSliceMirroringController(Controller):
             self.enqueue(old, new)
 
     def _slice_changed(self, old: Object | None, new: Object | None) -> None:
-        piece = new if new is not None else old
-        assert piece is not None
+        piece = latest(old, new)
         if objects.labels(piece).get(backends.MANAGED_BY) == MANAGER:
             for key in by_service(piece):
                 self.queue.add(key)

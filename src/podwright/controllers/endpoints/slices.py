@@ -9,6 +9,7 @@ from podwright.api.objects import Object
 from podwright.api.resources import ENDPOINTSLICES, NODES
 from podwright.api.status import ApiError
 from podwright.client.events import NORMAL, WARNING
+from podwright.client.informers import latest
 from podwright.controllers import pods
 from podwright.controllers.endpoints import backends, reconciler, topology
 from podwright.controllers.frame import Context, ignore_not_found, is_terminating_namespace
@@ -47,8 +48,7 @@ class EndpointSliceController(backends.BackendController):
                     self.queue.add(objects.key(service))
 
     def _slice_changed(self, old: Object | None, new: Object | None) -> None:
-        piece = new if new is not None else old
-        assert piece is not None
+        piece = latest(old, new)
         if objects.labels(piece).get(backends.MANAGED_BY) != MANAGER:
             return
         for key in by_service(piece):

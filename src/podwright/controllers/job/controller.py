@@ -10,6 +10,7 @@ from podwright.api.objects import Object, deepcopy
 from podwright.api.resources import JOBS, PODS
 from podwright.api.status import ApiError
 from podwright.client.events import NORMAL, WARNING
+from podwright.client.informers import latest
 from podwright.client.transport import STRATEGIC_MERGE_PATCH
 from podwright.controllers import pods, refs, selection
 from podwright.controllers.expectations import Expectations
@@ -60,8 +61,7 @@ class JobController(Controller):
                 self.queue.add(_ORPHAN + objects.key(pod))
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
-        pod = new if new is not None else old
-        assert pod is not None
+        pod = latest(old, new)
         found = refs.controller_key(pod, "Job", "batch")
         if found is None:
             was = refs.controller_key(old, "Job", "batch") if old is not None else None

@@ -17,6 +17,7 @@ from podwright.api.resources import (
     VOLUMEATTACHMENTS,
 )
 from podwright.client.events import NORMAL, WARNING
+from podwright.client.informers import latest
 from podwright.client.transport import STRATEGIC_MERGE_PATCH
 from podwright.controllers import pods
 from podwright.controllers.frame import Context, Controller, ignore_not_found
@@ -64,8 +65,7 @@ class AttachDetachController(Controller):
     # -- news -------------------------------------------------------------------------------------------------------
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
-        pod = new if new is not None else old
-        assert pod is not None
+        pod = latest(old, new)
         if not pods.node_name(pod):
             return
         if old is not None and new is not None and pods.is_finished(old) == pods.is_finished(new):
@@ -83,8 +83,7 @@ class AttachDetachController(Controller):
             self.queue.add(name)
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
-        node = new if new is not None else old
-        assert node is not None
+        node = latest(old, new)
         if old is None or new is None or _detachable(old) != _detachable(new) or by_attached(old) != by_attached(new):
             for attachment in self.attachments.by_index("node", objects.name(node)):
                 self._attachment_changed(None, attachment)

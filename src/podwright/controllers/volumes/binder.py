@@ -9,6 +9,7 @@ from podwright.api.objects import Object, deepcopy
 from podwright.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
 from podwright.api.status import ApiError
 from podwright.client.events import NORMAL, WARNING
+from podwright.client.informers import latest
 from podwright.controllers.frame import Context, Controller
 from podwright.controllers.freshness import RETRY, Freshness
 from podwright.controllers.volumes import matching
@@ -45,8 +46,7 @@ class PersistentVolumeBinder(Controller):
     # -- news -------------------------------------------------------------------------------------------------------
 
     def _claim_changed(self, old: Object | None, new: Object | None) -> None:
-        claim = new if new is not None else old
-        assert claim is not None
+        claim = latest(old, new)
         if new is None:
             self._waiting.discard(objects.key(claim))
             for volume in self.volumes.by_index("claim", objects.key(claim)):
@@ -57,8 +57,7 @@ class PersistentVolumeBinder(Controller):
             self.queue.add(_VOLUME + new["spec"]["volumeName"])
 
     def _volume_changed(self, old: Object | None, new: Object | None) -> None:
-        volume = new if new is not None else old
-        assert volume is not None
+        volume = latest(old, new)
         if new is not None:
             self.queue.add(_VOLUME + objects.name(new))
         for key in by_claim(volume):

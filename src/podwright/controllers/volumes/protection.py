@@ -9,6 +9,7 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, VOLUMEATTRIBUTESCLASSES, Resource
 from podwright.client.client import Client
+from podwright.client.informers import latest
 from podwright.controllers import pods
 from podwright.controllers.frame import Context, Controller, ignore_not_found
 
@@ -58,8 +59,7 @@ class ClaimProtectionController(Controller):
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         """A Pod that ends may have been the last to use its claims."""
         gone = new is None or pods.is_finished(new)
-        pod = new if new is not None else old
-        assert pod is not None
+        pod = latest(old, new)
         if gone:
             for key in claims_of(pod):
                 claim = self.claims.get(key)

@@ -9,6 +9,7 @@ from podwright.api.objects import Object
 from podwright.api.resources import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
 from podwright.api.status import ApiError
 from podwright.client.events import NORMAL, WARNING
+from podwright.client.informers import latest
 from podwright.controllers import pods
 from podwright.controllers.frame import Context, Controller, ignore_not_found
 from podwright.controllers.volumes import matching
@@ -46,8 +47,7 @@ class LocalPathProvisioner(Controller):
             self.queue.add(_VOLUME + objects.name(new))
 
     def _cleaner_changed(self, old: Object | None, new: Object | None) -> None:
-        pod = new if new is not None else old
-        assert pod is not None
+        pod = latest(old, new)
         self.queue.add(_VOLUME + objects.labels(pod).get(_LABEL, ""))
 
     async def reconcile(self, key: str) -> None:

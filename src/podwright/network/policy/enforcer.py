@@ -11,7 +11,7 @@ from podwright.api.objects import Object
 from podwright.api.resources import NAMESPACES, NETWORKPOLICIES, PODS
 from podwright.client.client import Client
 from podwright.client.clock import Clock, SystemClock
-from podwright.client.informers import Informer
+from podwright.client.informers import Informer, latest
 from podwright.network.nftables import RulesRefused, load_rules, remove_table
 from podwright.network.policy.members import Member, member
 from podwright.network.policy.policies import policy
@@ -141,21 +141,15 @@ class PolicyEnforcer:
             await self._awaited.setdefault(key, asyncio.Event()).wait()
 
     def _policy_changed(self, old: Object | None, new: Object | None) -> None:
-        either = new if new is not None else old
-        assert either is not None
-        self._rules.set_policy(objects.key(either), policy(new) if new is not None else None)
+        self._rules.set_policy(objects.key(latest(old, new)), policy(new) if new is not None else None)
         self._changed.set()
 
     def _namespace_changed(self, old: Object | None, new: Object | None) -> None:
-        either = new if new is not None else old
-        assert either is not None
-        self._rules.set_namespace(objects.name(either), objects.labels(new) if new is not None else None)
+        self._rules.set_namespace(objects.name(latest(old, new)), objects.labels(new) if new is not None else None)
         self._changed.set()
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
-        either = new if new is not None else old
-        assert either is not None
-        key = objects.key(either)
+        key = objects.key(latest(old, new))
         if new is None:
             _, address = self._given.pop(key, ("", ""))
             if self._owners.get(address) == key:
