@@ -13,7 +13,6 @@ import ctypes
 import gc
 import json
 import resource
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -21,16 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from local_server import local_server
 
 from podwright.api.calls import Call
 from podwright.api.objects import Object
-from podwright.api.resources import CONFIGMAPS, DEPLOYMENTS, PODS, SERVICEACCOUNTS
-from podwright.apiserver.config import ApiServerConfig
-from podwright.apiserver.server import ApiServer
+from podwright.api.resources import CONFIGMAPS, DEPLOYMENTS, PODS
 from podwright.client.client import Client
 from podwright.client.transport import InProcessTransport
 from podwright.cluster import roles
-from podwright.cluster.pki import Pki
 from podwright.controllers.config import ControllerConfig
 from podwright.controllers.garbage_collector import GarbageCollector
 from podwright.controllers.manager import ControllerManager
@@ -75,20 +72,6 @@ async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 300.
             await asyncio.sleep(0.1)
 
 
-async def _server(directory: str) -> ApiServer:
-    pki = Pki(Path(directory))
-    pki.ensure_ca()
-    pair = pki.server("apiserver", "kube-apiserver", ["127.0.0.1"])
-    server = ApiServer(
-        ApiServerConfig(
-            store_url=f"sqlite://{directory}/store.db", certificate=pair.certificate, key=pair.key,
-            host="127.0.0.1", port=0, service_account_signing_key=pki.ensure_service_account_key(),
-        )
-    )  # fmt: skip
-    await server.start()
-    return server
-
-
 def _resident() -> float:
     """MiB, without what only waits to be given back."""
     gc.collect()
@@ -98,9 +81,7 @@ def _resident() -> float:
 
 async def graph(objects: int) -> dict[str, Any]:
     """One object in ten owns the other nine."""
-    with tempfile.TemporaryDirectory() as directory:
-        server = await _server(directory)
-        admin = Client(InProcessTransport(server.local, "admin", ("system:masters",)))
+    async with local_server() as (server, admin):
         numbers = iter(range(objects // 10))
 
         async def create() -> None:
@@ -118,22 +99,19 @@ async def graph(objects: int) -> dict[str, Any]:
         def client(user: str) -> Client:
             return Client(InProcessTransport(server.local, user, _GROUPS if "serviceaccount" in user else ()))
 
+        async with asyncio.TaskGroup() as group:
+            for _ in range(32):
+                group.create_task(create())
+        before = _resident()
+        manager = ControllerManager(client, config=ControllerConfig(), controllers=[GarbageCollector])
+        collecting = asyncio.create_task(manager.run())
+        known: dict[str, GarbageCollector] = {}
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(32):
-                    group.create_task(create())
-            before = _resident()
-            manager = ControllerManager(client, config=ControllerConfig(), controllers=[GarbageCollector])
-            collecting = asyncio.create_task(manager.run())
-            known: dict[str, GarbageCollector] = {}
-            try:
-                await _until(_sees(objects, known))
-                after = _resident()
-            finally:
-                collecting.cancel()
-                await asyncio.gather(collecting, return_exceptions=True)
+            await _until(_sees(objects, known))
+            after = _resident()
         finally:
-            await server.stop()
+            collecting.cancel()
+            await asyncio.gather(collecting, return_exceptions=True)
     return {"collector_objects": objects, "apiserver_mib": before, "collector_mib": after - before}
 
 
@@ -147,30 +125,23 @@ def _sees(objects: int, known: dict[str, GarbageCollector]) -> Callable[[], Awai
 
 
 async def measure(nodes: int, deployments: int, idle: float) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as directory:
-        server = await _server(directory)
+    async with local_server() as (server, admin):
         await roles.ensure(server, roles.SIMULATOR_USER)
-        admin = Client(InProcessTransport(server.local, "admin", ("system:masters",)))
-        account = {"apiVersion": "v1", "kind": "ServiceAccount"}
-        await admin.create(SERVICEACCOUNTS, {**account, "metadata": {"name": "default", "namespace": "default"}})
 
         def client(user: str) -> Client:
             return Client(_Counted(server.local, user, _GROUPS if user.startswith("system:serviceaccount:") else ()))
 
         simulator = Simulator(client(roles.SIMULATOR_USER), nodes)
-        try:
-            async with asyncio.TaskGroup() as group:
-                work = [
-                    group.create_task(ControllerManager(client, config=ControllerConfig()).run()),
-                    group.create_task(simulator.run()),
-                    group.create_task(Scheduler(client("system:kube-scheduler")).run()),
-                ]
-                await simulator.ready()
-                found = await _measure(admin, deployments, idle)
-                for task in work:
-                    task.cancel()
-        finally:
-            await server.stop()
+        async with asyncio.TaskGroup() as group:
+            work = [
+                group.create_task(ControllerManager(client, config=ControllerConfig()).run()),
+                group.create_task(simulator.run()),
+                group.create_task(Scheduler(client("system:kube-scheduler")).run()),
+            ]
+            await simulator.ready()
+            found = await _measure(admin, deployments, idle)
+            for task in work:
+                task.cancel()
     return found
 
 

@@ -9,21 +9,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
+from local_server import local_server
 
 from podwright.api.objects import Object
-from podwright.api.resources import NODES, PODS, PRIORITYCLASSES, SERVICEACCOUNTS
-from podwright.apiserver.config import ApiServerConfig
-from podwright.apiserver.server import ApiServer
+from podwright.api.resources import NODES, PODS, PRIORITYCLASSES
 from podwright.client.client import Client
 from podwright.client.transport import InProcessTransport
-from podwright.cluster.pki import Pki
 from podwright.scheduler.scheduler import Scheduler
 
 _ZONE = "topology.kubernetes.io/zone"
@@ -137,20 +134,7 @@ async def _all(items: Iterable[T], call: Callable[[T], Awaitable[Any]]) -> None:
 async def measure(workload: str, nodes: int, pods: int, *, before: int = 0) -> Object:
     """Nodes, `before` Pods that are placed first, then `pods` Pods by the clock."""
     build = WORKLOADS[workload]
-    with tempfile.TemporaryDirectory() as directory:
-        pki = Pki(Path(directory))
-        pki.ensure_ca()
-        pair = pki.server("apiserver", "kube-apiserver", ["127.0.0.1"])
-        server = ApiServer(
-            ApiServerConfig(
-                store_url=f"sqlite://{directory}/store.db", certificate=pair.certificate, key=pair.key,
-                host="127.0.0.1", port=0, service_account_signing_key=pki.ensure_service_account_key(),
-            )
-        )  # fmt: skip
-        await server.start()
-        client = Client(InProcessTransport(server.local, "admin", ("system:masters",)))
-        account = {"metadata": {"name": "default", "namespace": "default"}}
-        await client.create(SERVICEACCOUNTS, {"apiVersion": "v1", "kind": "ServiceAccount", **account})
+    async with local_server() as (server, client):
         for name, value in (("low", 0), ("high", 10)):
             priority = {"kind": "PriorityClass", "metadata": {"name": name}, "value": value}
             await client.create(PRIORITYCLASSES, {"apiVersion": "scheduling.k8s.io/v1", **priority})
@@ -167,7 +151,6 @@ async def measure(workload: str, nodes: int, pods: int, *, before: int = 0) -> O
         finally:
             scheduler.cancel()
             await asyncio.gather(scheduler, return_exceptions=True)
-            await server.stop()
     return {
         "workload": workload, "nodes": nodes, "before": before, "pods": pods, "pods_per_second": pods / seconds,
         "cpu_ms_per_pod": 1000 * cpu / pods, "decision_ms": 1000 * spent / attempts,
