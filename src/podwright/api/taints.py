@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from podwright.api.objects import Object
 
@@ -24,6 +24,18 @@ NETWORK_UNAVAILABLE = "node.kubernetes.io/network-unavailable"
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 _DECIMAL = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
+
+
+def of(node: Object) -> Sequence[Object]:
+    return (node.get("spec") or {}).get("taints") or ()
+
+
+def no_execute(node: Object) -> list[Object]:
+    return [t for t in of(node) if t.get("effect") == NO_EXECUTE]
+
+
+def has(node: Object, key: str, effect: str) -> bool:
+    return any(t.get("key") == key and t.get("effect") == effect for t in of(node))
 
 
 def tolerates(toleration: Object, taint: Object) -> bool:

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from podwright.api import objects
+from podwright.api import objects, taints
 from podwright.api.objects import Object
 from podwright.api.resources import DEVICETAINTRULES, PODS, RESOURCECLAIMS, RESOURCESLICES
 from podwright.client.events import NORMAL
-from podwright.controllers import pods, taints
+from podwright.controllers import pods
 from podwright.controllers.frame import Context, Controller, ignore_not_found
 from podwright.controllers.resource_claims import by_pod_uid
 from podwright.controllers.taint_eviction import delete_as_disruption

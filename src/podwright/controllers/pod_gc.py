@@ -3,12 +3,12 @@ before they were scheduled, and terminating ones on nodes declared out of servic
 
 from __future__ import annotations
 
-from podwright.api import objects
+from podwright.api import objects, taints
 from podwright.api.objects import Object
 from podwright.api.resources import NODES, PODS
 from podwright.api.status import ApiError
 from podwright.client.informers import latest
-from podwright.controllers import pods, refs, taints
+from podwright.controllers import pods, refs
 from podwright.controllers.frame import Context, Controller, ignore_not_found
 from podwright.controllers.pods import set_condition
 
@@ -76,12 +76,7 @@ class PodGarbageCollector(Controller):
         orphans = self.pods.by_index("node", node)
         if not orphans or self.nodes.get(node) is not None:
             return
-        try:
-            await self.client.get(NODES, node)
-        except ApiError as refused:
-            if refused.code != 404:
-                raise
-        else:
+        if await ignore_not_found(self.client.get(NODES, node)) is not None:
             return
         for pod in orphans:
             await self._fail(pod, "PodGC: node no longer exists")
@@ -115,11 +110,8 @@ class PodGarbageCollector(Controller):
             "lastTransitionTime": objects.format_time(self.clock.now()),
         }  # fmt: skip
         change = {"phase": "Failed", "conditions": set_condition(list(status.get("conditions") or ()), condition)}
-        await self._unless_gone(pod, change)
-
-    async def _unless_gone(self, pod: Object, status: Object) -> None:
         await ignore_not_found(self.client.patch(
-            PODS, objects.name(pod), {"metadata": {"uid": objects.uid(pod)}, "status": status},
+            PODS, objects.name(pod), {"metadata": {"uid": objects.uid(pod)}, "status": change},
             namespace=objects.namespace(pod), subresource="status",
         ))  # fmt: skip
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from podwright.api import objects
+from podwright.api import objects, taints
 from podwright.api.objects import Object
 from podwright.api.resources import NODES, PODS
 from podwright.api.status import ApiError
 from podwright.client.client import Client
 from podwright.client.events import NORMAL
 from podwright.client.informers import latest
-from podwright.controllers import pods, refs, taints
+from podwright.controllers import pods, refs
 from podwright.controllers.frame import Context, Controller
 from podwright.controllers.pods import set_condition
 

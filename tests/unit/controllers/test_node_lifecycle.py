@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from controller_harness import Harness, make_node, make_pod
 
-from podwright.api import objects
+from podwright.api import objects, taints
 from podwright.api.resources import LEASES, NODES, PODS
-from podwright.controllers import taints
 from podwright.controllers.config import ControllerConfig
 from podwright.controllers.node_lifecycle import NodeLifecycleController
 from podwright.controllers.taint_eviction import TaintEvictionController

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from podwright.api import objects
+from podwright.api import objects, taints
 from podwright.api.objects import Object
 from podwright.api.resources import CONTROLLERREVISIONS, DAEMONSETS, NODES, PODS
 from podwright.api.status import ApiError
 from podwright.client.events import NORMAL, WARNING
 from podwright.client.informers import latest
-from podwright.controllers import controller_revisions, pods, refs, selection, taints
+from podwright.controllers import controller_revisions, pods, refs, selection
 from podwright.controllers.controller_revisions import HASH_LABEL
 from podwright.controllers.daemonset import placement
 from podwright.controllers.deployment.arithmetic import scaled_value

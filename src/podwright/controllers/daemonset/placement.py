@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from podwright.api import objects
+from podwright.api import objects, taints
 from podwright.api.node_affinity import pod_matches_node
 from podwright.api.objects import Object, deepcopy
-from podwright.controllers import pods, taints
+from podwright.controllers import pods
 
 _DEFAULTS: tuple[tuple[str, str], ...] = (
     (taints.NOT_READY, taints.NO_EXECUTE),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from podwright.api import objects
+from podwright.api import objects, taints
 from podwright.api.objects import Object
-from podwright.controllers import taints
 
 NORMAL, PARTIAL, FULL = "Normal", "PartialDisruption", "FullDisruption"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from podwright.api import objects
+from podwright.api import objects, taints
 from podwright.api.objects import Object
 from podwright.api.resources import LEASES, NODES, PODS
 from podwright.api.status import ApiError
 from podwright.client.events import NORMAL, WARNING
-from podwright.controllers import pods, refs, taints
+from podwright.controllers import pods, refs
 from podwright.controllers.frame import Context, Controller
 from podwright.controllers.node_lifecycle import conditions
 from podwright.controllers.node_lifecycle.zones import Zones
