@@ -36,8 +36,6 @@ class EventRecorder:
         self._clock = clock or SystemClock()
         self._queue: deque[Object] = deque(maxlen=_QUEUE)
         self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._seen: OrderedDict[tuple[str, ...], Object] = OrderedDict()
         self._tokens: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 
@@ -75,20 +73,14 @@ class EventRecorder:
                 "reportingInstance": self._host,
             }
         )
-        self._idle.clear()
         self._wake.set()
 
     async def run(self) -> None:
         while True:
             while self._queue:
                 await self._send(self._queue.popleft())
-            self._idle.set()
             self._wake.clear()
             await self._wake.wait()
-
-    async def flushed(self) -> None:
-        """Returns when everything recorded so far was sent or dropped."""
-        await self._idle.wait()
 
     async def _send(self, event: Object) -> None:
         about = event["involvedObject"]

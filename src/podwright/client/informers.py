@@ -224,14 +224,3 @@ class InformerFactory:
         return [i.resource.qualified for i in self._informers.values() if not i.has_synced()]
 
 
-def by_namespace(obj: Object) -> Iterable[str]:
-    """Index function: the namespace."""
-    return (objects.namespace(obj),)
-
-
-def by_controller_uid(obj: Object) -> Iterable[str]:
-    """Index function: the uid of the controlling owner, if there is one."""
-    owner = objects.controller_of(obj)
-    return (owner["uid"],) if owner else ()
-
-

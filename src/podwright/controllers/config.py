@@ -56,7 +56,6 @@ class ControllerConfig:
     hpa_cpu_initialization_period: float = 300.0
     hpa_initial_readiness_delay: float = 30.0
 
-    resource_quota_sync_period: float = 300.0
     workers: dict[str, int] = field(default_factory=dict)
     """Concurrent reconciles by controller name, where not the controller's own default."""
 

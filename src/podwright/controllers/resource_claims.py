@@ -162,10 +162,5 @@ class ResourceClaimController(Controller):
             return True
         pod = self.pods.get(f"{namespace}/{consumer['name']}")
         if pod is None:
-            try:
-                pod = await self.client.get(PODS, consumer["name"], namespace=namespace)
-            except ApiError as refused:
-                if refused.code == 404:
-                    return False
-                raise
-        return objects.uid(pod) == consumer["uid"] and not pods.is_finished(pod)
+            pod = await ignore_not_found(self.client.get(PODS, consumer["name"], namespace=namespace))
+        return pod is not None and objects.uid(pod) == consumer["uid"] and not pods.is_finished(pod)

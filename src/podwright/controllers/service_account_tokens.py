@@ -8,7 +8,6 @@ import base64
 from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import SECRETS, SERVICEACCOUNTS
-from podwright.api.status import ApiError
 from podwright.client.informers import latest
 from podwright.controllers.frame import Context, Controller, ignore_not_found
 
@@ -47,21 +46,15 @@ class ServiceAccountTokenController(Controller):
             return
         account = self.accounts.get(f"{namespace}/{name}")
         if account is None:
-            account = await self._find(name, namespace)
+            # A Secret must not go because the cache lags behind its ServiceAccount.
+            account = await ignore_not_found(self._writer.get(SERVICEACCOUNTS, name, namespace=namespace))
         wanted_uid = objects.annotations(secret).get(UID)
         if account is None or (wanted_uid and wanted_uid != objects.uid(account)):
-            await self._delete(secret)
+            await ignore_not_found(self._writer.delete(
+                SECRETS, objects.name(secret), namespace=namespace, uid=objects.uid(secret)
+            ))
             return
         await self._fill(secret, account)
-
-    async def _find(self, name: str, namespace: str) -> Object | None:
-        """A Secret must not go because the cache lags behind its ServiceAccount."""
-        try:
-            return await self._writer.get(SERVICEACCOUNTS, name, namespace=namespace)
-        except ApiError as refused:
-            if refused.code == 404:
-                return None
-            raise
 
     async def _fill(self, secret: Object, account: Object) -> None:
         data = dict(secret.get("data") or {})
@@ -88,11 +81,6 @@ class ServiceAccountTokenController(Controller):
         if data != (secret.get("data") or {}) or annotations != objects.annotations(secret):
             meta = {**secret["metadata"], "annotations": annotations}
             await self._writer.update(SECRETS, {**secret, "metadata": meta, "data": data})
-
-    async def _delete(self, secret: Object) -> None:
-        await ignore_not_found(self._writer.delete(
-            SECRETS, objects.name(secret), namespace=objects.namespace(secret), uid=objects.uid(secret)
-        ))
 
 
 def _account_key(secret: Object) -> list[str]:

@@ -45,13 +45,9 @@ _M = TypeVar("_M", bound=Message)
 @dataclass(slots=True)
 class KeyValue(Message):
     key: bytes = b""
-    create_revision: int = 0
     mod_revision: int = 0
     value: bytes = b""
-    FIELDS = (
-        Field(1, "key", Kind.BYTES), Field(2, "create_revision", Kind.INT), Field(3, "mod_revision", Kind.INT),
-        Field(5, "value", Kind.BYTES),
-    )
+    FIELDS = (Field(1, "key", Kind.BYTES), Field(3, "mod_revision", Kind.INT), Field(5, "value", Kind.BYTES))
 
 
 @dataclass(slots=True)

@@ -3,11 +3,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import CONFIGMAPS
 from podwright.api.status import expired
 from podwright.client.client import Client
-from podwright.client.informers import Informer, by_namespace
+from podwright.client.informers import Informer
 from podwright.client.transport import Call, ServerUnreachable, WatchEvent
 
 
@@ -42,7 +43,7 @@ class Scripted:
 async def run(transport: Scripted) -> tuple[Informer, list[tuple[str | None, str | None]]]:
     seen: list[tuple[str | None, str | None]] = []
     informer = Informer(Client(transport), CONFIGMAPS)
-    informer.add_index("ns", by_namespace)
+    informer.add_index("ns", lambda obj: (objects.namespace(obj),))
 
     def handler(old: Object | None, new: Object | None) -> None:
         def tag(o: Object | None) -> str | None:

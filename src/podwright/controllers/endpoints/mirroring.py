@@ -7,13 +7,12 @@ import ipaddress
 from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import ENDPOINTS, ENDPOINTSLICES, SERVICES
-from podwright.api.status import ApiError
 from podwright.client.informers import latest
 from podwright.controllers import pods
 from podwright.controllers.endpoints import backends, reconciler
 from podwright.controllers.endpoints.legacy import MANAGED_BY as ENDPOINTS_MANAGED_BY
-from podwright.controllers.endpoints.slices import by_service
-from podwright.controllers.frame import Context, Controller, ignore_not_found, is_terminating_namespace
+from podwright.controllers.endpoints.slices import by_service, write
+from podwright.controllers.frame import Context, Controller
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
@@ -56,29 +55,14 @@ class EndpointSliceMirroringController(Controller):
             and (service.get("spec") or {}).get("selector") is None
         )  # fmt: skip
         if not mirrored or endpoints is None:
-            for piece in existing:
-                await self._delete(piece)
+            await write(self.client, reconciler.Plan(delete=existing))
             return
         labels = {k: v for k, v in objects.labels(endpoints).items() if k not in (SKIP, ENDPOINTS_MANAGED_BY)}
         labels |= {backends.SERVICE_NAME: objects.name(endpoints), backends.MANAGED_BY: MANAGER}
         desired = _desired(endpoints, labels)
         annotations = {k: v for k, v in objects.annotations(endpoints).items() if k != _LAST_APPLIED}
         made = reconciler.plan(existing, desired, labels=labels, annotations=annotations, maximum=1000)
-        for piece in made.update:
-            await self.client.update(ENDPOINTSLICES, piece)
-        for piece in made.create:
-            try:
-                await self.client.create(ENDPOINTSLICES, piece)
-            except ApiError as refused:
-                if not is_terminating_namespace(refused):
-                    raise
-        for piece in made.delete:
-            await self._delete(piece)
-
-    async def _delete(self, piece: Object) -> None:
-        await ignore_not_found(self.client.delete(
-            ENDPOINTSLICES, objects.name(piece), namespace=objects.namespace(piece), uid=objects.uid(piece)
-        ))
+        await write(self.client, made)
 
 
 def _is_mirrored(endpoints: Object) -> bool:

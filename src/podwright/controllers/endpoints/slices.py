@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import ENDPOINTSLICES, NODES
 from podwright.api.status import ApiError
+from podwright.client.client import Client
 from podwright.client.events import NORMAL, WARNING
 from podwright.client.informers import latest
 from podwright.controllers import pods
@@ -24,6 +26,23 @@ def by_service(piece: Object) -> list[str]:
     """Index function: "namespace/service" of a slice."""
     service = objects.labels(piece).get(backends.SERVICE_NAME)
     return [f"{objects.namespace(piece)}/{service}"] if service else []
+
+
+async def write(client: Client, made: reconciler.Plan, written: Callable[[Object], None] = lambda _: None) -> None:
+    """Carries the plan out; `written` is told of each slice that stands now. What is gone, or cannot be made because
+    its namespace is being deleted, is left at that. Raises ApiError."""
+    for piece in made.update:
+        written(await client.update(ENDPOINTSLICES, piece))
+    for piece in made.create:
+        try:
+            written(await client.create(ENDPOINTSLICES, piece))
+        except ApiError as refused:
+            if not is_terminating_namespace(refused):
+                raise
+    for piece in made.delete:
+        await ignore_not_found(client.delete(
+            ENDPOINTSLICES, objects.name(piece), namespace=objects.namespace(piece), uid=objects.uid(piece)
+        ))
 
 
 class EndpointSliceController(backends.BackendController):
@@ -65,8 +84,7 @@ class EndpointSliceController(backends.BackendController):
         service = self.services.get(key)
         if service is None or objects.is_deleting(service) or not backends.selector_of(service):
             if service is None:
-                for piece in self._mine(key):
-                    await self._delete(piece)
+                await write(self.client, reconciler.Plan(delete=self._mine(key)))
                 for told in [t for t in self._told if t[0] == key]:
                     del self._told[told]
             return
@@ -80,16 +98,7 @@ class EndpointSliceController(backends.BackendController):
             existing, desired, labels=self._labels(service), annotations=self._trigger(service),
             maximum=self.config.max_endpoints_per_slice,
         )  # fmt: skip
-        for piece in made.update:
-            self._note(key, await self.client.update(ENDPOINTSLICES, piece))
-        for piece in made.create:
-            try:
-                self._note(key, await self.client.create(ENDPOINTSLICES, piece))
-            except ApiError as refused:
-                if not is_terminating_namespace(refused):
-                    raise
-        for piece in made.delete:
-            await self._delete(piece)
+        await write(self.client, made, lambda piece: self._note(key, piece))
 
     def _note(self, key: str, piece: Object) -> None:
         revision = int(piece["metadata"]["resourceVersion"])
@@ -107,11 +116,6 @@ class EndpointSliceController(backends.BackendController):
             for s in self.slices.by_index("service", key)
             if objects.labels(s).get(backends.MANAGED_BY) == MANAGER and not objects.is_deleting(s)
         ]
-
-    async def _delete(self, piece: Object) -> None:
-        await ignore_not_found(self.client.delete(
-            ENDPOINTSLICES, objects.name(piece), namespace=objects.namespace(piece), uid=objects.uid(piece)
-        ))
 
     def _labels(self, service: Object) -> dict[str, str]:
         own = {backends.SERVICE_NAME: objects.name(service), backends.MANAGED_BY: MANAGER}
@@ -137,9 +141,6 @@ class EndpointSliceController(backends.BackendController):
                     continue
                 found = True
                 ports = backends.ports_on(service, pod)
-                if not ports and not backends.is_headless(service):
-                    # Without ports a Pod is no endpoint, except of a headless Service, which is only a name.
-                    ports = []
                 key = reconciler.port_key(family, ports)
                 if key not in desired:
                     desired[key] = self._empty(service, family, ports), []

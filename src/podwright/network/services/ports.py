@@ -43,7 +43,6 @@ class ServicePort:
     external_local: bool = False
     cluster: Sequence[Endpoint] = ()
     local: Sequence[Endpoint] = ()
-    health_check_node_port: int = 0
     has_any: bool = field(default=True)
 
     @property
@@ -121,7 +120,6 @@ def _ports_of(service: Object, slices: Sequence[Object], node: str, zone: str) -
             external_local=spec.get("externalTrafficPolicy") == "Local",
             cluster=_serving(_hinted(usable, node, zone)),
             local=_serving({e: state for e, state in usable.items() if e.local}),
-            health_check_node_port=int(spec.get("healthCheckNodePort") or 0),
             has_any=bool(usable),
         )
 
