@@ -96,6 +96,14 @@ class Cluster:
         pod = self.pod(name)
         return pod if has_condition(pod, "Ready") else None
 
+    def unschedulable(self, name: str, why: str) -> None:
+        """Waits until the Pod's first condition says so: another reason may come before it."""
+        def told() -> bool:
+            conditions = self.pod(name)["status"].get("conditions")
+            return bool(conditions) and why in conditions[0]["message"]
+
+        until(told, f"pod {name} waits: {why}")
+
     def phase(self, name: str, phase: str, timeout: float = 120) -> dict[str, Any]:
         def reached() -> dict[str, Any] | None:
             pod = self.pod(name)

@@ -231,8 +231,7 @@ def test_disk_throughput_is_counted_limited_and_resized(cluster: Cluster) -> Non
         pod("slow", busybox("c", "sleep 3600", resources=slow, volumeMounts=mounts), volumes=volumes),
     )
     cluster.running("slow")
-    waiting = until(lambda: (p := cluster.pod("asks-too-much"))["status"].get("conditions") and p)
-    assert f"Insufficient {resource}" in waiting["status"]["conditions"][0]["message"]
+    cluster.unschedulable("asks-too-much", f"Insufficient {resource}")
 
     def keeps(limit: int, path: str) -> None:
         """In two seconds' worth of writes. The kernel holds the limit; the disk may have less to give."""

@@ -107,8 +107,7 @@ def test_a_container_sees_its_device_and_nobody_elses(cluster: Cluster, plugin: 
         assert run(cluster, name, f": < /dev/test/{device} && echo opened") == "opened"
         assert "not permitted" in run(cluster, name, f"(: > /dev/test/{device}) 2>&1 || true"), "read only"
     assert sorted(names.values()) == ["dev-0", "dev-1"]
-    waiting = until(lambda: (p := cluster.pod("third"))["status"].get("conditions") and p)
-    assert f"Insufficient {THING}" in waiting["status"]["conditions"][0]["message"]
+    cluster.unschedulable("third", f"Insufficient {THING}")
 
     # The kubelet dies and comes back: the plugin registers anew, nothing is given twice.
     kill(cluster, "server")
@@ -159,8 +158,7 @@ def test_a_claimed_device_is_prepared_by_its_driver_and_given_back(cluster: Clus
         assert run(cluster, "claims", "echo $CLAIM") == claim
         assert run(cluster, "claims", "echo $CLAIM", "other") == ""
         cluster.apply(pod("waits", has, resourceClaims=claims))
-        waiting = until(lambda: (p := cluster.pod("waits"))["status"].get("conditions") and p)
-        assert "cannot allocate all claims" in waiting["status"]["conditions"][0]["message"]
+        cluster.unschedulable("waits", "cannot allocate all claims")
         cluster.kubectl("delete", "pod", "claims", "--now")
         assert driver.last("NodeUnprepareResources")["claims"][0]["name"] == claim
         cluster.gone("resourceclaim", claim)
@@ -285,8 +283,7 @@ def test_huge_pages_are_advertised_counted_and_a_volume(cluster: Cluster) -> Non
     before = free()
     run(cluster, "huge", "fallocate -l 4194304 /huge/file")
     assert free() == before - 2
-    waiting = until(lambda: (p := cluster.pod("more"))["status"].get("conditions") and p)
-    assert "Insufficient hugepages-2Mi" in waiting["status"]["conditions"][0]["message"]
+    cluster.unschedulable("more", "Insufficient hugepages-2Mi")
     no_request = "medium HugePages-2Mi: hugePages storage requested, but there is no resource request for huge pages"
     until(lambda: any(r == "FailedMount" and no_request in m for r, m in cluster.events("without")))
     cluster.kubectl("delete", "pod", "huge", "without", "more", "--now")
