@@ -74,7 +74,7 @@ def drop(row: Resource, obj: Object, old: Object | None = None) -> None:
         before = {path for _, path in _found(tree, old or {}, [])}
         for holder, path in found:
             if path not in before:
-                del holder[path.rpartition(".")[2]]
+                holder.pop(path.rpartition(".")[2], None)  # A patch may put one object in two places.
 
 
 def _found(tree: Tree, value: Any, found: list[tuple[Object, str]]) -> list[tuple[Object, str]]:
