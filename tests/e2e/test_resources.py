@@ -151,9 +151,10 @@ def test_a_claimed_device_is_prepared_by_its_driver_and_given_back(cluster: Clus
     )  # fmt: skip
     has = busybox("c", "sleep 3600", resources={"claims": [{"name": "thing"}]})
     claims = [{"name": "thing", "resourceClaimTemplateName": "one"}]
+    cluster.apply(pod("claims", has, busybox("other", "sleep 3600"), resourceClaims=claims))
+    missed = "FailedPrepareDynamicResources"
+    until(lambda: any(reason == missed for reason, _ in cluster.events("claims")), "the driver is missed")
     with in_thread(driver):
-        until(lambda: any(method == "Notify" for method, _ in driver.calls), "the driver is registered")
-        cluster.apply(pod("claims", has, busybox("other", "sleep 3600"), resourceClaims=claims))
         running = cluster.running("claims")
         claim = running["status"]["resourceClaimStatuses"][0]["resourceClaimName"]
         assert run(cluster, "claims", "echo $CLAIM") == claim

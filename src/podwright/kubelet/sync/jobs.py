@@ -44,6 +44,8 @@ class Jobs:
         """Runs work for the container; there must be none for it yet."""
         job = self._jobs[name] = Job(name, starting=starting, slow=not starting)
         job.task = self._group.create_task(self._run(job, work), name=f"container {name}")
+        # Not at the end of the task's own code: one that is cancelled before its first step runs none of it.
+        job.task.add_done_callback(lambda _: self._ended(job))
 
     async def _run(self, job: Job, work: Callable[[Job], Coroutine[Any, Any, None]]) -> None:
         try:
@@ -51,11 +53,12 @@ class Jobs:
         except Exception:
             # Whatever a bug does to one container, the Pod's worker must live to end it.
             log.exception("work on container %s", job.name)
-        finally:
-            self._jobs.pop(job.name, None)
-            self._changed.set()
-            if job.slow:
-                self._woken()
+
+    def _ended(self, job: Job) -> None:
+        del self._jobs[job.name]
+        self._changed.set()
+        if job.slow:
+            self._woken()
 
     def takes_long(self, job: Job) -> None:
         job.slow = True
