@@ -87,13 +87,15 @@ def test_kubernetes_pages_are_one_snapshot(api: client.ApiClient) -> None:
     assert core.list_namespaced_config_map("default", label_selector="set=pages").items == []
 
 
-def test_kubernetes_watches_again_after_410(cluster: Cluster) -> None:
+def test_kubernetes_watches_again_after_410(cluster: Cluster, web: str) -> None:
     cluster.apply(config_map("old", a="1"))
     old = cluster.get("configmap", "old")["metadata"]["resourceVersion"]
     cluster.apply(config_map("old", a="2"))
     # A server just started remembers no events from before.
     cluster.podwright("down")
     cluster.up()
+    # Its status is of before until the kubelet has looked.
+    until(lambda: cluster.try_kubectl("exec", web, "--", "true").returncode == 0, "the Pod runs again")
     with config.new_client_from_config(str(cluster.kubeconfig)) as made:
         core = client.CoreV1Api(made)
         with pytest.raises(ApiException) as expired:
