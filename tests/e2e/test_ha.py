@@ -298,8 +298,14 @@ def test_a_rolling_upgrade_leaves_pods_alone(ha: ControlPlanes) -> None:
     before = pods(ha, ha.planes[0], "steady")
     writer = Writer(ha, "upgrade")
     writer.start()
-    for machine in ha.planes:
+    leader = ha.leader()
+    for machine in (leader, *(m for m in ha.planes if m is not leader)):
+        ended = machine.pid("server")
         machine.end("server", signal.SIGTERM)
+        other = next(m for m in ha.planes if m is not machine)
+        lease = ha.get_at(other, "lease", "kube-controller-manager", "-n", "kube-system")
+        holder = str(lease["spec"].get("holderIdentity"))
+        assert f"_{ended}_" not in holder, "a leader that is stopped gives its Lease back"
         ha.start_server(machine)
         until(lambda: ha.serves(machine), f"{machine.name} serves again")  # noqa: B023
     writer.end()

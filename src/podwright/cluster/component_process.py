@@ -15,7 +15,7 @@ from podwright.client.leader_election import Timing
 from podwright.client.service_account import ServiceAccountTransport
 from podwright.client.transport import ServerUnreachable
 from podwright.cluster import component_pages, components, loop
-from podwright.cluster.processes import ReadyPipe, innermost, notify_systemd
+from podwright.cluster.processes import ReadyPipe, notify_systemd
 from podwright.controllers.config import ControllerConfig
 from podwright.scheduler.config import SchedulerConfig
 
@@ -99,7 +99,7 @@ def run_components(
     try:
         loop.run(main)
     except BaseException as failed:
-        pipe.failed(f"{type(failed).__name__}: {innermost(failed)}")
+        pipe.failed(failed)
         raise
 
 

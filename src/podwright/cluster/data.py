@@ -73,7 +73,7 @@ def migrate(source: str, target: str, progress: Callable[[int], None] = lambda _
         refused = failed.subgroup(StoreUnavailable)
         if refused is None:
             raise
-        raise DataRefused(processes.innermost(refused)) from failed
+        raise DataRefused(str(processes.innermost(refused))) from failed
 
 
 async def _migrate(source: Store, target: Store, progress: Callable[[int], None]) -> int:

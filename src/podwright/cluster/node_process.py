@@ -21,7 +21,7 @@ from podwright.cluster import demo_images, loop
 from podwright.cluster.down import find_cluster
 from podwright.cluster.layout import DISK_SPEED, IMAGES, Layout, node_name
 from podwright.cluster.pki import Pki
-from podwright.cluster.processes import ReadyPipe, innermost, notify_systemd
+from podwright.cluster.processes import ReadyPipe, notify_systemd
 from podwright.cluster.registry import Ranges
 from podwright.cluster.servers import SERVERS_FILE, Servers
 from podwright.cluster.spec import ClusterSpec
@@ -282,7 +282,7 @@ def run_node(name: str, node: str, *, ready_fd: int | None) -> None:
     try:
         loop.run(lambda stop: _node(name, node, pipe, stop))
     except BaseException as failed:
-        pipe.failed(f"{type(failed).__name__}: {innermost(failed)}")
+        pipe.failed(failed)
         raise
 
 

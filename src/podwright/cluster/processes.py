@@ -163,8 +163,9 @@ class ReadyPipe:
         self._close()
         notify_systemd("READY=1")
 
-    def failed(self, why: str) -> None:
-        self._send(FAILED + why.replace("\n", " "))
+    def failed(self, error: BaseException) -> None:
+        cause = innermost(error)
+        self._send(f"{FAILED}{type(cause).__name__}: {cause}".replace("\n", " "))
         self._close()
 
     def _send(self, line: str) -> None:
@@ -192,8 +193,8 @@ def notify_systemd(state: str) -> None:
         channel.send(state.encode())
 
 
-def innermost(error: BaseException) -> str:
+def innermost(error: BaseException) -> BaseException:
     """What went wrong, out of the task groups around it."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error) or type(error).__name__
+    return error

@@ -4,6 +4,7 @@ one node that node's kubelet too. Components get in-process clients; each with i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from podwright.cluster import control_plane, host, joining, loop, roles, storage
 from podwright.cluster.down import find_cluster
 from podwright.cluster.layout import Layout
 from podwright.cluster.pki import Pki
-from podwright.cluster.processes import ReadyPipe, innermost, notify_systemd
+from podwright.cluster.processes import ReadyPipe, notify_systemd
 from podwright.cluster.registry import Ranges
 from podwright.cluster.spec import API_SERVER_FILES, ClusterSpec
 from podwright.cluster.up import node_names
@@ -60,7 +61,7 @@ def run_server(
             ).run(stop)
         )
     except BaseException as failed:
-        pipe.failed(f"{type(failed).__name__}: {innermost(failed)}")
+        pipe.failed(failed)
         raise
 
 FRONT_PROXY = "front-proxy-client"
@@ -88,8 +89,9 @@ class ServerProcess:
 
     async def run(self, stop: asyncio.Event) -> None:
         try:
-            async with asyncio.TaskGroup() as group:
-                clients = await self._start_api_server(group)
+            # The API server ends last: whoever leads gives its Lease back through it.
+            async with contextlib.AsyncExitStack() as servers, asyncio.TaskGroup() as group:
+                clients = await self._start_api_server(servers, group)
                 self._start_components(group, clients)
                 if self._spec.nodes != 1 and "apiserver" in self._components:
                     # Proxies and webhooks reach Pods from here; the routes go with the bridge.
@@ -105,7 +107,9 @@ class ServerProcess:
             log.info("asked to end: Pods keep running")
         notify_systemd("STOPPING=1")
 
-    async def _start_api_server(self, group: asyncio.TaskGroup) -> ClientFor:
+    async def _start_api_server(
+        self, servers: contextlib.AsyncExitStack, group: asyncio.TaskGroup
+    ) -> ClientFor:
         if "apiserver" not in self._components:
             return self._remote_client
         make_certificates(self._spec, self._layout, self._ranges)
@@ -116,8 +120,9 @@ class ServerProcess:
         names = {"scheduler": "scheduler", "controllers": "controller-manager"}
         server.component_statuses.here.update(names[c] for c in self._components if c in names)
         await server.start()
+        servers.push_async_callback(server.stop)
         await self._make_first_objects(server)
-        group.create_task(self._close_at_end(server), name="api server")
+        group.create_task(server.wait(), name="api server")
         self._pipe.progress(f"API server serves on port {self._spec.port}")
         return lambda user, groups: Client(InProcessTransport(server.local, user, groups))
 
@@ -134,13 +139,6 @@ class ServerProcess:
                 if refused.code != 409:
                     raise
                 await server.registry.fresh()  # another control plane starts too, and made the same
-
-    @staticmethod
-    async def _close_at_end(server: ApiServer) -> None:
-        try:
-            await server.wait()
-        finally:
-            await server.stop()
 
     def _remote_client(self, user: str, groups: Sequence[str]) -> Client:
         pair = self._pki.client(user.replace(":", "_"), user, groups)
