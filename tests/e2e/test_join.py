@@ -107,6 +107,12 @@ def test_a_machine_joins_and_leaves(cluster: Cluster, machine: Machine) -> None:
         assert names == {"kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"}
         status = machine.run(podwright, "status", *there[:2])
         assert status.returncode == 0 and "node    second       Ready, 1 Pods" in status.stdout, status
+        inspected = machine.run(podwright, "inspect", "pod", "there", *there[:2])
+        assert ips["there"] in inspected.stdout, inspected
+        not_here = machine.run(podwright, "token", "create", *there[:2])
+        assert not_here.returncode == 1 and f"is served by {server}" in not_here.stderr
+        pki = machine.directory / "lib" / there[1] / "pki"
+        assert not (pki / "ca.key").exists() and not (pki / "admin.key").exists()
         assert machine.run(podwright, "down", *there[:2]).returncode == 0
         started = machine.run(podwright, "up", *there[:2])
         assert "1 node Ready in" in started.stdout and server in started.stdout, started

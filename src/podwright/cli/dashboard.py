@@ -17,6 +17,8 @@ def dashboard(name: str, port: int) -> None:
 
     The page only reads; as kubectl proxy's, it is there for everybody who is on this machine.
     """
+    from podwright.api.status import ApiError
+    from podwright.client.transport import ServerUnreachable
     from podwright.cluster import loop
     from podwright.cluster.admin import admin_client
     from podwright.cluster.down import NoSuchCluster, find_cluster
@@ -26,11 +28,13 @@ def dashboard(name: str, port: int) -> None:
     spec, layout, _ = tells_failures(NoSuchCluster)(find_cluster)(name)
 
     async def main(stop: asyncio.Event) -> None:
-        async with admin_client(Pki(layout.pki), spec.port) as client, serving(client, port=port) as url:
-            click.echo(f"{url} shows cluster {name}; Ctrl-C ends it")
-            await stop.wait()
+        async with admin_client(spec, Pki(layout.pki)) as client:
+            await client.raw("GET", "/version")  # a page of a cluster that is down would stay empty
+            async with serving(client, port=port) as url:
+                click.echo(f"{url} shows cluster {name}; Ctrl-C ends it")
+                await stop.wait()
 
     try:
-        loop.run(main)
-    except* OSError as failed:
-        raise click.ClickException(f"port {port}: {failed.exceptions[0]}") from failed
+        tells_failures(NoSuchCluster, ApiError, ServerUnreachable)(loop.run)(main)
+    except OSError as taken:
+        raise click.ClickException(f"port {port}: {taken}") from taken

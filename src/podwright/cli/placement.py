@@ -20,6 +20,7 @@ def explain_placement(pod: str, namespace: str, name: str, output: str) -> None:
     from podwright.client.transport import ServerUnreachable
     from podwright.cluster.down import NoSuchCluster
     from podwright.cluster.placement import explain_placement as ask
+    from podwright.scheduler.config import DEFAULT_SCHEDULER
 
     report = tells_failures(NoSuchCluster, ApiError, ServerUnreachable)(ask)(name, namespace, pod)
     if output == "json":
@@ -27,6 +28,8 @@ def explain_placement(pod: str, namespace: str, name: str, output: str) -> None:
         return
     where = f"runs on {report['node']}" if report["node"] else "has no node"
     click.echo(f"pod {report['pod']} {where}{'; ' + report['message'] if report['message'] else ''}")
+    if report["scheduler"] != DEFAULT_SCHEDULER:
+        click.echo(f"its scheduler is {report['scheduler']}; what follows is what the default plugins say")
     for answer in report["nodes"]:
         mark = "*" if answer["chosen"] else " "
         said = "; ".join(answer["refusals"]) if answer["refusals"] else f"fits, score {answer['score']:.3f}"

@@ -10,7 +10,7 @@ from typing import Any
 from podwright.api.objects import Object
 from podwright.api.resources import PODS
 from podwright.cluster import cgroup_limits, cgroups, node_link, proc_net, proc_status
-from podwright.cluster.admin import admin_client
+from podwright.cluster.admin import local_client
 from podwright.cluster.down import find_cluster
 from podwright.cluster.pki import Pki
 from podwright.cluster.processes import start_time
@@ -25,7 +25,7 @@ def inspect_pod(name: str, namespace: str, pod: str) -> dict[str, Any]:
     spec, layout, _ = find_cluster(name)
 
     async def ask() -> Object:
-        async with admin_client(Pki(layout.pki), spec.port) as client, asyncio.timeout(10):
+        async with local_client(spec, Pki(layout.pki)) as client, asyncio.timeout(10):
             return await client.get(PODS, pod, namespace=namespace)
 
     found = asyncio.run(ask())

@@ -29,6 +29,7 @@ from podwright.api.resources import (
 from podwright.cluster.admin import admin_client
 from podwright.cluster.down import find_cluster
 from podwright.cluster.pki import Pki
+from podwright.scheduler.config import DEFAULT_SCHEDULER
 from podwright.scheduler.explanation import explain
 
 _ALSO_ASKED = (
@@ -47,13 +48,14 @@ def explain_placement(cluster: str, namespace: str, name: str) -> dict[str, Any]
 
 async def _explain(cluster: str, namespace: str, name: str) -> dict[str, Any]:
     spec, layout, _ = find_cluster(cluster)
-    async with admin_client(Pki(layout.pki), spec.port) as client:
+    async with admin_client(spec, Pki(layout.pki)) as client:
         pod = await client.get(PODS, name, namespace=namespace)
         nodes, pods = await client.items(NODES), await client.items(PODS)
         others = {row: await client.items(row) for row in _ALSO_ASKED}
     condition = objects.condition(pod, "PodScheduled") or {}
     return {
         "pod": objects.key(pod),
+        "scheduler": (pod.get("spec") or {}).get("schedulerName") or DEFAULT_SCHEDULER,
         "node": (pod.get("spec") or {}).get("nodeName") or "",
         "message": condition.get("message", ""),
         "nodes": [asdict(answer) for answer in explain(pod, nodes, pods, others=others)],

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.resources import NODES, PODS
 from podwright.api.status import ApiError
-from podwright.client.client import Client
 from podwright.client.transport import ServerUnreachable
 from podwright.cluster import processes
-from podwright.cluster.admin import admin_client
+from podwright.cluster.admin import local_client
 from podwright.cluster.down import find_cluster
-from podwright.cluster.join import node_client
 from podwright.cluster.pki import Pki
 from podwright.cluster.spec import ClusterSpec
 from podwright.cluster.up import process_names
@@ -51,7 +48,7 @@ def status(name: str) -> dict[str, Any]:
 
 
 async def _nodes(spec: ClusterSpec, pki: Pki) -> list[dict[str, Any]]:
-    async with _client(spec, pki) as client, asyncio.timeout(10):
+    async with local_client(spec, pki) as client, asyncio.timeout(10):
         if spec.joined_node:
             # It may see no other than itself.
             nodes: Sequence[Object] = [await client.get(NODES, spec.joined_node)]
@@ -74,16 +71,3 @@ async def _nodes(spec: ClusterSpec, pki: Pki) -> list[dict[str, Any]]:
         }
         for node in nodes
     ]
-
-
-@contextlib.asynccontextmanager
-async def _client(spec: ClusterSpec, pki: Pki) -> AsyncIterator[Client]:
-    if not spec.joined_node:
-        async with admin_client(pki, spec.port) as client:
-            yield client
-        return
-    client = node_client(spec, pki)
-    try:
-        yield client
-    finally:
-        await client.aclose()

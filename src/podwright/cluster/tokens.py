@@ -161,7 +161,7 @@ def _ask(name: str, call: Callable[[Client], Awaitable[T]]) -> T:
     spec, layout, _ = find_cluster(name)
 
     async def run() -> T:
-        async with admin_client(Pki(layout.pki), spec.port) as client, asyncio.timeout(_TIMEOUT):
+        async with admin_client(spec, Pki(layout.pki)) as client, asyncio.timeout(_TIMEOUT):
             return await call(client)
 
     return asyncio.run(run())
