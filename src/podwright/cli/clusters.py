@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
-from podwright.cli.options import api_server_options, given, name_option, output_option, tells_failures
+from podwright.cli.options import api_server_options, given, name_option, output_option, runtime_option, tells_failures
 
 
 def _failures() -> tuple[type[Exception], ...]:
     from podwright.cluster.down import NoSuchCluster
+    from podwright.cluster.kubeconfig import NotAKubeconfig
     from podwright.cluster.layout import BadClusterName
     from podwright.cluster.node_link import LinkFailed
     from podwright.cluster.processes import StartFailed
@@ -21,7 +22,20 @@ def _failures() -> tuple[type[Exception], ...]:
     from podwright.cluster.up import BadFlags
     from podwright.kubelet.config_file import BadConfiguration
 
-    return (BadConfiguration, BadFlags, BadClusterName, StartFailed, LinkFailed, CannotAdd, NoSuchCluster)
+    return (
+        BadConfiguration, BadFlags, BadClusterName, StartFailed, LinkFailed, CannotAdd, NoSuchCluster, NotAKubeconfig,
+    )  # fmt: skip
+
+
+def _store(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    if value:
+        from podwright.store.urls import open_store
+
+        try:
+            open_store(value)
+        except ValueError as wrong:
+            raise click.BadParameter(str(wrong)) from wrong
+    return value
 
 
 @click.command()
@@ -30,8 +44,8 @@ def _failures() -> tuple[type[Exception], ...]:
 @click.option("--data-dir", default="", help="Durable state; default /var/lib/podwright/NAME.")
 @click.option("--kubeconfig", default="", help="File to merge the context into; default $KUBECONFIG or ~/.kube/config.")
 @click.option("--port", type=click.IntRange(1, 65535), default=None, help="API server port; default 6443 or next free.")
-@click.option("--store", default="", help="sqlite:///FILE (default) or etcd://HOST:PORT,…")
-@click.option("--runtime", default="auto", show_default=True, help="auto, crun, runc or cri:///run/x.sock.")
+@click.option("--store", default="", callback=_store, help="sqlite:///FILE (default) or etcd://HOST:PORT,…")
+@runtime_option
 @click.option("--simulated-nodes", type=click.IntRange(0, 20000), default=0, help="Nodes without containers.")
 @click.option("--static-pods", default="", help="Directory of manifests that node-1's kubelet runs by itself.")
 @click.option("--kubelet-config", default="", help="KubeletConfiguration file of the nodes; read at each start.")
@@ -70,7 +84,7 @@ def up(ctx: click.Context, /, name: str, **parameters: Any) -> None:
             click.echo(f"  {line}", err=True)
         click.echo(f"take it down first: podwright down --name {name} --purge", err=True)
         sys.exit(1)
-    nodes = f"{spec.nodes} node{'s' if spec.nodes > 1 else ''} Ready"
+    nodes = f"{spec.nodes} node{'s' if spec.nodes > 1 else ''} Ready" if spec.nodes else "a control plane"
     if spec.simulated_nodes:
         nodes += f" and {spec.simulated_nodes} simulated"
     server = spec.server or f"https://127.0.0.1:{spec.port}"

@@ -33,6 +33,13 @@ def _load(store: Any, file: Path) -> list[str]:
     return loaded
 
 
+def _remove(store: Any, reference: str) -> bool:
+    if asyncio.run(store.image_status(reference)) is None:
+        return False
+    asyncio.run(store.remove_image(reference))
+    return True
+
+
 @click.group()
 def image() -> None:
     """Images of a cluster: OCI and docker archives, or a registry's."""
@@ -64,7 +71,8 @@ def pull(reference: str, name: str) -> None:
 @output_option
 def ls(name: str, output: str) -> None:
     """List images."""
-    images = asyncio.run(_store(name).list_images())
+    store = _store(name)
+    images = tells_failures(*_failures())(lambda: asyncio.run(store.list_images()))()
     if output == "json":
         rows = [
             {"id": i.id, "repoTags": list(i.repo_tags), "repoDigests": list(i.repo_digests), "size": i.size}
@@ -85,9 +93,8 @@ def rm(references: tuple[str, ...], name: str) -> None:
     """Remove images by reference or id."""
     store = _store(name)
     for reference in references:
-        if asyncio.run(store.image_status(reference)) is None:
+        if not tells_failures(*_failures())(_remove)(store, reference):
             raise click.ClickException(f"no image {reference!r} in cluster {name}")
-        asyncio.run(store.remove_image(reference))
         click.echo(f"removed {reference}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from podwright.cli.options import name_option, ready_option, tells_failures
+from podwright.cli.options import name_option, ready_option, runtime_option, tells_failures
 
 
 @click.group(invoke_without_command=True)
@@ -31,7 +31,7 @@ def node(ctx: click.Context, name: str, node_name: str, ready_fd: int | None) ->
 @click.option("--node", default="", help="The node's name.  [default: this machine's host name]")
 @click.option("--address", default="", help="Where others reach the node.  [default: the address towards the server]")
 @click.option("--data-dir", default="", help="Where its data lies.  [default: /var/lib/podwright/NAME]")
-@click.option("--runtime", default="auto", show_default=True, help="auto, crun or runc.")
+@runtime_option
 @click.option("--kubelet-config", default="", help="KubeletConfiguration file; read at each start.")
 def join(**asked: str) -> None:
     """Make this machine a node of a cluster that runs elsewhere."""
@@ -98,5 +98,6 @@ def measure_disk() -> None:
 def clear(name: str, node_name: str, remove: bool) -> None:
     """Stop every Pod of a node whose kubelet is down."""
     from podwright.cluster.node_process import clear_node
+    from podwright.runtime.protocol import RuntimeFailure
 
-    clear_node(name, node_name, remove=remove)
+    tells_failures(RuntimeFailure)(clear_node)(name, node_name, remove=remove)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -52,6 +53,15 @@ def api_server_options(function: Callable[P, R]) -> Callable[P, R]:
     return function
 
 
+def _runtime(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    if value not in ("auto", "crun", "runc") and not value.startswith("cri://"):
+        raise click.BadParameter(f"{value!r} is none of auto, crun, runc and cri:///run/x.sock")
+    return value
+
+
+runtime_option = click.option(
+    "--runtime", default="auto", show_default=True, callback=_runtime, help="auto, crun, runc or cri:///run/x.sock."
+)
 ready_option = click.option("--ready-fd", type=int, default=None, hidden=True)
 
 
@@ -64,9 +74,11 @@ def tells_failures(*kinds: type[Exception]) -> Callable[[Callable[P, R]], Callab
             try:
                 return function(*args, **kwargs)
             except Exception as failed:
-                if isinstance(failed, (*kinds, PermissionError)):
-                    raise click.ClickException(str(failed)) from failed
-                raise
+                if not isinstance(failed, (*kinds, PermissionError)):
+                    raise
+                # The kernel's refusals have a number; those that say themselves what to do have none.
+                denied = isinstance(failed, PermissionError) and failed.errno is not None and os.geteuid() != 0
+                raise click.ClickException(f"{failed}{': run it with sudo' if denied else ''}") from failed
 
         return wrapped
 

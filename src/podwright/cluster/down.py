@@ -55,7 +55,10 @@ def down(name: str, *, purge: bool, progress: Progress) -> None:
         cgroups.kill(layout.cgroup())
         path = merged_kubeconfig(layout)
         if path is not None:
-            kubeconfig.remove(path, Layout.context(name))
+            try:
+                kubeconfig.remove(path, Layout.context(name))
+            except kubeconfig.NotAKubeconfig as broken:
+                progress(f"{broken}; it is left as it is")
         node_link.remove(name, ranges, node_names(spec) if spec.nodes > 1 else [])
         unmount_below(layout.run)
         cgroups.remove(layout.cgroup())

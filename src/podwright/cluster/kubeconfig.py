@@ -16,6 +16,12 @@ import yaml
 from podwright.cluster.files import write_atomically
 from podwright.cluster.pki import KeyPair
 
+_SECTIONS = ("clusters", "users", "contexts")
+
+
+class NotAKubeconfig(ValueError):
+    """The file is there and is something else, or cannot be read; the message names it. It is left as it is."""
+
 
 def document(context: str, server: str, ca: Path, user: KeyPair) -> dict[str, Any]:
     """A kubeconfig with one context whose certificates are embedded."""
@@ -61,15 +67,15 @@ def user_file(explicit: str = "") -> tuple[Path, tuple[int, int] | None]:
 
 def merge(path: Path, addition: dict[str, Any], owner: tuple[int, int] | None = None) -> None:
     """Puts the entries of `addition` into the file (replacing those of the same name) and makes its context current.
-    Everything else in the file stays."""
+    Everything else in the file stays. Raises NotAKubeconfig."""
     new_directories = [p for p in (path.parent, *path.parent.parents) if not p.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     if owner is not None:
         for directory in new_directories:
             os.chown(directory, *owner)
     with _locked(path):
-        config = _read(path)
-        for section in ("clusters", "users", "contexts"):
+        config = read(path)
+        for section in _SECTIONS:
             names = {entry["name"] for entry in addition[section]}
             kept = [e for e in config.get(section) or [] if e.get("name") not in names]
             config[section] = kept + addition[section]
@@ -78,13 +84,14 @@ def merge(path: Path, addition: dict[str, Any], owner: tuple[int, int] | None = 
 
 
 def remove(path: Path, context: str) -> None:
-    """Takes a context, its cluster and its user out of the file; no error if the file or the context is not there."""
+    """Takes a context, its cluster and its user out of the file; no error if the file or the context is not there.
+    Raises NotAKubeconfig."""
     if not path.exists():
         return
     info = path.stat()
     with _locked(path):
-        config = _read(path)
-        for section in ("clusters", "users", "contexts"):
+        config = read(path)
+        for section in _SECTIONS:
             config[section] = [e for e in config.get(section) or [] if e.get("name") != context]
         if config.get("current-context") == context:
             config["current-context"] = ""
@@ -114,10 +121,18 @@ def _locked(path: Path) -> Iterator[None]:
         lock.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists() or not path.stat().st_size:
+def read(path: Path) -> dict[str, Any]:
+    """What the file says; an empty kubeconfig if it is empty or not there. Raises NotAKubeconfig."""
+    try:
+        config = yaml.safe_load(path.read_text()) or {"apiVersion": "v1", "kind": "Config", "preferences": {}}
+    except FileNotFoundError:
         return {"apiVersion": "v1", "kind": "Config", "preferences": {}}
-    config = yaml.safe_load(path.read_text())
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} is no kubeconfig")
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as failed:
+        raise NotAKubeconfig(f"kubeconfig {path} cannot be read: {' '.join(str(failed).split())}") from failed
+    if not isinstance(config, dict) or not all(_is_section(config.get(section) or []) for section in _SECTIONS):
+        raise NotAKubeconfig(f"{path} is no kubeconfig")
     return config
+
+
+def _is_section(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)

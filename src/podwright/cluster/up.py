@@ -41,7 +41,7 @@ def up(name: str, asked: dict[str, Any], progress: Progress) -> tuple[ClusterSpe
     set. Gives the spec and the kubeconfig it wrote (none on a machine that joined); every node is Ready then.
 
     Raises:
-        OtherFlags, BadFlags, StartFailed, LinkFailed, BadClusterName, CannotAdd, BadConfiguration.
+        OtherFlags, BadFlags, StartFailed, LinkFailed, BadClusterName, CannotAdd, BadConfiguration, NotAKubeconfig.
     """
     if asked.get("nodes", 1) > 1 and str(asked.get("runtime")).startswith(SCHEME):
         raise BadFlags(f"--runtime {asked['runtime']}: one socket serves one node, and --nodes asks for more")
@@ -53,6 +53,8 @@ def up(name: str, asked: dict[str, Any], progress: Progress) -> tuple[ClusterSpe
         file = Path(asked["kubelet_config"]).absolute()
         asked = {**asked, "kubelet_config": str(file)}
         config_file.read(file)
+    if registry.layout(name) is None:
+        kubeconfig.read(kubeconfig.user_file(asked.get("kubeconfig", ""))[0])
     layout = registry.add(name, data_dir)
     with locked(layout.run / "lock"):
         ranges = registry.ranges(name)

@@ -55,3 +55,19 @@ def test_the_first_file_of_the_variable_is_the_users(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HOME", str(tmp_path))
     assert kubeconfig.user_file()[0] == tmp_path / ".kube" / "config"
     assert kubeconfig.user_file("x/y")[0] == Path("x/y").absolute()
+
+
+@pytest.mark.parametrize("text", ["{{{ no yaml", "[1, 2]", "clusters: text\n", "users: [text]\n"])
+def test_what_is_no_kubeconfig_is_refused_and_left_as_it_is(tmp_path: Path, document, text: str) -> None:
+    path = tmp_path / "config"
+    path.write_text(text)
+    with pytest.raises(kubeconfig.NotAKubeconfig, match=str(path)):
+        kubeconfig.merge(path, document("podwright"))
+    with pytest.raises(kubeconfig.NotAKubeconfig, match=str(path)):
+        kubeconfig.remove(path, "podwright")
+    assert path.read_text() == text and os.listdir(tmp_path) == ["config"]
+
+
+def test_a_directory_is_no_kubeconfig(tmp_path: Path) -> None:
+    with pytest.raises(kubeconfig.NotAKubeconfig, match="Is a directory"):
+        kubeconfig.read(tmp_path)
