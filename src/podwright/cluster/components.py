@@ -28,14 +28,14 @@ _SERVICE_ACCOUNTS = ("system:serviceaccounts", "system:serviceaccounts:kube-syst
 def scheduler(
     clients: ClientFor, config: SchedulerConfig | None = None, *, election: Timing | None = None
 ) -> Scheduler:
-    """With `election` as candidate for the configuration's Lease, whatever the configuration says of elections."""
+    """With `election` as candidate for the configuration's Lease, else without one, whatever the configuration says."""
     from podwright.scheduler.config import SchedulerConfig
     from podwright.scheduler.scheduler import Scheduler
 
     config = config or SchedulerConfig()
-    if election is not None:
-        config = replace(config, leader_election=replace(config.leader_election, leader_elect=True, **asdict(election)))
-    return Scheduler(clients("system:kube-scheduler", ()), config=config)
+    timing = asdict(election) if election is not None else {}
+    chosen = replace(config.leader_election, leader_elect=election is not None, **timing)
+    return Scheduler(clients("system:kube-scheduler", ()), config=replace(config, leader_election=chosen))
 
 
 async def controllers(

@@ -124,6 +124,26 @@ async def test_of_two_schedulers_one_leads_and_the_other_takes_over(
         assert int((await holder()).split("_")[-2]) in processes
 
 
+async def test_a_scheduler_with_a_file_is_no_candidate_if_it_is_told_so(
+    server: tuple[ApiServer, Client, Pki], tmp_path: Path
+) -> None:
+    api, admin, pki = server
+    path, config = _kubeconfig(tmp_path, api, pki, "system:kube-scheduler"), tmp_path / "scheduler.yaml"
+    config.write_text("apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n")
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}}
+    await admin.create(SERVICEACCOUNTS, account)
+    await _add_node(admin)
+    await admin.create(PODS, _pod("a"))
+
+    async def bound() -> bool:
+        return bool((await admin.get(PODS, "a", namespace="default"))["spec"].get("nodeName"))
+
+    arguments = ("--components", "scheduler", "--kubeconfig", str(path), "--config", str(config), "--secure-port", "0")
+    async with _process(*arguments, "--no-leader-elect"):
+        await _until(bound)
+        assert [objects.name(x) for x in await admin.items(LEASES, namespace="kube-system")] == []
+
+
 async def test_controllers_call_as_service_accounts_of_their_own(
     server: tuple[ApiServer, Client, Pki], tmp_path: Path
 ) -> None:
