@@ -24,6 +24,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if (scope := str(config.getini("podwright_cluster_scope"))) not in _SCOPES:
+        raise pytest.UsageError(f"podwright_cluster_scope: {scope!r} is none of {', '.join(_SCOPES)}")
+    if not (nodes := str(config.getini("podwright_nodes"))).isdecimal() or not int(nodes):
+        raise pytest.UsageError(f"podwright_nodes: {nodes!r} is no number of nodes")
     config.addinivalue_line(
         "markers",
         "podwright(controllers=False, scheduler=False, simulated_nodes=0): what runs beside podwright_api's API server",
@@ -41,10 +45,7 @@ def podwright_api(request: pytest.FixtureRequest) -> Iterator[LocalApi]:
 
 
 def _cluster_scope(fixture_name: str, config: pytest.Config) -> str:
-    scope = str(config.getini("podwright_cluster_scope"))
-    if scope not in _SCOPES:
-        raise pytest.UsageError(f"podwright_cluster_scope: {scope!r} is none of {', '.join(_SCOPES)}")
-    return scope
+    return str(config.getini("podwright_cluster_scope"))
 
 
 @pytest.fixture(scope=_cluster_scope)  # type: ignore[arg-type]

@@ -128,12 +128,20 @@ def test_without_root_a_cluster_is_an_error_of_one_line(
     done.stdout.fnmatch_lines(["podwright_cluster: *needs root*use podwright_api"])
 
 
-def test_an_unknown_scope_is_refused(pytester: pytest.Pytester) -> None:
-    pytester.makeini("[pytest]\npodwright_cluster_scope = week")
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("podwright_cluster_scope = week", "'week' is none of session, package, module, class, function"),
+        ("podwright_nodes = two", "'two' is no number of nodes"),
+        ("podwright_nodes = 0", "'0' is no number of nodes"),
+    ],
+)
+def test_a_wrong_setting_is_refused(pytester: pytest.Pytester, setting: str, said: str) -> None:
+    pytester.makeini(f"[pytest]\n{setting}")
     pytester.makepyfile("def test_it(podwright_cluster): pass")
     done = pytester.runpytest()
-    assert done.ret != pytest.ExitCode.OK
-    done.stdout.re_match_lines([".*'week' is none of session, package, module, class, function"])
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines([f"ERROR: *{said}"])
 
 
 def test_a_run_that_does_not_use_it_does_not_pay_for_it() -> None:
