@@ -73,10 +73,10 @@ class ServerProcess:
 
     def __init__(
         self, name: str, components: Sequence[str], node: str, pipe: ReadyPipe, *, leader_elect: bool | None,
-        timing: Timing | None, scheduler: SchedulerConfig | None, controllers: Sequence[str], files: Mapping[str, str],
+        timing: Timing | None, scheduler: SchedulerConfig | None, controllers: Sequence[str], files: Mapping[str, Any],
     ) -> None:  # fmt: skip
         spec, self._layout, self._ranges = find_cluster(name)
-        self._spec = replace(spec, **files)  # type: ignore[arg-type]
+        self._spec = replace(spec, **files)
         if leader_elect is None:
             leader_elect = self._spec.nodes == 0 or "apiserver" not in components
         self._election = (timing or Timing()) if leader_elect else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -20,13 +20,12 @@ from podwright.client.events import NORMAL, EventRecorder
 from podwright.client.transport import STRATEGIC_MERGE_PATCH, ServerUnreachable
 from podwright.scheduler.framework.evaluation import Evaluation, Judgement
 from podwright.scheduler.state.cluster import ClusterState
-from podwright.scheduler.state.pods import PodClass, PodInfo, PodRecord
-from podwright.scheduler.state.row_answers import RowAnswers
+from podwright.scheduler.state.pods import PodInfo, PodRecord
+from podwright.scheduler.state.row_answers import AnswersByQuestion
 
 log = logging.getLogger(__name__)
 
 _TAKEN = 254
-_KEPT = 64
 _Refusal = tuple[str, list[str]] | None
 """The plugin that refuses, and what it says."""
 _UNKNOWN: _Refusal = ("", [])
@@ -40,7 +39,7 @@ class Nominations:
         self._state = state
         self._nominated: dict[str, str] = {}
         self._by_node: dict[str, dict[str, PodInfo]] = {}
-        self._kept: OrderedDict[tuple[PodClass, int], RowAnswers[_Refusal]] = OrderedDict()
+        self._kept: AnswersByQuestion[_Refusal] = AnswersByQuestion(state.nodes)
         """What was found by arithmetic, for Pods of one class and priority."""
 
     def put(self, pod: PodInfo, node: str) -> None:
@@ -99,7 +98,7 @@ class Nominations:
         taken = []
         # All filters let the Pod onto these nodes as they are: only room can be missing, unless affinity plays a part.
         room = evaluation.room(pod, np.array(rows, np.intp))
-        answers = self._answers(pod) if room is not None else {}
+        answers = self._kept.current((pod.cls, pod.priority)) if room is not None else {}
         own = nodes.row_of(self._nominated.get(pod.uid, ""))
         for row in rows:
             refusal = answers.get(row, _UNKNOWN)
@@ -121,17 +120,6 @@ class Nominations:
             code[taken] = _TAKEN
             judgement.code = code
             judgement.feasible = np.flatnonzero(code == 0)
-
-
-    def _answers(self, pod: PodInfo) -> dict[int, _Refusal]:
-        key = pod.cls, pod.priority
-        kept = self._kept.get(key)
-        if kept is None:
-            kept = self._kept[key] = RowAnswers(self._state.nodes)
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return kept.current()
 
 
 class Preemption:

@@ -85,14 +85,16 @@ TWO_VARIABLES = frozenset(
 def variables_of(node: Call) -> tuple[str, ...]:
     """The names that a macro binds; () if the call is no macro."""
     args = node.args
-    if len(args) >= 2 and isinstance(args[0], Ident):
-        if node.name in ("optMap", "optFlatMap") and len(args) == 2:
-            return (args[0].name,)
-        two = isinstance(args[1], Ident) and len(args) >= 3 and args[1].name != args[0].name
-        if node.name in TWO_VARIABLES and two and len(args) <= (4 if node.name.startswith("transform") else 3):
-            return args[0].name, args[1].name  # type: ignore[attr-defined]
-        if node.name in ONE_VARIABLE and len(args) <= (3 if node.name == "map" else 2):
-            return (args[0].name,)
+    if len(args) < 2 or not isinstance(first := args[0], Ident):
+        return ()
+    if node.name in ("optMap", "optFlatMap") and len(args) == 2:
+        return (first.name,)
+    if node.name in TWO_VARIABLES and 3 <= len(args) <= (4 if node.name.startswith("transform") else 3):
+        second = args[1]
+        if isinstance(second, Ident) and second.name != first.name:
+            return first.name, second.name
+    if node.name in ONE_VARIABLE and len(args) <= (3 if node.name == "map" else 2):
+        return (first.name,)
     return ()
 
 

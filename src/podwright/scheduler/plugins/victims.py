@@ -5,7 +5,6 @@ the node changes. If ports, affinity or the like play a part, the filters themse
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +14,10 @@ from podwright.api.resources import PODDISRUPTIONBUDGETS
 from podwright.api.selectors.labels import InvalidSelector, from_label_selector
 from podwright.scheduler.framework.handle import Handle
 from podwright.scheduler.state.nodes import Ints
-from podwright.scheduler.state.pods import PodClass, PodInfo, PodRecord
-from podwright.scheduler.state.row_answers import RowAnswers
+from podwright.scheduler.state.pods import PodInfo, PodRecord
+from podwright.scheduler.state.row_answers import AnswersByQuestion
 
 _OFFSET = 2**31
-_KEPT = 64
 
 Budget = tuple[str, Any, Object]
 """A namespace, the selector, and the PodDisruptionBudget."""
@@ -58,13 +56,14 @@ class VictimSearch:
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
         self._state = handle.state
-        self._kept: OrderedDict[tuple[PodClass, int], RowAnswers[Candidate | None]] = OrderedDict()
+        self._kept: AnswersByQuestion[Candidate | None] = AnswersByQuestion(self._state.nodes)
 
     def candidates(self, pod: PodInfo, rows: Ints, wanted: int) -> list[Candidate]:
         """The first `wanted` nodes of `rows` on which evictions make room."""
         budgets = self._budgets()
         room = self._handle.room(pod, rows)
-        answers = self._answers(pod, budgets) if room is not None else {}
+        versions = tuple(str(b["metadata"].get("resourceVersion")) for _, _, b in budgets)
+        answers = self._kept.current((pod.cls, pod.priority), versions) if room is not None else {}
         found: list[Candidate] = []
         for at, row in enumerate(rows.tolist()):
             if room is None:
@@ -80,17 +79,6 @@ class VictimSearch:
                 if len(found) >= wanted:
                     break
         return found
-
-    def _answers(self, pod: PodInfo, budgets: Sequence[Budget]) -> dict[int, Candidate | None]:
-        """What is known still: not of nodes that have changed since."""
-        key = pod.cls, pod.priority
-        kept = self._kept.get(key)
-        if kept is None:
-            kept = self._kept[key] = RowAnswers(self._state.nodes)
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return kept.current(tuple(str(b["metadata"].get("resourceVersion")) for _, _, b in budgets))
 
     def _budgets(self) -> list[Budget]:
         found = []

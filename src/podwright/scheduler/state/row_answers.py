@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from podwright.scheduler.state.nodes import NodeTable
 
 T = TypeVar("T")
+_KEPT = 64
 
 
 class RowAnswers(Generic[T]):
@@ -35,3 +37,21 @@ class RowAnswers(Generic[T]):
                 self._answers.pop(row, None)
         self._position, self._pods_position = nodes.log.end, nodes.pods_log.end
         return self._answers
+
+
+class AnswersByQuestion(Generic[T]):
+    """Row answers to several questions; those that were not asked for longest are forgotten."""
+
+    def __init__(self, nodes: NodeTable) -> None:
+        self._nodes = nodes
+        self._kept: OrderedDict[Hashable, RowAnswers[T]] = OrderedDict()
+
+    def current(self, question: Hashable, besides: Hashable = None) -> dict[int, T]:
+        """As :meth:`RowAnswers.current`."""
+        kept = self._kept.get(question)
+        if kept is None:
+            kept = self._kept[question] = RowAnswers(self._nodes)
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(question)
+        return kept.current(besides)
