@@ -230,8 +230,8 @@ def replace_concurrent(api: Api) -> None:
     running_since_long(api, "cj", "Replace")
     api.gone("Job", "cj-old")
     (new,) = api.until_list("Job", "cron=cj", lambda jobs: len(jobs) == 1)
-    done = api.until("CronJob", "cj", lambda o: len(o["status"].get("active", ())) == 1)
-    assert done["status"]["active"][0]["uid"] == new["metadata"]["uid"]
+    uid = new["metadata"]["uid"]
+    api.until("CronJob", "cj", lambda o: [job["uid"] for job in o["status"].get("active", ())] == [uid], "it is active")
 
 
 @row("CronJob Suspend")
