@@ -229,9 +229,13 @@ def forbid_concurrent(api: Api) -> None:
 def replace_concurrent(api: Api) -> None:
     running_since_long(api, "cj", "Replace")
     api.gone("Job", "cj-old")
-    (new,) = api.until_list("Job", "cron=cj", lambda jobs: len(jobs) == 1)
-    uid = new["metadata"]["uid"]
-    api.until("CronJob", "cj", lambda o: [job["uid"] for job in o["status"].get("active", ())] == [uid], "it is active")
+
+    def is_active() -> bool:
+        """The one new Job; each minute there is another one."""
+        jobs, active = api.list("Job", "cron=cj"), api.get("CronJob", "cj")["status"].get("active", ())
+        return len(jobs) == 1 and [j["metadata"]["uid"] for j in jobs] == [reference["uid"] for reference in active]
+
+    until(is_active, "the new Job is the CronJob's")
 
 
 @row("CronJob Suspend")
