@@ -264,7 +264,11 @@ def test_lightkube(cluster: Cluster, web: str) -> None:
             break
         kube.wait(Pod, web, for_conditions=["Ready"])
         assert list(kube.log(web, tail_lines=1)) == ["started\n"]
+        threads = threading.active_count()
         assert kube.exec(web, command=["cat", "/tmp/index.html"], stdout=True).stdout == "hello\n"
+        # A thread of the client reads on until the server has closed too, by the number of a descriptor that is closed
+        # on this side: whatever is opened meanwhile under that number would lose bytes to it.
+        until(lambda: threading.active_count() <= threads, "the client's reader has ended")
         kube.delete(ConfigMap, "light")
         definition = kube.apply(CustomResourceDefinition.from_dict(DEFINITION), force=True)
         kube.wait(CustomResourceDefinition, definition.metadata.name, for_conditions=["Established"])
