@@ -6,10 +6,10 @@ package (KEP-753 "Sidecar containers", KEP-1287 "In-place update of Pod resource
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
-from podwright.api import quantity
+from podwright.api import objects, quantity
 from podwright.api.objects import Object, condition, condition_is_true
 
 INIT = "init"
@@ -22,6 +22,10 @@ BEST_EFFORT = "BestEffort"
 
 CONFIG_SOURCE = "kubernetes.io/config.source"
 CONFIG_MIRROR = "kubernetes.io/config.mirror"
+CONFIG_HASH = "kubernetes.io/config.hash"
+CONFIG_SEEN = "kubernetes.io/config.seen"
+
+CRITICAL_PRIORITY = 2_000_000_000
 
 _NANO = 10**9
 _MILLI = 10**6
@@ -40,6 +44,26 @@ def all_containers(pod: Object) -> Iterator[tuple[str, Object]]:
     for field, kind in _LISTS:
         for container in spec.get(field) or ():
             yield kind, container
+
+
+def containers(pod: Object) -> Sequence[Object]:
+    return pod["spec"].get("containers") or ()
+
+
+def init_containers(pod: Object) -> Sequence[Object]:
+    return pod["spec"].get("initContainers") or ()
+
+
+def ephemeral_containers(pod: Object) -> Sequence[Object]:
+    return pod["spec"].get("ephemeralContainers") or ()
+
+
+def is_init(pod: Object, name: str) -> bool:
+    return any(c["name"] == name for c in init_containers(pod))
+
+
+def is_ephemeral(pod: Object, name: str) -> bool:
+    return any(c["name"] == name for c in ephemeral_containers(pod))
 
 
 def container(pod: Object, name: str) -> Object | None:
@@ -74,18 +98,19 @@ def is_ready(pod: Object) -> bool:
     return condition_is_true(pod, "Ready")
 
 
-def _annotations(pod: Object) -> Mapping[str, str]:
-    return (pod.get("metadata") or {}).get("annotations") or {}
-
-
 def is_mirror(pod: Object) -> bool:
     """Whether it only shows a static Pod in the API."""
-    return CONFIG_MIRROR in _annotations(pod)
+    return CONFIG_MIRROR in objects.annotations(pod)
 
 
 def is_static(pod: Object) -> bool:
-    """Whether it came from a kubelet's own files or URL. True of the mirror Pod too, which carries the annotation."""
-    return _annotations(pod).get(CONFIG_SOURCE, "api") != "api"
+    """Whether it came from a kubelet's own files or URL. Its mirror, which carries the same annotation, did not."""
+    return objects.annotations(pod).get(CONFIG_SOURCE, "api") != "api" and not is_mirror(pod)
+
+
+def is_critical(pod: Object) -> bool:
+    """Static and system-critical Pods: admitted first, evicted last."""
+    return is_static(pod) or is_mirror(pod) or priority(pod) >= CRITICAL_PRIORITY
 
 
 def priority(pod: Object) -> int:
@@ -94,6 +119,24 @@ def priority(pod: Object) -> int:
 
 def node_name(pod: Object) -> str:
     return str((pod.get("spec") or {}).get("nodeName") or "")
+
+
+def host_network(pod: Object) -> bool:
+    return bool(pod["spec"].get("hostNetwork"))
+
+
+def termination_grace(pod: Object) -> float:
+    """Seconds between the stop signal and SIGKILL when the Pod is ended: of its deletion, else of its spec."""
+    meta = pod["metadata"]
+    if meta.get("deletionTimestamp") and meta.get("deletionGracePeriodSeconds") is not None:
+        return float(meta["deletionGracePeriodSeconds"])
+    grace = pod["spec"].get("terminationGracePeriodSeconds")
+    return float(30 if grace is None else grace)
+
+
+def describe(pod: Object) -> str:
+    """"namespace/name(uid)": how logs call a Pod."""
+    return f"{objects.key(pod)}({objects.uid(pod)})"
 
 
 def host_ports(pod: Object) -> list[tuple[str, str, int]]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from podwright.api import node_affinity, quantity, taints
+from podwright.api import node_affinity, pods, quantity, taints
 from podwright.api.objects import Object
 from podwright.api.pods import BEST_EFFORT, host_ports, qos_class, requests
-from podwright.kubelet import pods
 from podwright.kubelet.containers.security import apparmor_required
 
 _SAFE_SYSCTLS = frozenset(

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import orjson
 
-from podwright.api import objects, quantity
+from podwright.api import objects, pods, quantity
 from podwright.api.objects import Object
 from podwright.api.pods import GUARANTEED, qos_class
-from podwright.kubelet import pods
 from podwright.kubelet.config import KubeletConfig
 from podwright.runtime import atomic
 

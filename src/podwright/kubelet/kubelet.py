@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from podwright.api import objects, quantity
+from podwright.api import objects, pods, quantity
 from podwright.api.objects import Object
 from podwright.api.resources import NODES, PODS, RUNTIMECLASSES, SERVICES
 from podwright.api.status import ApiError
@@ -19,7 +19,6 @@ from podwright.client.clock import Clock, SystemClock
 from podwright.client.events import NORMAL, WARNING
 from podwright.client.informers import Informer
 from podwright.client.transport import ServerUnreachable
-from podwright.kubelet import pods
 from podwright.kubelet.admission import NodeView
 from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.container_manager import ContainerManager

@@ -7,9 +7,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
-from podwright.kubelet import pods
 from podwright.runtime.protocol import Container, Sandbox
 
 POD_NAME = "io.kubernetes.pod.name"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
 from podwright.api.resources import NODES, PODS
 from podwright.api.status import ApiError
@@ -12,7 +12,6 @@ from podwright.client.client import Client
 from podwright.client.clock import Clock
 from podwright.client.transport import ServerUnreachable
 from podwright.client.workqueue import WorkQueue
-from podwright.kubelet import pods
 from podwright.kubelet.pod_manager import PodManager
 
 log = logging.getLogger(__name__)
@@ -101,4 +100,4 @@ class MirrorPods:
 
 
 def _mirrors(mirror: Object, static: Object) -> bool:
-    return pods.annotations_of(mirror).get(pods.CONFIG_MIRROR) == pods.annotations_of(static).get(pods.CONFIG_HASH)
+    return objects.annotations(mirror).get(pods.CONFIG_MIRROR) == objects.annotations(static).get(pods.CONFIG_HASH)

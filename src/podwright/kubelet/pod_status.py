@@ -9,9 +9,8 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.api.pods import qos_class
 from podwright.kubelet.containers import termination_message
-from podwright.kubelet.pods import container_id
 from podwright.kubelet.runtime_cache import PodRuntime
-from podwright.kubelet.status.container_statuses import ContainerFacts
+from podwright.kubelet.status.container_statuses import ContainerFacts, container_id
 from podwright.kubelet.status.generate import PodFacts, generate
 from podwright.kubelet.worker_context import WorkerContext
 from podwright.runtime.protocol import Container, ContainerState

@@ -11,13 +11,12 @@ import enum
 import logging
 from collections.abc import Awaitable, Callable
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
 from podwright.api.status import ApiError
 from podwright.client.backoff import Backoff
 from podwright.client.events import NORMAL, WARNING
 from podwright.client.transport import ServerUnreachable
-from podwright.kubelet import pods
 from podwright.kubelet.container_manager import UNEXPECTED, NotAdmitted
 from podwright.kubelet.devices.claims import ClaimFailure
 from podwright.kubelet.pod_status import StatusMaker, Verdict
@@ -85,7 +84,7 @@ class PodWorker:
         """A new version of the Pod."""
         before, self.pod = self.pod, pod
         labels_changed = objects.labels(pod) != objects.labels(before)
-        if labels_changed or pods.annotations_of(pod) != pods.annotations_of(before):
+        if labels_changed or objects.annotations(pod) != objects.annotations(before):
             self._stale_volumes = True
         if not self._status.ended:  # Of one that was taken out nobody would take it out again.
             self._context.probes.add_pod(pod)

@@ -6,10 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
 from podwright.client.events import WARNING
-from podwright.kubelet import pods
 from podwright.kubelet.admission import NodeView, admit
 from podwright.kubelet.labels import pod_from_runtime
 from podwright.kubelet.pod_status import Verdict

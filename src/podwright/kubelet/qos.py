@@ -5,10 +5,9 @@ The rules are those of the documentation pages "Pod Quality of Service Classes" 
 
 from __future__ import annotations
 
-from podwright.api import quantity
+from podwright.api import pods, quantity
 from podwright.api.objects import Object
 from podwright.api.pods import BEST_EFFORT, GUARANTEED, qos_class
-from podwright.kubelet import pods
 
 _GUARANTEED_OOM = -997
 _BEST_EFFORT_OOM = 1000

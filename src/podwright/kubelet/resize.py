@@ -12,11 +12,11 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from podwright.api import objects, quantity
+from podwright.api import objects, pods, quantity
 from podwright.api.objects import Object, deepcopy
 from podwright.api.pods import GUARANTEED, qos_class
 from podwright.client.events import NORMAL, WARNING
-from podwright.kubelet import labels, pods
+from podwright.kubelet import labels
 from podwright.kubelet.containers.resources import (
     DISK_PREFIX,
     container_resources,

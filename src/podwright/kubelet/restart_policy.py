@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from podwright.api import pods
 from podwright.api.objects import Object
-from podwright.kubelet import pods
 
 RESTART = "Restart"
 RESTART_ALL = "RestartAllContainers"

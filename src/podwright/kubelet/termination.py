@@ -7,10 +7,10 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from podwright.api import pods
 from podwright.api.objects import Object
 from podwright.client.clock import Clock
 from podwright.client.events import NORMAL, WARNING, EventRecorder
-from podwright.kubelet import pods
 from podwright.kubelet.events import container_field_path
 from podwright.kubelet.hooks import HookFailed, HookRunner
 from podwright.kubelet.probing import ProbeKind

@@ -125,4 +125,5 @@ def test_static_and_mirror_pods() -> None:
     assert pods.is_static(static)
     assert not pods.is_mirror(static)
     assert pods.is_mirror(mirror)
+    assert not pods.is_static(mirror)
     assert not pods.is_static({})

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.resources import NODES, PODS
-from podwright.kubelet import pods
 from podwright.kubelet.sources.static_pods import BadManifest, parse
 
 from .conftest import Cluster
@@ -35,7 +34,7 @@ def _parse(text: str, origin: str = "/m/a.yaml") -> objects.Object:
 def test_static_pod_is_named_for_its_node() -> None:
     pod = _parse(MANIFEST.format(arg="x"))
     assert objects.key(pod) == "default/stat-node-1"
-    notes = pods.annotations_of(pod)
+    notes = objects.annotations(pod)
     assert notes[pods.CONFIG_HASH] == objects.uid(pod) and notes[pods.CONFIG_SOURCE] == "file"
     assert pod["spec"]["nodeName"] == "node-1" and pod["spec"]["restartPolicy"] == "Always"
     assert {"operator": "Exists", "effect": "NoExecute"} in pod["spec"]["tolerations"]

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 
-from podwright.api import objects, quantity
+from podwright.api import objects, pods, quantity
 from podwright.api.objects import Object
-from podwright.kubelet import pods
 
 _SUBSCRIPT = re.compile(r"^metadata\.(labels|annotations)\['(.+)'\]$")
 
@@ -34,7 +33,7 @@ def field_value(pod: Object, path: str, facts: DownwardFacts) -> str:
     subscript = _SUBSCRIPT.match(path)
     if subscript:
         kind, key = subscript.groups()
-        source = objects.labels(pod) if kind == "labels" else pods.annotations_of(pod)
+        source = objects.labels(pod) if kind == "labels" else objects.annotations(pod)
         return str(source.get(key, ""))
     simple = _FIELDS.get(path)
     if simple is None:
@@ -67,7 +66,7 @@ _FIELDS: dict[str, Callable[[Object, DownwardFacts], str]] = {
     "metadata.namespace": lambda pod, facts: objects.namespace(pod),
     "metadata.uid": lambda pod, facts: objects.uid(pod),
     "metadata.labels": lambda pod, facts: _map_text(objects.labels(pod)),
-    "metadata.annotations": lambda pod, facts: _map_text(pods.annotations_of(pod)),
+    "metadata.annotations": lambda pod, facts: _map_text(objects.annotations(pod)),
     "spec.nodeName": lambda pod, facts: str(pod["spec"].get("nodeName") or facts.node_name),
     "spec.serviceAccountName": lambda pod, facts: str(pod["spec"].get("serviceAccountName") or ""),
     "status.hostIP": lambda pod, facts: facts.host_ips[0] if facts.host_ips else "",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from podwright.api import pods
 from podwright.api.objects import Object
-from podwright.kubelet import pods
 
 _HEADER = "# Kubernetes-managed hosts file.\n"
 _HEADER_HOST = "# Kubernetes-managed hosts file (host network).\n"

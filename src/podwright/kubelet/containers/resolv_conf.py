@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
-from podwright.kubelet import pods
 from podwright.runtime.protocol import DnsConfig
 
 MAX_SERVERS = 3

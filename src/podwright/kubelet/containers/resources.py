@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from podwright.api import quantity
+from podwright.api import pods, quantity
 from podwright.api.objects import Object
 from podwright.api.pods import BEST_EFFORT, BURSTABLE, qos_class
-from podwright.kubelet import pods, qos
+from podwright.kubelet import qos
 from podwright.runtime.protocol import DiskLimits, Resources
 
 MIN_SHARES = 2
@@ -73,7 +73,7 @@ def disk_weight(requests: Mapping[str, str], capacity: Mapping[str, str]) -> int
 
 def limits_disk_writes(pod: Object) -> bool:
     """Whether a container or the whole Pod may write only so much."""
-    each = [pod["spec"].get("resources") or {}, *((c.get("resources") or {}) for c in pods.all_containers(pod))]
+    each = [pod["spec"].get("resources") or {}, *((c.get("resources") or {}) for _, c in pods.all_containers(pod))]
     return any(name.startswith(f"{DISK_PREFIX}write-") for r in each for name in r.get("limits") or {})
 
 

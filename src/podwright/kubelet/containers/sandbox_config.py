@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from podwright.api import objects, quantity
+from podwright.api import objects, pods, quantity
 from podwright.api.objects import Object
-from podwright.kubelet import labels, pods
+from podwright.kubelet import labels
 from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.containers.host_identity import kernel_hostname
 from podwright.kubelet.containers.namespaces import pod_namespaces
@@ -36,7 +36,7 @@ def sandbox_config(
     """
     spec = pod["spec"]
     host = pods.host_network(pod)
-    notes = pods.annotations_of(pod)
+    notes = objects.annotations(pod)
     sysctls = (spec.get("securityContext") or {}).get("sysctls") or ()
     return SandboxConfig(
         metadata=SandboxMetadata(objects.name(pod), objects.namespace(pod), objects.uid(pod), attempt),
@@ -51,7 +51,7 @@ def sandbox_config(
         runtime_handler=runtime_handler,
         ingress_bps=_bits(notes.get(_INGRESS)),
         egress_bps=_bits(notes.get(_EGRESS)),
-        privileged=any((c.get("securityContext") or {}).get("privileged") for c in pods.all_containers(pod)),
+        privileged=any((c.get("securityContext") or {}).get("privileged") for _, c in pods.all_containers(pod)),
     )
 
 

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from podwright.api import objects, quantity
+from podwright.api import objects, pods, quantity
 from podwright.api.objects import Object
 from podwright.api.validation.pod_resources import is_extended
 from podwright.client.backoff import Backoff
 from podwright.client.clock import Clock
-from podwright.kubelet import pods
 from podwright.kubelet.devices.ledger import FILE, Allocation, Ledger
 from podwright.kubelet.plugins.registration import BadPlugin, Plugin
 from podwright.kubelet.plugins.serving import CallRefused, serve

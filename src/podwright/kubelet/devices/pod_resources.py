@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
-from podwright.kubelet import pods
 from podwright.kubelet.container_manager import ContainerManager
 from podwright.kubelet.plugins.serving import CallRefused, Method, serve
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from podwright.api import pods as api_pods
-from podwright.api import quantity
-from podwright.kubelet import pods
+from podwright.api import pods, quantity
 from podwright.kubelet.stats.pod_usage import PodUsage
 
 
@@ -16,7 +14,7 @@ def complaint(usage: PodUsage) -> str:
         size = usage.volumes.get(volume["name"], (0, 0))[0]
         if limit is not None and quantity.value(limit) > 0 and size > quantity.value(limit):
             return f'Usage of EmptyDir volume "{volume["name"]}" exceeds the limit "{limit}". '
-    total = api_pods.limits(usage.pod).get("ephemeral-storage")
+    total = pods.limits(usage.pod).get("ephemeral-storage")
     if total and usage.disk > total:
         text = quantity.from_value(total, quantity.BINARY_SI)
         return f"Pod ephemeral local storage usage exceeds the total limit of containers {text}. "

@@ -6,10 +6,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from podwright.api import objects, quantity
+from podwright.api import objects, pods, quantity
 from podwright.api.objects import Object
 from podwright.client.events import WARNING
-from podwright.kubelet import pods
 from podwright.kubelet.eviction.local_storage import complaint
 from podwright.kubelet.eviction.ranking import rank
 from podwright.kubelet.eviction.thresholds import RESOURCES, Observation, Threshold, thresholds
@@ -163,7 +162,7 @@ def _limits_storage(pod: Object) -> bool:
     if any("sizeLimit" in (v.get("emptyDir") or {}) for v in pod["spec"].get("volumes") or ()):
         return True
     return any(
-        "ephemeral-storage" in ((c.get("resources") or {}).get("limits") or {}) for c in pods.all_containers(pod)
+        "ephemeral-storage" in ((c.get("resources") or {}).get("limits") or {}) for _, c in pods.all_containers(pod)
     )
 
 

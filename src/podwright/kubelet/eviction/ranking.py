@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from podwright.api import pods as api_pods
-from podwright.kubelet import pods
+from podwright.api import pods
 from podwright.kubelet.stats.pod_usage import PodUsage
 
 
@@ -22,11 +21,11 @@ def used(usage: PodUsage, resource: str) -> int:
 
 
 def _key(usage: PodUsage, resource: str) -> tuple[int, int, int]:
-    amount, priority = used(usage, resource), api_pods.priority(usage.pod)
+    amount, priority = used(usage, resource), pods.priority(usage.pod)
     if resource in ("pids", "inodes"):
         # Nobody can request these.
         return 0, priority, -amount
-    requested = api_pods.requests(usage.pod).get(resource, 0)
+    requested = pods.requests(usage.pod).get(resource, 0)
     return 0 if amount > requested else 1, priority, requested - amount
 
 

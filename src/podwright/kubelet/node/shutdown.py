@@ -7,9 +7,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
-from podwright.kubelet import pods
 from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.pod_status import Verdict
 

@@ -8,16 +8,16 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
 from podwright.client.clock import Clock
 from podwright.client.events import EventRecorder
-from podwright.kubelet import pods
 from podwright.kubelet.probes.container_probe import ContainerProbe, Kind, ProbedContainer
 from podwright.kubelet.probes.outcomes import Result
 from podwright.kubelet.probes.prober import Prober
 from podwright.kubelet.probes.schedule import Schedule
 from podwright.kubelet.probing import ProbeKind, ProbeListener
+from podwright.kubelet.status.container_statuses import runtime_id
 from podwright.runtime.protocol import ContainerRuntime
 
 log = logging.getLogger(__name__)
@@ -235,6 +235,6 @@ def _status(pod: Object, name: str, container_id: str = "") -> Object | None:
     for kind in ("containerStatuses", "initContainerStatuses"):
         for entry in status.get(kind) or ():
             if entry.get("name") == name and entry.get("containerID"):
-                if not container_id or pods.runtime_id(str(entry["containerID"])) == container_id:
+                if not container_id or runtime_id(str(entry["containerID"])) == container_id:
                     return dict(entry)
     return None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
-from podwright.kubelet import pods
 
 RUN_SECONDS = "podwright.io/simulated-run-seconds"
 """Annotation of a Pod: its containers end after so many seconds. Without it, or where the restart policy would start

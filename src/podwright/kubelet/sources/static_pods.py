@@ -10,10 +10,9 @@ from typing import Any
 import orjson
 import yaml
 
-from podwright.api import defaulting, objects, schema, typecheck, validation
+from podwright.api import defaulting, objects, pods, schema, typecheck, validation
 from podwright.api.objects import Object
 from podwright.api.resources import PODS
-from podwright.kubelet import pods
 
 
 class BadManifest(Exception):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from podwright.api import pods
 from podwright.api.objects import Object
-from podwright.kubelet import pods
 
 ALL_RESTARTING = "AllContainersRestarting"
 OWNED = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
-from podwright.kubelet import labels, pods
+from podwright.kubelet import labels
 from podwright.kubelet.restart_policy import should_restart
 from podwright.kubelet.runtime_cache import PodRuntime
 from podwright.kubelet.status.phase import RESTARTING_ALL
@@ -16,6 +16,16 @@ from podwright.runtime.protocol import Container, ContainerState
 STATUS_UNKNOWN = "ContainerStatusUnknown"
 _LOST = "The container could not be located when the pod was terminated"
 _LOST_RUNNING = "The container could not be located when the pod was deleted.  The container used to be Running"
+
+
+def container_id(runtime_id: str) -> str:
+    """How statuses spell a container's id."""
+    return "podwright://" + runtime_id if runtime_id else ""
+
+
+def runtime_id(text: str) -> str:
+    """The runtime's id of a status' containerID."""
+    return text.partition("://")[2] or text
 
 
 def _allocated(ctr: Object, container: Container | None) -> Object:
@@ -100,7 +110,7 @@ def _from_runtime(
         "name": spec["name"],
         "image": newest.image or spec.get("image", ""),
         "imageID": newest.image_ref,
-        "containerID": pods.container_id(newest.id),
+        "containerID": container_id(newest.id),
         "restartCount": labels.restart_count(newest),
         "state": _state(newest, facts.messages),
         "lastState": {},
@@ -154,7 +164,7 @@ def _state(container: Container, messages: Mapping[str, str]) -> Object:
         "reason": container.reason or ("Completed" if container.exit_code == 0 else "Error"),
         "startedAt": objects.format_time(container.started_at) if container.started_at else None,
         "finishedAt": objects.format_time(container.finished_at) if container.finished_at else None,
-        "containerID": pods.container_id(container.id),
+        "containerID": container_id(container.id),
     }
     if container.signal:
         ended["signal"] = container.signal

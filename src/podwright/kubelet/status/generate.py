@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
 from podwright.api.pods import qos_class
-from podwright.kubelet import pods
 from podwright.kubelet.restart_policy import may_restart_all
 from podwright.kubelet.runtime_cache import PodRuntime
 from podwright.kubelet.status import conditions

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from podwright.api import pods
 from podwright.api.objects import Object
-from podwright.kubelet import pods
 from podwright.kubelet.restart_policy import should_restart
 
 PENDING, RUNNING, SUCCEEDED, FAILED = "Pending", "Running", "Succeeded", "Failed"

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
 from podwright.api.resources import PODS
 from podwright.api.status import ApiError
@@ -15,7 +15,6 @@ from podwright.client.client import Client
 from podwright.client.clock import Clock
 from podwright.client.transport import STRATEGIC_MERGE_PATCH, ServerUnreachable
 from podwright.client.workqueue import WorkQueue
-from podwright.kubelet import pods
 from podwright.kubelet.pod_manager import PodManager
 from podwright.kubelet.status.status_patch import status_patch
 

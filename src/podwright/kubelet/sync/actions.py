@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
+from podwright.api import pods
 from podwright.api.objects import Object
-from podwright.kubelet import labels, pods
+from podwright.kubelet import labels
 from podwright.kubelet.probing import ProbeKind
 from podwright.kubelet.restart_policy import RESTART_ALL, restart_action, should_restart
 from podwright.kubelet.runtime_cache import PodRuntime

@@ -9,9 +9,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
-from podwright.kubelet import pods
 from podwright.kubelet.containers.failures import POST_START_ERROR
 from podwright.kubelet.probing import ProbeKind
 from podwright.kubelet.sync import sandboxes

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
 from podwright.client.events import NORMAL
-from podwright.kubelet import pods
 from podwright.kubelet.containers.downward import DownwardFacts
 from podwright.kubelet.containers.failures import ContainerFailure
 from podwright.kubelet.restart_policy import may_restart_all

@@ -6,10 +6,9 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
 from podwright.client.events import WARNING
-from podwright.kubelet import pods
 from podwright.kubelet.containers import hosts_file, resolv_conf
 from podwright.kubelet.containers.host_identity import hostname_and_domain
 from podwright.kubelet.containers.resources import limits_disk_writes, pod_resources

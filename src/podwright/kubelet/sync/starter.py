@@ -8,11 +8,11 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
 from podwright.api.resources import CONFIGMAPS, SECRETS
 from podwright.client.events import NORMAL, WARNING
-from podwright.kubelet import labels, pods
+from podwright.kubelet import labels
 from podwright.kubelet.containers import failures
 from podwright.kubelet.containers.container_config import ContainerInputs, container_config
 from podwright.kubelet.containers.env import EnvSources, environment

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
 from podwright.client.clock import Clock
-from podwright.kubelet import pods
 from podwright.kubelet.config import KubeletConfig
 from podwright.kubelet.containers.downward import DownwardFacts
 from podwright.kubelet.referenced_objects import ReferencedObjects
