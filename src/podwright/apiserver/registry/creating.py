@@ -117,7 +117,7 @@ async def _create_once(
         registry.rules.prepare_create(stored, obj)
         strategy.made_by(obj, request.user)
         undo += await strategy.begin_create(registry, obj, options.dry_run)
-        errors = registry.rules.validate_create(stored, obj)
+        errors = (*strategy.errors(registry, obj, None, ""), *registry.rules.validate_create(stored, obj))
         if errors:
             raise status.invalid(stored.group, stored.kind, name, errors)
         await registry.admission.validate(admission)

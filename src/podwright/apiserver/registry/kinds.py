@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from podwright.api.objects import Object
+from podwright.apiserver.registry.devices import Claims, ClaimTemplates, Slices, TaintRules
 from podwright.apiserver.registry.namespaces import NamespaceStrategy
 from podwright.apiserver.registry.pods import PodStrategy
 from podwright.apiserver.registry.services import ServiceStrategy
@@ -74,6 +75,10 @@ def strategies(service_cidr: str, node_ports: tuple[int, int]) -> dict[tuple[str
             ("", "replicationcontrollers"): _Orphaning(),
             ("networking.k8s.io", "servicecidrs"): _Conditional(),
             ("certificates.k8s.io", "certificatesigningrequests"): _CertificateSigningRequest(),
+            ("resource.k8s.io", "resourceclaims"): Claims(),
+            ("resource.k8s.io", "resourceclaimtemplates"): ClaimTemplates(),
+            ("resource.k8s.io", "resourceslices"): Slices(),
+            ("resource.k8s.io", "devicetaintrules"): TaintRules(),
         }
     )
     return found

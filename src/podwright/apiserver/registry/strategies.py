@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from podwright.api.objects import Object
+from podwright.api.status import FieldError
 
 if TYPE_CHECKING:
     from podwright.apiserver.registry.registry import Registry
@@ -39,6 +40,10 @@ class Strategy:
 
     async def begin_update(self, registry: Registry, obj: Object, old: Object, dry_run: bool) -> list[Undo]:
         return []
+
+    def errors(self, registry: Registry, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldError]:
+        """What is wrong with a create (no `old`) or an update beyond what the object alone can tell."""
+        return ()
 
     def deleted(self, registry: Registry, obj: Object) -> None:
         """The object is gone for good."""

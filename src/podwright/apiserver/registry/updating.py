@@ -154,7 +154,10 @@ async def _once(registry: Registry, update: Update, current: Cached) -> Cached |
         if not update.subresource:
             undo += await strategy.begin_update(registry, new, old, options.dry_run)
         if update.validates:
-            errors = registry.rules.validate_update(stored, new, old, update.subresource)
+            errors = (
+                *strategy.errors(registry, new, old, update.subresource),
+                *registry.rules.validate_update(stored, new, old, update.subresource),
+            )
             if errors:
                 raise status.invalid(stored.group, stored.kind, update.name, errors)
         if update.admit:
