@@ -15,6 +15,7 @@ from podwright.kubelet.containers.resources import (
     container_resources,
     disk_weight,
     limits_disk_writes,
+    pids_limit,
     pod_resources,
 )
 
@@ -82,6 +83,9 @@ def test_overhead_is_part_of_the_pods_group_and_pod_level_counts_for_containers(
     pod = make_pod("web", make_container("a"), make_container("b"), resources=level)
     whole = pod_resources(pod, CgroupPolicy(pod_pids_limit=50))
     assert (whole.cpu_shares, whole.cpu_quota, whole.memory_limit, whole.pids_limit) == (1024, 200_000, 128 << 20, 50)
+    level["limits"]["pids"] = "2048"
+    bounds = ((-1, (2048, 2048)), (4096, (2048, 2048)), (50, (50, 2048)))
+    assert all(pids_limit(pod, CgroupPolicy(pod_pids_limit=node)) == both for node, both in bounds)
     made = container_resources(pod, pod["spec"]["containers"][0], CgroupPolicy())
     assert (made.memory_limit, made.cpu_quota, made.cpu_shares) == (128 << 20, 200_000, 2)
     assert made.disk.write_bps == whole.disk.write_bps == 4 << 20

@@ -61,7 +61,7 @@ def _pod_level(spec: Object) -> None:
                 limits[key] = amount
         if limits:
             resources["limits"] = limits
-    if limits:
+    if any(map(supported_at_pod_level, limits)):
         for key, amount in total_requests.items():
             if key not in requests and _overcommitted(key):
                 requests[key] = amount

@@ -37,6 +37,7 @@ _STANDARD_QUOTA = _STANDARD - {"storage"}
 _DISK_IO = frozenset(DISK_IO_PREFIX + what for what in ("read-bps", "write-bps", "read-iops", "write-iops"))
 _NOT_EXTENDED = "doesn't follow extended resource name standard"
 NOT_INTEGER = "must be an integer"
+_PIDS = range(128, 16385)
 
 
 def is_huge_page(name: str) -> bool:
@@ -224,11 +225,25 @@ def pod_level(errs: list[FieldError], spec: Object, path: str) -> None:
         return
     if resources.get("claims") is not None:
         errs.append(forbidden(f"{where}.claims", "claims may not be set for Resources at pod-level"))
-    _requirements(errs, {k: v for k, v in resources.items() if k != "claims"}, _pod_resource_name, frozenset(), where)
+    amounts = {k: {n: a for n, a in (resources.get(k) or {}).items() if n != "pids"} for k in ("limits", "requests")}
+    _requirements(errs, amounts, _pod_resource_name, frozenset(), where)
+    _pids(errs, resources, where)
     try:
         _consistency(errs, spec, resources, where)
     except quantity.QuantityError:
         return  # Said where that amount stands.
+
+
+def _pids(errs: list[FieldError], resources: Object, path: str) -> None:
+    """How many processes the Pod may have: a limit alone (KEP-6063)."""
+    if "pids" in (resources.get("requests") or ()):
+        errs.append(forbidden(f"{path}.requests[pids]", "pids may only be specified in limits"))
+    limit = (resources.get("limits") or {}).get("pids")
+    field = f"{path}.limits[pids]"
+    if limit is None or not resource_amount(errs, "pids", limit, field):
+        return
+    if quantity.milli(limit) % 1000 or quantity.value(limit) not in _PIDS:
+        errs.append(invalid(field, limit, f"must be an integer between {_PIDS.start} and {_PIDS.stop - 1}"))
 
 
 def _consistency(errs: list[FieldError], spec: Object, resources: Object, path: str) -> None:

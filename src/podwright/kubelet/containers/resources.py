@@ -180,6 +180,12 @@ def _aggregate(pod: Object, which: str, *, need_all: bool) -> dict[str, str]:
     return total
 
 
+def pids_limit(pod: Object, policy: CgroupPolicy) -> tuple[int, int]:
+    """How many processes the Pod may have, and how many it asks for (KEP-6063); 0: any number."""
+    asked = quantity.value(((pod["spec"].get("resources") or {}).get("limits") or {}).get("pids", "0"))
+    return min((n for n in (asked, policy.pod_pids_limit) if n > 0), default=0), asked
+
+
 def pod_resources(
     pod: Object, policy: CgroupPolicy, capacity: Mapping[str, str] | None = None, *, lift: bool = False
 ) -> Resources:
@@ -194,7 +200,7 @@ def pod_resources(
         memory_limit=memory,
         # Swap is each container's matter.
         memory_swap_limit=-1,
-        pids_limit=max(0, policy.pod_pids_limit),
+        pids_limit=pids_limit(pod, policy)[0],
         hugepage_limits=_hugepages(limits),
         disk=_disk(level_disk, disk_weight(requests, capacity or {})),
         cpu_quota=quota(cpu, policy.cpu_period) if limited else 0,

@@ -11,7 +11,7 @@ from podwright.api.objects import Object
 from podwright.client.events import WARNING
 from podwright.kubelet.containers import hosts_file, resolv_conf
 from podwright.kubelet.containers.host_identity import hostname_and_domain
-from podwright.kubelet.containers.resources import limits_disk_writes, pod_resources
+from podwright.kubelet.containers.resources import limits_disk_writes, pids_limit, pod_resources
 from podwright.kubelet.containers.sandbox_config import sandbox_config
 from podwright.kubelet.sync.uncancelled import first_of, uncancelled
 from podwright.kubelet.user_namespaces import NoIdsLeft
@@ -97,6 +97,10 @@ async def _finish(context: WorkerContext, pod: Object, sandbox: Sandbox) -> None
     await context.runtime.update_pod_resources(sandbox.id, pod_resources(pod, node.policy, node.allocatable))
     if node.policy.cgroup_version == 1 and limits_disk_writes(pod):
         context.recorder.event(pod, WARNING, "BufferedWritesNotLimited", _BUFFERED)
+    allowed, asked = pids_limit(pod, node.policy)
+    if allowed < asked:
+        message = f"Requested PID limit {asked} exceeds node podPidsLimit {allowed}; effective limit capped to {allowed}"
+        context.recorder.event(pod, WARNING, "PIDLimitCapped", message)
     write_hosts(context, pod, sandbox)
 
 

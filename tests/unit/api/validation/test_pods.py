@@ -447,6 +447,14 @@ CASES: dict[str, tuple[Object, FieldError]] = {
             "spec.resources.requests[ephemeral-storage]", "ephemeral-storage", ["cpu", "hugepages-", "memory"]
         ),
     ),
+    "processes of a Pod": (
+        pod({"resources": {"limits": {"pids": "100"}}}),
+        invalid("spec.resources.limits[pids]", "100", "must be an integer between 128 and 16384"),
+    ),
+    "requested processes": (
+        pod({"resources": {"limits": {"pids": "128"}, "requests": {"pids": "128"}}}),
+        forbidden("spec.resources.requests[pids]", "pids may only be specified in limits"),
+    ),
     "pod below containers": (
         pod({"resources": {"requests": {"cpu": "1"}}}, {"resources": {"requests": {"cpu": "2"}}}),
         invalid(
