@@ -99,8 +99,8 @@ async def _finish(context: WorkerContext, pod: Object, sandbox: Sandbox) -> None
         context.recorder.event(pod, WARNING, "BufferedWritesNotLimited", _BUFFERED)
     allowed, asked = pids_limit(pod, node.policy)
     if allowed < asked:
-        message = f"Requested PID limit {asked} exceeds node podPidsLimit {allowed}; effective limit capped to {allowed}"
-        context.recorder.event(pod, WARNING, "PIDLimitCapped", message)
+        capped = f"Requested PID limit {asked} exceeds node podPidsLimit {allowed}; effective limit capped to {allowed}"
+        context.recorder.event(pod, WARNING, "PIDLimitCapped", capped)
     write_hosts(context, pod, sandbox)
 
 
