@@ -147,6 +147,7 @@ class Containers:
         host = self._host
         if (host.paths.oci / record.id).exists():  # left by a process of ours that died at this very point
             recovery.undo_launch(host, record)
+        preparation.make_working_directory(host, record)
         with leftovers.launching(host.paths, record.id):
             conmon.launch(host.engine, host.paths, record)
             if host.cgroups.version == 2:

@@ -14,6 +14,7 @@ import orjson
 from podwright.runtime import linux
 from podwright.runtime.oci import capabilities, devices, records, rootfs, seccomp, seccomp_program, spec, users
 from podwright.runtime.oci.cgroups.interface import block_devices, read
+from podwright.runtime.oci.conmon import CannotLaunch
 from podwright.runtime.oci.host import Host
 from podwright.runtime.oci.records import ContainerRecord, SandboxRecord
 from podwright.runtime.oci.user_namespaces import MappedMounts
@@ -64,7 +65,6 @@ def _prepare(
         users.read_in_root(root, "etc/group"),
     )
     record.user = (identity.uid, identity.gid, identity.groups)
-    rootfs.make_directory(root, config.working_dir or image_config.get("WorkingDir") or "/")
     paths.persist(record.id).mkdir()
     record.log_path.parent.mkdir(parents=True, exist_ok=True)
     document = spec.build(
@@ -78,6 +78,20 @@ def _prepare(
         cdi.apply(document, config.cdi_devices)
     (bundle / "config.json").write_bytes(orjson.dumps(document))
     records.save(paths.container_record(record.id), record)
+
+
+def make_working_directory(host: Host, record: ContainerRecord) -> None:
+    """As runc does it: when the container is started. Raises CannotLaunch in its words."""
+    image = host.images.content.image(record.image_id)
+    own = record.config.working_dir
+    path = own or (image.config.get("config") or {}).get("WorkingDir") if image else own
+    try:
+        rootfs.make_directory(host.paths.rootfs(record.id), path or "/")
+    except OSError as error:
+        raise CannotLaunch(
+            "unable to start container process: error during container init: "
+            f"mkdir {error.filename or path}: {(error.strerror or '').lower()}"
+        ) from None
 
 
 def _mount_root(host: Host, record: ContainerRecord, sandbox: SandboxRecord) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 from podwright.runtime import linux
 from podwright.runtime.images.content import EMPTY_LAYER
 from podwright.runtime.oci.user_namespaces import MappedMounts
-from podwright.runtime.protocol import RuntimeFailure
 
 
 def mount(layers: Path, lower: Sequence[str], own: Path, target: Path) -> None:
@@ -71,12 +71,8 @@ def unmount(target: Path) -> None:
 
 
 def make_directory(root: Path, path: str) -> None:
-    """mkdir -p inside the root filesystem; links cannot lead out of it.
-
-    Raises:
-        RuntimeFailure: a part of the path is a file; in runc's words.
-        OSError: anything else is in the way.
-    """
+    """mkdir -p inside the root filesystem; links cannot lead out of it. Raises OSError, which names what is in the
+    way."""
     fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
     try:
         _make_below(fd, path.strip("/"))
@@ -95,10 +91,7 @@ def _make_below(root: int, path: str) -> None:
     parent, _, name = path.rpartition("/")
     _make_below(root, parent)  # names the file if it is further up
     if is_file:
-        raise RuntimeFailure(
-            "OCI runtime create failed: unable to start container process: error during container init: "
-            f"mkdir /{path}: not a directory", "CreateContainerError",
-        )
+        raise NotADirectoryError(errno.ENOTDIR, "not a directory", f"/{path}")
     fd = linux.openat2(root, parent, os.O_PATH | os.O_DIRECTORY)
     try:
         os.mkdir(name, 0o755, dir_fd=fd)
