@@ -17,13 +17,17 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One API call. `body` is the object (or list of JSON patch operations) itself, not its bytes."""
+    """One API call. `body` is the object (or list of JSON patch operations) itself, not its bytes.
+
+    `keeps`: the caller of a list or watch keeps what it is given for as long as it stands, so that for a server in the
+    same process to keep it too costs nothing."""
 
     method: str
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     content_type: str = JSON
+    keeps: bool = False
 
 
 class WatchEvent(NamedTuple):

@@ -2,6 +2,7 @@
 
 import copy
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -106,7 +107,12 @@ def condition_is_true(obj: Object, kind: str) -> bool:
 
 def format_time(seconds: float) -> str:
     """metav1.Time: RFC 3339 in UTC with whole seconds."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second(int(seconds))
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def format_micro_time(seconds: float) -> str:

@@ -93,6 +93,9 @@ class LocalEndpoint:
             return self._encoder.object_of(reply)
         if isinstance(reply, Many):
             items = [self._encoder.served(reply.row, item) for item in reply.items]
+            if call.keeps:
+                for entry, obj in zip(reply.items, items, strict=True):
+                    entry.kept(obj)
             return {
                 "kind": reply.row.list_kind, "apiVersion": reply.row.api_version, "metadata": page_meta(reply),
                 "items": items,
@@ -130,7 +133,10 @@ class LocalEndpoint:
                     if (form := self._encoder.conversion(reply.row)) is not None:
                         batch = await reply.settled(batch, form)
                     for type_, entry, _ in batch:
-                        yield WatchEvent(type_, self._encoder.served(reply.row, entry))
+                        obj = self._encoder.served(reply.row, entry)
+                        if call.keeps and type_ != "DELETED":
+                            entry.kept(obj)
+                        yield WatchEvent(type_, obj)
                 if sink.ended or loop.time() >= deadline:
                     return
                 if reply.bookmarks and loop.time() >= next_bookmark:

@@ -31,9 +31,9 @@ class Client:
 
     async def list(
         self, resource: Resource, *, namespace: str = "", label_selector: str = "", field_selector: str = "",
-        resource_version: str = "", limit: int = 0, continue_: str = "",
+        resource_version: str = "", limit: int = 0, continue_: str = "", keeps: bool = False,
     ) -> Object:
-        """The List object as the server gives it: one page if `limit` is set."""
+        """The List object as the server gives it: one page if `limit` is set. `keeps`: see :class:`Call`."""
         query = _selectors(label_selector, field_selector)
         if resource_version:
             query["resourceVersion"] = resource_version
@@ -41,7 +41,7 @@ class Client:
             query["limit"] = str(limit)
         if continue_:
             query["continue"] = continue_
-        return await self._transport.call(Call("GET", resource.path(namespace), query))
+        return await self._transport.call(Call("GET", resource.path(namespace), query, keeps=keeps))
 
     async def items(
         self, resource: Resource, *, namespace: str = "", label_selector: str = "", field_selector: str = ""
@@ -108,8 +108,9 @@ class Client:
 
     def watch(
         self, resource: Resource, *, namespace: str = "", label_selector: str = "", field_selector: str = "",
-        resource_version: str = "", timeout_seconds: int = 0,
+        resource_version: str = "", timeout_seconds: int = 0, keeps: bool = False,
     ) -> AsyncIterator[WatchEvent]:
+        """`keeps`: see :class:`Call`."""
         query = _selectors(label_selector, field_selector)
         query["watch"] = "1"
         query["allowWatchBookmarks"] = "true"
@@ -117,7 +118,7 @@ class Client:
             query["resourceVersion"] = resource_version
         if timeout_seconds:
             query["timeoutSeconds"] = str(timeout_seconds)
-        return self._transport.watch(Call("GET", resource.path(namespace), query))
+        return self._transport.watch(Call("GET", resource.path(namespace), query, keeps=keeps))
 
     async def raw(self, method: str, path: str, body: Any = None, *, query: Mapping[str, str] | None = None) -> Object:
         """A call by URL path, for what is no resource of the table."""

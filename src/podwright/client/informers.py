@@ -122,7 +122,7 @@ class Informer:
     async def _list(self) -> None:
         answer = await self._client.list(
             self.resource, namespace=self._namespace, label_selector=self._label_selector,
-            field_selector=self._field_selector,
+            field_selector=self._field_selector, keeps=True,
         )
         found = {}
         for item in answer.get("items") or ():
@@ -144,7 +144,7 @@ class Informer:
         alive = False
         watch = self._client.watch(
             self.resource, namespace=self._namespace, label_selector=self._label_selector,
-            field_selector=self._field_selector, resource_version=self._resource_version,
+            field_selector=self._field_selector, resource_version=self._resource_version, keeps=True,
         )
         async with aclosing(watch) as events:  # type: ignore[type-var]
             async for kind, obj in events:

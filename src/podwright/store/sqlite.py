@@ -175,6 +175,9 @@ class SqliteStore:
     def _delivered(self, committed: Committed) -> None:
         self._revision = committed.revision
         self._compacted = committed.compacted
+        # Watches first: who wrote then need not wait for a cache that follows one.
+        if committed.changes:
+            self._subscriptions.publish(committed.changes)
         for future, result in committed.outcomes:
             if future.done():  # the caller was cancelled; the write stands
                 continue
@@ -182,8 +185,6 @@ class SqliteStore:
                 future.set_exception(result)
             else:
                 future.set_result(result)
-        if committed.changes:
-            self._subscriptions.publish(committed.changes)
 
     async def _read_log(self, prefix: str, after: int) -> LogPage:
         return await self._read(sqlite_reader.log_page, prefix, after, _LOG_PAGE)

@@ -36,9 +36,13 @@ class _Parsed:
         if len(self._superseded) > _SUPERSEDED:
             self._forget(self._superseded.popleft())
 
-    def _forget(self, entry: Cached) -> None:
+    def release(self, entry: Cached) -> None:
+        """The entry is no longer counted here."""
         if self._entries.pop(id(entry), None) is not None:
             self._bytes -= len(entry.data)
+
+    def _forget(self, entry: Cached) -> None:
+        self.release(entry)
         entry.forget()
 
 
@@ -73,7 +77,7 @@ def encode(obj: Object, revision: int | None = None) -> bytes:
 class Cached:
     """One object at one revision. Immutable; `object` is shared, never to be changed."""
 
-    __slots__ = ("_labels", "_object", "_shown", "data", "key", "name", "namespace", "revision")
+    __slots__ = ("_labels", "_object", "_shown", "_superseded", "data", "key", "name", "namespace", "revision")
 
     def __init__(self, key: str, data: bytes, revision: int) -> None:
         self.key = key
@@ -85,6 +89,7 @@ class Cached:
         self._object: Object | None = None
         self._labels: dict[str, str] | None = None
         self._shown: tuple[tuple[object, Object], ...] = ()
+        self._superseded = False
 
     @classmethod
     def of(cls, key: str, value: bytes, revision: int) -> Cached:
@@ -118,6 +123,12 @@ class Cached:
         self._object = {**obj, "metadata": metadata}
         _parsed.keep(self)
 
+    def kept(self, obj: Object) -> None:
+        """Somebody in this process was given the parsed form and keeps it for as long as it stands: to let go of it
+        here would only have it parsed a second time."""
+        if obj is self._object and not self._superseded:
+            _parsed.release(self)
+
     def has_head(self, row: Resource) -> bool:
         """Whether the bytes are of the row's kind and version."""
         return self.data.startswith(b'{"kind":"%b","apiVersion":"%b",' % (row.kind.encode(), row.api_version.encode()))
@@ -136,6 +147,7 @@ class Cached:
 
     def supersede(self) -> None:
         """There is a newer state, or none any more: the parsed form is kept for a moment only."""
+        self._superseded = True
         _parsed.supersede(self)
 
     def forget(self) -> None:

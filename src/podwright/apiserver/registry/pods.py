@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from podwright.api import objects, status
 from podwright.api.objects import Object
 from podwright.api.resources import PODDISRUPTIONBUDGETS, PODS, Resource
@@ -78,28 +80,29 @@ async def bind(registry: Registry, request: Request, row: Resource) -> One:
             )
         if spec.get("schedulingGates"):
             raise status.conflict("", "pods/binding", name, f"pod {name} has non-empty .spec.schedulingGates")
-        spec["nodeName"] = node
-        for key, value in (metadata.get("annotations") or {}).items():
-            meta.setdefault("annotations", {})[key] = value
-        for key, value in (metadata.get("labels") or {}).items():
-            meta.setdefault("labels", {}).setdefault(key, value)
-        _set_condition(pod.setdefault("status", {}), "PodScheduled", now)
-        return pod
+        meta = {**meta}
+        if annotations := metadata.get("annotations"):
+            meta["annotations"] = {**(meta.get("annotations") or {}), **annotations}
+        if labels := metadata.get("labels"):
+            meta["labels"] = {**labels, **(meta.get("labels") or {})}
+        state = pod.get("status") or {}
+        state = {**state, "conditions": _with_condition(state.get("conditions") or (), "PodScheduled", now)}
+        return {**pod, "metadata": meta, "spec": {**spec, "nodeName": node}, "status": state}
 
     update = Update(
         request, PODS, info.namespace, name, "binding", options, change, admit=False, validates=False,
-        prepares=False,
+        prepares=False, copies=True,
     )
     await apply_update(registry, update)
     return One(None, object=_DONE, status=201)
 
 
-def _set_condition(state: Object, kind: str, now: str) -> None:
-    """True from now on, or since it was."""
-    before: Object = next((c for c in state.get("conditions") or () if c.get("type") == kind), {})
+def _with_condition(conditions: Iterable[Object], kind: str, now: str) -> list[Object]:
+    """The conditions, with one that is True from now on, or since it was."""
+    before: Object = next((c for c in conditions if c.get("type") == kind), {})
     since = before.get("lastTransitionTime") if before.get("status") == "True" else now
     condition = {"type": kind, "status": "True", "lastProbeTime": None, "lastTransitionTime": since}
-    state["conditions"] = [*(c for c in state.get("conditions") or () if c.get("type") != kind), condition]
+    return [*(c for c in conditions if c.get("type") != kind), condition]
 
 
 _DONE = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}

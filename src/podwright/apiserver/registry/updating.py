@@ -42,6 +42,9 @@ class Update:
     admit: bool = True
     validates: bool = True
     prepares: bool = True
+    copies: bool = False
+    """The change gets the object as it stands, and copies of it what it changes: the levels on the way there, and the
+    top and the metadata in any case."""
     explicit_version: bool = False
     """The change asks for one resourceVersion: losing a race is final."""
 
@@ -127,7 +130,7 @@ async def _once(registry: Registry, update: Update, current: Cached) -> Cached |
     row, request, options = update.row, update.request, update.options
     _, stored = registry.storage(row)
     old = await registry.shown(row, current)
-    changed = update.change(objects.deepcopy(old))
+    changed = update.change(old if update.copies else objects.deepcopy(old))
     new = changed if isinstance(changed, dict) else await changed
     metadata = new["metadata"]
     before = old["metadata"]
