@@ -42,19 +42,17 @@ def _url(errs: list[FieldError], url: str, field: str) -> None:
 def _service(errs: list[FieldError], service: Object, path: str) -> None:
     for what in ("name", "namespace"):
         if not service.get(what):
-            errs.append(required(f"{path}.{what}", f"service {what} is required"))
+            errs.append(required(f"{path}.{what}"))
     port = service.get("port", 443)
     if problems := names.port_number(port):
         errs.append(invalid(f"{path}.port", port, "port is not valid: " + ", ".join(problems)))
-    if (target := service.get("path")) is None:
+    target = service.get("path") or "/"
+    if target == "/":
         return
     field = f"{path}.path"
     if not target.startswith("/"):
         errs.append(invalid(field, target, "must start with a '/'"))
-    rest = target.removeprefix("/").removesuffix("/")
-    if not rest:
-        return
-    for i, step in enumerate(rest.split("/")):
+    for i, step in enumerate(target[1:].removesuffix("/").split("/")):
         if not step:
             errs.append(invalid(field, target, f"segment[{i}] may not be empty"))
         errs += [invalid(field, target, f"segment[{i}]: {said}") for said in names.dns_subdomain(step) if step]

@@ -436,11 +436,17 @@ async def test_what_configures_webhooks_is_beyond_them(api: Api, hooks: HookServ
     hooks.answers["/change"] = lambda request: patch({"op": "add", "path": "/metadata/labels", "value": {"x": "y"}})
     await register(api, hooks, "Validating", "/block", everything)
     await register(api, hooks, "Mutating", "/change", everything)
-    await register(api, hooks, "Validating", "/other", _MAPS_RULE)
-    other = await api.get(f"{HOOKS}/validatingwebhookconfigurations/other")
-    assert "labels" not in other.json["metadata"]
-    for path in ("validatingwebhookconfigurations/other", "mutatingwebhookconfigurations/change",
-                 "validatingwebhookconfigurations/block"):
+    # The row's dummies match nothing, and have a Service whose path is empty.
+    dummy = {"clientConfig": {"service": {"namespace": "default", "name": "s", "path": "", "port": 8443}},
+             "failurePolicy": "Ignore"}
+    nothing = {**_MAPS_RULE, "resources": ["invalid"]}
+    for kind in ("Validating", "Mutating"):
+        await register(api, hooks, kind, "/dummy", nothing, **dummy)
+        at = f"{HOOKS}/{kind.lower()}webhookconfigurations/dummy"
+        made = (await api.get(at)).json
+        assert "labels" not in made["metadata"] and made["webhooks"][0]["clientConfig"]["service"]["path"] == ""
+        assert (await api.delete(at)).status == 200
+    for path in ("mutatingwebhookconfigurations/change", "validatingwebhookconfigurations/block"):
         assert (await api.delete(f"{HOOKS}/{path}")).status == 200
     assert hooks.asked == []
 
