@@ -99,14 +99,13 @@ class Pipeline:
             key: tuple[object, ...] = (user.name, tuple(user.groups), info.verb, info.path)
         else:
             key = (
-                user.name, tuple(user.groups), info.verb, info.group, info.resource, info.subresource,
-                info.namespace, info.name,
+                user.name, tuple(user.groups), info.verb, info.group, info.resource, info.subresource, info.namespace,
             )
         decision = self._decisions.get(key)
         if decision is None:
             decisions = self._decisions
             decision = await self._authorizer.authorize(attributes(request))
-            if getattr(self._authorizer, "cacheable", True):
+            if not decision.by_name and getattr(self._authorizer, "cacheable", True):
                 if len(decisions) >= _DECISIONS:
                     decisions.clear()
                 decisions[key] = decision

@@ -51,6 +51,8 @@ class Decision:
     reason: str = ""
     failed: bool = False
     """The authorizer could not be asked."""
+    by_name: bool = False
+    """Of an object of another name the word may be another."""
 
 
 class Authorizer(Protocol):

@@ -6,6 +6,7 @@ The authorizers named by the configuration are asked in order until one allows o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from podwright.apiserver.authorization import configuration
 from podwright.apiserver.authorization.configuration import ConditionalWebhook
@@ -44,13 +45,15 @@ class Union:
         if MASTERS in attributes.user.groups:
             return _MASTER
         reasons: list[str] = []
+        by_name = False
         for authorizer, decide in zip(self._authorizers, self._synchronous, strict=True):
             decision = decide(attributes) if decide is not None else await authorizer.authorize(attributes)
+            by_name = by_name or decision.by_name
             if decision.allowed or decision.denied:
-                return decision
+                return replace(decision, by_name=by_name) if by_name else decision
             if decision.reason:
                 reasons.append(decision.reason)
-        return Decision(False, reason="\n".join(reasons))
+        return Decision(False, reason="\n".join(reasons), by_name=by_name)
 
 
 def build(config: ApiServerConfig, objects: Objects) -> Union:

@@ -2,7 +2,8 @@
 changes.
 
 An identity is a user name with its groups. Its compiled form holds the rules of every binding that names it, by
-namespace, and remembers each answer, so that a repeated question costs two dictionary look-ups.
+namespace, and remembers each answer that is the same for every name, so that a repeated question costs two dictionary
+look-ups.
 """
 
 from __future__ import annotations
@@ -79,17 +80,13 @@ class RBAC:
 
     def decide(self, attributes: Attributes) -> Decision:
         identity = self._identity(attributes.user)
-        key: tuple[str, ...]
-        if attributes.is_resource:
-            key = (
-                attributes.verb, attributes.group, attributes.resource, attributes.subresource, attributes.namespace,
-                attributes.name,
-            )
-        else:
-            key = (attributes.verb, attributes.path)
+        a = attributes
+        key = (a.verb, a.group, a.resource, a.subresource, a.namespace) if a.is_resource else (a.verb, a.path)
         answer = identity.answers.get(key)
         if answer is None:
-            answer = self._search(identity, attributes)
+            answer = self._search(identity, a)
+            if answer.by_name:
+                return answer
             if len(identity.answers) >= _REMEMBERED_ANSWERS:
                 identity.answers.clear()
             identity.answers[key] = answer
@@ -105,6 +102,7 @@ class RBAC:
         self._identities.clear()
 
     def _search(self, identity: _Identity, a: Attributes) -> Decision:
+        named = False
         for grant in identity.for_namespace(a.namespace if a.is_resource else ""):
             rule = grant.rule
             if not allows_verb(rule, a.verb):
@@ -112,13 +110,15 @@ class RBAC:
             if a.is_resource:
                 if not allows_resource(rule, a.group, a.resource, a.subresource):
                     continue
-                names = rule.get("resourceNames")
-                if names and a.name not in names:
-                    continue
+                if names := rule.get("resourceNames"):
+                    named = True
+                    if a.name not in names:
+                        continue
+                    return Decision(True, reason=grant.why, by_name=True)
             elif not allows_path(rule, a.path):
                 continue
             return Decision(True, reason=grant.why)
-        return Decision(False, reason=identity.problem(a.namespace))
+        return Decision(False, reason=identity.problem(a.namespace), by_name=named)
 
     def _index(self) -> dict[tuple[str, str, str], list[Object]]:
         if self._bindings is None:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from podwright.api.resources import CONFIGMAPS
+from podwright.api.resources import CONFIGMAPS, ROLEBINDINGS, ROLES
 from podwright.api.status import ApiError
 from podwright.client.client import Client
 from podwright.client.transport import Call, InProcessTransport
@@ -52,6 +52,26 @@ async def test_authorization_holds_in_process_too(api: Api) -> None:
     with pytest.raises(ApiError) as refused:
         await transport.call(Call("GET", PATH))
     assert refused.value.code == 403
+
+
+async def test_who_may_list_one_object_by_name_may_not_list_all_afterwards(api: Api) -> None:
+    admin = Client(InProcessTransport(api.server.local, "system:admin", ("system:masters",)))
+    await admin.create(CONFIGMAPS, {**config_map("a"), "metadata": {"name": "a", "namespace": "default"}})
+    kind = {"apiVersion": "rbac.authorization.k8s.io/v1"}
+    rule = {"verbs": ["get", "list"], "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["a"]}
+    await admin.create(ROLES, {**kind, "kind": "Role", "metadata": {"name": "r", "namespace": "default"},
+                               "rules": [rule]})
+    subject = {"kind": "User", "name": "eve", "apiGroup": "rbac.authorization.k8s.io"}
+    reference = {"kind": "Role", "name": "r", "apiGroup": "rbac.authorization.k8s.io"}
+    await admin.create(ROLEBINDINGS, {**kind, "kind": "RoleBinding", "subjects": [subject], "roleRef": reference,
+                                      "metadata": {"name": "r", "namespace": "default"}})
+    transport = InProcessTransport(api.server.local, "eve")
+    for query, name in (({"fieldSelector": "metadata.name=a"}, ""), ({}, "/a")):
+        assert await transport.call(Call("GET", PATH + name, query))
+        for other, path in (({}, ""), ({"fieldSelector": "metadata.name=b"}, ""), ({}, "/b")):
+            with pytest.raises(ApiError) as refused:
+                await transport.call(Call("GET", PATH + path, other))
+            assert refused.value.code == 403
 
 
 async def test_with_the_client(api: Api) -> None:
