@@ -77,3 +77,31 @@ def mismatch(schema: Schema, value: Any, place: Place) -> str:
     return (
         f"json: cannot unmarshal {word} into Go struct field {place.struct}.{place.fields} of type {_go_type(schema)}"
     )
+
+
+def go_text(value: Any) -> str:
+    """A JSON value as Go's %v prints it."""
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{k}:{go_text(v)}' for k, v in sorted(value.items()))}]"
+    if isinstance(value, list):
+        return f"[{' '.join(map(go_text, value))}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "<nil>" if value is None else str(value)
+
+
+def unconverted(refusal: str) -> str:
+    """A decoder's refusal in the words of apimachinery's converter of maps, which takes strategic merge patches."""
+    found = re.fullmatch(r"json: cannot unmarshal (\w+).* of type (\S+)", refusal)
+    if found is None:
+        return refusal
+    word, wanted = found.groups()
+    given = {"object": "map", "array": "slice", "number": "int64"}.get(word, word)
+    for start, kind in (("map[", "map from"), ("[]", "slice from"), ("v1.ResourceList", "map from")):
+        if wanted.startswith(start):
+            return f"cannot restore {kind} {given}"
+    if "." in wanted:
+        return f"cannot restore struct from: {given}"
+    if (given, wanted) == ("int64", "string"):
+        return "cannot convert int64 to string"
+    return f"unrecognized type: {wanted}"

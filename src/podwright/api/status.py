@@ -130,8 +130,8 @@ def apply_conflict(message: str, causes: Sequence[Object]) -> ApiError:
 
 def invalid(group: str, kind: str, name: str, errors: Sequence[FieldError]) -> ApiError:
     """422 with one cause for each error, in order."""
-    texts = [f"{e.field}: {e.message}" for e in errors]
-    summary = texts[0] if len(texts) == 1 else "[" + ", ".join(dict.fromkeys(texts)) + "]"
+    texts = list(dict.fromkeys(f"{e.field}: {e.message}" for e in errors))
+    summary = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
     details = _details(group, kind, name, causes=[e.cause() for e in errors])
     return failure(422, "Invalid", f'{_qualified(group, kind)} "{name}" is invalid: {summary}', details)
 

@@ -10,7 +10,7 @@ import orjson
 
 from podwright.api.apply.field_sets import FieldSet, Node, is_member, path_text
 from podwright.api.apply.field_types import DEDUCED_TYPE, KEYED_TYPE, LEAF_TYPE, SET_TYPE, STRUCT_TYPE, FieldType
-from podwright.api.patch.strategic import go_text
+from podwright.api.go_messages import go_text
 
 _ABSENT: Any = object()
 _LISTS = (KEYED_TYPE, SET_TYPE)

@@ -12,6 +12,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from podwright.api import status
+from podwright.api.go_messages import go_text
 from podwright.api.objects import Object, deepcopy
 from podwright.api.schema import ANYTHING, MAP, OBJECT, Schema
 from podwright.api.status import ApiError
@@ -177,17 +178,6 @@ def _check_order(change: List, order: List, merge_key: str) -> None:
             raise _malformed(f"The order in patch list:\n{go_text(change)}\n doesn't match {_ORDER_PREFIX} list:\n"
                              f"{go_text(order)}\n")
         at += 1
-
-
-def go_text(value: Any) -> str:
-    """A JSON value as Go's %v prints it."""
-    if isinstance(value, dict):
-        return f"map[{' '.join(f'{k}:{go_text(v)}' for k, v in sorted(value.items()))}]"
-    if isinstance(value, list):
-        return f"[{' '.join(map(go_text, value))}]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "<nil>" if value is None else str(value)
 
 
 def _identity(element: Any, merge_key: str) -> Hashable:

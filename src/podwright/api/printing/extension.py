@@ -64,7 +64,7 @@ def _api_service(obj: Object, now: float) -> Cells:
 
 def _migration(obj: Object, _now: float) -> Cells:
     resource = spec(obj).get("resource") or {}
-    return [name(obj), ".".join(str(resource.get(f) or "") for f in ("resource", "version", "group"))]
+    return [name(obj), ".".join(resource[field] for field in ("resource", "group") if resource.get(field))]
 
 
 _WEBHOOKS = Printer((NAME, integer("Webhooks"), AGE), _webhooks)

@@ -8,11 +8,14 @@ from podwright.api.printing.tables import AGE, NAME, Cells, Printer, Printers, a
 
 
 def _hosts(rules: list[Object]) -> str:
-    listed = [rule["host"] for rule in rules[:3] if rule.get("host")]
-    if not listed:
-        return "*"
-    shown = ",".join(listed)
-    return f"{shown} + {len(rules) - 3} more..." if len(rules) > 3 and len(listed) == 3 else shown
+    """The first three hosts, and how many rules there are beyond three once a rule follows them."""
+    listed: list[str] = []
+    for rule in rules:
+        if len(listed) == 3:
+            return more(listed, len(rules), 3)
+        if rule.get("host"):
+            listed.append(rule["host"])
+    return ",".join(listed) or "*"
 
 
 def _ingress(obj: Object, now: float) -> Cells:
@@ -54,7 +57,7 @@ def _ip_address(obj: Object, now: float) -> Cells:
 
 
 def _slice(obj: Object, now: float) -> Cells:
-    ports = [str(p["port"]) if p.get("port") is not None else p.get("name") or "*" for p in obj.get("ports") or ()]
+    ports = [str(p["port"]) if p.get("port") is not None else p.get("name", "*") for p in obj.get("ports") or ()]
     addresses = [address for e in obj.get("endpoints") or () for address in e.get("addresses") or ()]
     return [
         name(obj), obj.get("addressType") or "", more(ports, len(ports), 3) or "<unset>",

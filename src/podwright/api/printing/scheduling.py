@@ -8,7 +8,6 @@ from podwright.api.printing.tables import (
     AGE,
     NAME,
     Cells,
-    Column,
     Printer,
     Printers,
     age,
@@ -104,8 +103,7 @@ PRINTERS: Printers = {
     ("coordination.k8s.io", "Lease"): Printer((NAME, *text("Holder"), AGE), _lease),
     ("node.k8s.io", "RuntimeClass"): Printer((NAME, *text("Handler"), AGE), _runtime_class),
     ("scheduling.k8s.io", "PriorityClass"): Printer(
-        (NAME, integer("Value"), boolean("Global-Default"), AGE, Column("PreemptionPolicy", priority=1)),
-        _priority_class,
+        (NAME, integer("Value"), boolean("Global-Default"), AGE, *text("PreemptionPolicy")), _priority_class
     ),
     (_FLOW, "FlowSchema"): Printer(
         (NAME, *text("PriorityLevel", "MatchingPrecedence", "DistinguisherMethod"), AGE, *text("MissingPL")),

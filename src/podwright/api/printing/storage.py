@@ -21,20 +21,24 @@ from podwright.api.printing.tables import (
 )
 
 _DEFAULTS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
+_DEFAULT_ATTRIBUTES = ("volumeattributesclass.alpha.kubernetes.io/is-default-class",)
+
+
+def _class_name(obj: Object, marks: tuple[str, ...]) -> str:
+    annotations = meta(obj).get("annotations") or {}
+    return name(obj) + (" (default)" if any(annotations.get(mark) == "true" for mark in marks) else "")
 
 
 def _storage_class(obj: Object, now: float) -> Cells:
-    annotations = meta(obj).get("annotations") or {}
-    default = any(annotations.get(key) == "true" for key in _DEFAULTS)
     return [
-        name(obj) + (" (default)" if default else ""), obj.get("provisioner") or "",
+        _class_name(obj, _DEFAULTS), obj.get("provisioner") or "",
         obj.get("reclaimPolicy") or "Delete", obj.get("volumeBindingMode") or "Immediate",
         bool(obj.get("allowVolumeExpansion")), age(obj, now),
     ]
 
 
 def _attributes_class(obj: Object, now: float) -> Cells:
-    return [name(obj), obj.get("driverName") or "", age(obj, now)]
+    return [_class_name(obj, _DEFAULT_ATTRIBUTES), obj.get("driverName") or "", age(obj, now)]
 
 
 def _attachment(obj: Object, now: float) -> Cells:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from podwright.api import objects, serialization, status, typecheck
@@ -84,19 +85,20 @@ def expect_kind(obj: Object, kind: str, api_version: str) -> None:
 
 def checked(
     schema: Schema, request: Request, kind: str, version: str, obj: Object, options: WriteOptions, *,
-    applied: bool = False,
+    applied: bool = False, refused: Callable[[str], status.ApiError] | None = None,
 ) -> Object:
     """Types and unknown fields, by the fieldValidation level; gives the object as decoding keeps it, or of an apply
     with the zeros that it states (it owns those too).
 
     Raises:
-        ApiError: 400 for a wrong type, and with Strict for unknown or doubled fields; in an apply unknown fields are
-            always wrong.
+        ApiError: 400 (or what `refused` makes of the message) for a wrong type, and with Strict for unknown or doubled
+            fields; in an apply unknown fields are always wrong.
     """
     found = typecheck.check(schema, obj, as_sent=applied)
-    prefix = f'{kind} in version "{version}" cannot be handled as a {kind}: '
+    prefix = "" if refused else f'{kind} in version "{version}" cannot be handled as a {kind}: '
+    refused = refused or status.bad_request
     if found.errors:
-        raise status.bad_request(prefix + found.errors[0])
+        raise refused(prefix + found.errors[0])
     if applied:
         if found.unknown:
             raise undeclared(schema, obj, found.unknown)
@@ -109,7 +111,7 @@ def checked(
         problems.sort(key=lambda problem: _place(obj, problem))
     if problems and options.field_validation != IGNORE:
         if options.field_validation == STRICT:
-            raise status.bad_request(prefix + ", ".join(problems[:_MAX_SHOWN]))
+            raise refused(prefix + ", ".join(problems[:_MAX_SHOWN]))
         request.warnings.extend(problems[:_MAX_SHOWN])
     value: Object = found.value
     metadata = value.get("metadata")

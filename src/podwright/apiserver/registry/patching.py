@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from podwright.api import apply as server_side_apply
 from podwright.api import objects, status
+from podwright.api.go_messages import go_text, unconverted
 from podwright.api.objects import Object
 from podwright.api.patch import json_patch, merge, strategic
 from podwright.api.resources import Resource
 from podwright.api.schema import Schema
+from podwright.api.validation import field_errors
 from podwright.apiserver.exchange import One, Request
 from podwright.apiserver.registry import managed_fields
 from podwright.apiserver.registry.bodies import body_media, body_value, checked, complete
@@ -73,7 +77,11 @@ async def patch(registry: Registry, request: Request, row: Resource) -> One:
         request.duplicates = duplicates
         result = patched(media, schema, served, body)
         _same_kind(result, row)
-        result = checked(schema, request, row.kind, row.version, result, options)
+
+        def refused(problem: str) -> status.ApiError:
+            return _unfit(media, body, result, problem)
+
+        result = checked(schema, request, row.kind, row.version, result, options, refused=refused)
         expect_name(result, row, info.namespace, info.name)
         complete(schema, result)
         registry.rules.default(row, result)
@@ -84,6 +92,16 @@ async def patch(registry: Registry, request: Request, row: Resource) -> One:
     )
     result = await apply_update(registry, update)
     return One.of(row, result)
+
+
+def _unfit(media: str, patch: Any, result: Object, problem: str) -> status.ApiError:
+    """The patched object is none of its kind. Upstream decodes the outcome of the first two forms of patch, and shows
+    it; a strategic merge it converts as a map, and shows the patch."""
+    if media == STRATEGIC:
+        error = field_errors.invalid("patch", go_text(patch), unconverted(problem))
+    else:
+        error = field_errors.invalid("patch", orjson.dumps(result).decode(), problem)
+    return status.invalid("", "", "", [error])
 
 
 def _same_kind(obj: Object, row: Resource) -> None:

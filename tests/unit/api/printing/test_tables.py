@@ -269,8 +269,13 @@ ROWS: dict[str, tuple[str, Object, list[Any]]] = {
     "lease": ("coordination.k8s.io/v1/Lease", {"spec": {"holderIdentity": "h"}}, ["a", "h", "3m20s"]),
     "ingress": (
         "networking.k8s.io/v1/Ingress",
-        {"spec": {"rules": [{"host": h} for h in "wxyz"], "tls": [{}]}},
-        ["a", "<none>", "w,x,y + 1 more...", "", "80, 443", "3m20s"],
+        {"spec": {"rules": [{}, *({"host": h} for h in "wxyz")], "tls": [{}]}},
+        ["a", "<none>", "w,x,y + 2 more...", "", "80, 443", "3m20s"],
+    ),
+    "migration": (
+        "storagemigration.k8s.io/v1/StorageVersionMigration",
+        {"spec": {"resource": {"resource": "widgets", "group": "x.org"}}},
+        ["a", "widgets.x.org"],
     ),
     "binding": (
         "rbac.authorization.k8s.io/v1/ClusterRoleBinding",

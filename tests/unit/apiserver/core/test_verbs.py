@@ -74,6 +74,20 @@ async def test_patches(api: Api) -> None:
     assert patched.json["spec"]["containers"][0]["image"] == "other"
     assert patched.json["spec"]["containers"][0]["terminationMessagePath"] == "/dev/termination-log"
     assert (await api.patch(f"{CONFIG_MAPS}/a", {}, "nonsense")).status == 415
+    for query, unfit, kind, said in (
+        ("", {"metadata": {"labels": "x"}}, "strategic-merge",
+         '"map[metadata:map[labels:x]]": cannot restore map from string'),
+        ("", {"spec": {"containers": {"a": 1}}}, "strategic-merge", "cannot restore slice from map"),
+        ("", {"spec": {"containers": [{"name": "c", "image": 5}]}}, "strategic-merge",
+         "cannot convert int64 to string"),
+        ("?fieldValidation=Strict", {"spec": {"a": 1}}, "strategic-merge",
+         '"map[spec:map[a:1]]": strict decoding error: unknown field "spec.a"'),
+        ("", {"spec": {"containers": 5}}, "merge",
+         "json: cannot unmarshal number into Go struct field PodSpec.spec.containers"),
+    ):
+        refused = await api.patch(f"{PODS}/p{query}", unfit, f"{kind}-patch+json")
+        assert refused.status == 422 and refused.json["message"].startswith(' "" is invalid: patch: Invalid value: ')
+        assert said in refused.json["message"], refused.json["message"]
 
 
 async def test_server_side_apply_creates_owns_and_conflicts(api: Api) -> None:
