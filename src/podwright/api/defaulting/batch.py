@@ -32,7 +32,7 @@ def job_template_spec(spec: Object) -> None:
         for pattern in rule.get("onPodConditions") or ():
             if not pattern.get("status"):
                 pattern["status"] = "True"
-    pod_template(spec.get("template"))
+    pod_template(spec.setdefault("template", {}))
 
 
 def cron_job(obj: Object) -> None:
@@ -42,10 +42,9 @@ def cron_job(obj: Object) -> None:
     spec.setdefault("suspend", False)
     spec.setdefault("successfulJobsHistoryLimit", 3)
     spec.setdefault("failedJobsHistoryLimit", 1)
-    template = spec.get("jobTemplate")
-    if template is not None:
-        template.setdefault("metadata", {})
-        job_template_spec(template.setdefault("spec", {}))
+    template = spec.setdefault("jobTemplate", {})
+    template.setdefault("metadata", {})
+    job_template_spec(template.setdefault("spec", {}))
 
 
 DEFAULTERS = {("batch", "", "CronJob"): cron_job, ("batch", "", "Job"): job}

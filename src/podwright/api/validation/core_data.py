@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 
-import orjson
-
 from podwright.api.objects import Object
+from podwright.api.serialization import DecodeError, from_json
 from podwright.api.status import FieldError
 from podwright.api.validation import names
 from podwright.api.validation.field_errors import forbidden, formed, immutable, invalid, required, too_long
@@ -85,8 +84,8 @@ def _json(errs: list[FieldError], data: dict[str, str], key: str) -> None:
         errs.append(required(field))
         return
     try:
-        value = orjson.loads(base64.b64decode(data[key]))
-    except (orjson.JSONDecodeError, binascii.Error) as error:
+        value = from_json(base64.b64decode(data[key]))
+    except (DecodeError, binascii.Error) as error:
         errs.append(invalid(field, _REDACTED, str(error)))
         return
     if not isinstance(value, dict):

@@ -286,9 +286,10 @@ def test_volumes(given: Object, expected: Object) -> None:
 )
 def test_specs(kind: str, given: Object, expected: Object) -> None:
     made = defaulted(kind, given)["spec"]
-    if kind.startswith("apps/v1/") and "template" not in expected:
+    if kind.startswith(("apps/v1/", "batch/v1/")) and "template" not in expected:
         # A template that is left out has its defaults all the same; that it is missing is validation's to say.
-        assert made.pop("template")["spec"]["restartPolicy"] == "Always"
+        job = made.pop("jobTemplate")["spec"] if kind == "batch/v1/CronJob" else made
+        assert job.pop("template")["spec"]["restartPolicy"] == "Always"
     assert made == expected
 
 

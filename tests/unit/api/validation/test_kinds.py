@@ -281,6 +281,15 @@ WRONG: dict[str, tuple[str, Object, FieldError]] = {
             "json: cannot unmarshal array into Go value of type map[string]interface {}",
         ),
     ),
+    "docker secret that is no JSON": (
+        "v1/Secret",
+        {"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": base64.b64encode(b"Uu").decode()}},
+        invalid(
+            "data[.dockerconfigjson]",
+            "<secret contents redacted>",
+            "invalid character 'U' looking for beginning of value",
+        ),
+    ),
     "token secret": (
         "v1/Secret",
         {"type": "kubernetes.io/service-account-token"},
