@@ -205,10 +205,10 @@ def limits(pod: Object, *, for_scheduling: bool = False) -> dict[str, int]:
     return _whole(_limits(pod, for_scheduling))
 
 
-def total(pod: Object, field: str) -> dict[str, Decimal]:
-    """The "requests" or "limits" of the Pod's spec as exact numbers in base units (CPUs, bytes): what quotas and limit
-    ranges compare."""
-    amounts = _requests(pod, False) if field == "requests" else _limits(pod, False)
+def total(pod: Object, field: str, *, with_status: bool = False) -> dict[str, Decimal]:
+    """The "requests" or "limits" of the Pod as exact numbers in base units (CPUs, bytes): limit ranges compare those
+    of its spec, quotas also what it holds until a resize is done."""
+    amounts = _requests(pod, with_status) if field == "requests" else _limits(pod, with_status)
     return {name: Decimal(amount).scaleb(-9) for name, amount in amounts.items()}
 
 

@@ -86,11 +86,11 @@ def usage(resource: Resource, obj: Object, now: float | None = None) -> Amounts:
 
 def _pod(pod: Object, used: Amounts) -> None:
     used["pods"] = ONE
-    for key, amount in total(pod, "requests").items():
+    for key, amount in total(pod, "requests", with_status=True).items():
         used[f"requests.{key}"] = amount
         if key in ("cpu", "memory", "ephemeral-storage") or key.startswith("hugepages-"):
             used[key] = amount
-    for key, amount in total(pod, "limits").items():
+    for key, amount in total(pod, "limits", with_status=True).items():
         if key in ("cpu", "memory", "ephemeral-storage") or key.startswith(_DISK):
             used[f"limits.{key}"] = amount
 
@@ -174,7 +174,7 @@ def in_scope(quota: Object, resource: Resource, obj: Object) -> bool:
 def _has_scope(resource: Resource, obj: Object, scope: str) -> bool:
     spec = obj.get("spec") or {}
     if scope == "VolumeAttributesClass":
-        return resource.plural == "persistentvolumeclaims" and bool(spec.get("volumeAttributesClassName"))
+        return resource.plural == "persistentvolumeclaims" and bool(_attributes_classes(obj))
     if resource.plural != "pods":
         return False
     if scope in ("Terminating", "NotTerminating"):
@@ -191,18 +191,28 @@ def _has_scope(resource: Resource, obj: Object, scope: str) -> bool:
 def _selected(resource: Resource, obj: Object, expression: Object) -> bool:
     scope, operator = expression.get("scopeName"), expression.get("operator")
     if scope in ("PriorityClass", "VolumeAttributesClass"):
-        spec = obj.get("spec") or {}
         if (resource.plural == "pods") != (scope == "PriorityClass"):
             return False
-        field = "priorityClassName" if scope == "PriorityClass" else "volumeAttributesClassName"
-        value = spec.get(field) or ""
+        pod_class = (obj.get("spec") or {}).get("priorityClassName")
+        classes = ({pod_class} - {None, ""}) if scope == "PriorityClass" else _attributes_classes(obj)
+        values = set(expression.get("values") or ())
         if operator == "In":
-            return value in (expression.get("values") or ())
+            return bool(classes & values)
         if operator == "NotIn":
-            return value not in (expression.get("values") or ())
-        return bool(value) == (operator == "Exists")
+            return not classes or bool(classes - values)
+        return bool(classes) == (operator == "Exists")
     has = _has_scope(resource, obj, str(scope))
     return has if operator in ("Exists", "In", None) else not has
+
+
+def _attributes_classes(claim: Object) -> set[str]:
+    """The one it asks for, the one it has, and the one that it is being changed to: each counts."""
+    spec, status = claim.get("spec") or {}, claim.get("status") or {}
+    names = (
+        spec.get("volumeAttributesClassName"), status.get("currentVolumeAttributesClassName"),
+        (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName"),
+    )
+    return {name for name in names if name}
 
 
 def _is_best_effort(spec: Object) -> bool:

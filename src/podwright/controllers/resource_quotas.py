@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from podwright.api import objects, quantity
 from podwright.api.objects import Object
-from podwright.api.quota_usage import in_scope, names_resource, usage
+from podwright.api.quota_usage import Amounts, in_scope, names_resource, usage
 from podwright.api.resources import (
     CONFIGMAPS,
     PERSISTENTVOLUMECLAIMS,
@@ -20,7 +20,7 @@ from podwright.api.resources import (
     Resource,
 )
 from podwright.client.informers import Informer, latest
-from podwright.controllers import pods, refs
+from podwright.controllers import refs
 from podwright.controllers.frame import Context, Controller
 from podwright.controllers.served import ServedResources
 
@@ -63,12 +63,10 @@ class ResourceQuotaController(Controller):
         return informer
 
     def _object_changed(self, row: Resource, old: Object | None, new: Object | None) -> None:
-        obj = latest(old, new)
-        quotas = self.quotas.by_index("namespace", objects.namespace(obj))
-        if not quotas or (old is not None and new is not None and not _changes_usage(row, old, new)):
-            return
-        for quota in quotas:
-            self.queue.add_after(objects.key(quota), _BATCH)
+        now = self.clock.now()
+        for quota in self.quotas.by_index("namespace", objects.namespace(latest(old, new))):
+            if old is None or new is None or _charge(quota, row, old, now) != _charge(quota, row, new, now):
+                self.queue.add_after(objects.key(quota), _BATCH)
 
     async def reconcile(self, key: str) -> None:
         quota = self.quotas.get(key)
@@ -81,10 +79,9 @@ class ResourceQuotaController(Controller):
             informer = self._follow(row)
             await informer.synced()
             for obj in informer.by_index("namespace", objects.namespace(quota)):
-                if in_scope(quota, row, obj):
-                    for name, amount in usage(row, obj, now).items():
-                        if name in hard:
-                            totals[name] += amount
+                for name, amount in _charge(quota, row, obj, now).items():
+                    if name in hard:
+                        totals[name] += amount
         used = {
             name: quantity.format(totals[name], quantity.format_of(limit) if totals[name] else quantity.DECIMAL_SI)
             for name, limit in hard.items()
@@ -97,7 +94,9 @@ class ResourceQuotaController(Controller):
 
 
 def _drifted(quota: Object) -> bool:
-    return (quota.get("status") or {}).get("hard") != (quota.get("spec") or {}).get("hard")
+    """The status is not about what the spec asks."""
+    hard, status = (quota.get("spec") or {}).get("hard") or {}, quota.get("status") or {}
+    return status.get("hard", {}) != hard or (status.get("used") or {}).keys() != hard.keys()
 
 
 def _equal(first: dict[str, str], second: dict[str, str]) -> bool:
@@ -106,9 +105,5 @@ def _equal(first: dict[str, str], second: dict[str, str]) -> bool:
     return all(quantity.compare(first[k], second[k]) == 0 for k in first)
 
 
-def _changes_usage(row: Resource, old: Object, new: Object) -> bool:
-    """Of an object that stays only some changes count: Pods that end, what claims and Services ask for."""
-    if row == PODS:
-        ended = pods.is_finished(old) != pods.is_finished(new)
-        return ended or objects.is_deleting(old) != objects.is_deleting(new) or old.get("spec") != new.get("spec")
-    return row in (SERVICES, PERSISTENTVOLUMECLAIMS) and old.get("spec") != new.get("spec")
+def _charge(quota: Object, row: Resource, obj: Object, now: float) -> Amounts:
+    return usage(row, obj, now) if in_scope(quota, row, obj) else {}

@@ -35,6 +35,11 @@ class _Ledger:
         self.counted: dict[_Key, Amounts] = {}
         self.reserved: dict[_Key, Amounts] = {}
         self.used: Amounts = dict.fromkeys(self.hard, ZERO)
+        self.known: set[str] = set()
+        """Names whose objects are counted here: of the others only the controller can tell."""
+
+    def learn(self, resource: Resource) -> None:
+        self.known |= {key for key in self.hard if names_resource((key,), resource)}
 
     def charge(self, resource: Resource, obj: Object) -> Amounts:
         """What an object would use of this quota."""
@@ -154,7 +159,9 @@ class ResourceQuota(Plugin):
             for ledger in list(self._ledgers.get(ns, {}).values()):
                 present = self._objects.get(RESOURCEQUOTAS, ns, name(ledger.quota)) or ledger.quota
                 hard = present["spec"].get("hard") or {}
-                status = {"hard": dict(hard), "used": {k: _text(ledger.used.get(k, ZERO), v) for k, v in hard.items()}}
+                told = (present.get("status") or {}).get("used") or {}
+                used = {k: _text(ledger.used[k], v) if k in ledger.known else told.get(k) for k, v in hard.items()}
+                status = {"hard": dict(hard), "used": {k: v for k, v in used.items() if v is not None}}
                 if (present.get("status") or {}) == status:
                     continue
                 changed = deepcopy(present)
@@ -190,6 +197,7 @@ class ResourceQuota(Plugin):
 
     def _count(self, ledger: _Ledger, resource: Resource) -> None:
         if names_resource(ledger.hard, resource):
+            ledger.learn(resource)
             for obj in self._objects.list(resource, namespace(ledger.quota)):
                 ledger.put(ledger.counted, _key(resource, obj), ledger.charge(resource, obj))
 
@@ -211,5 +219,8 @@ class ResourceQuota(Plugin):
                 ledger.drop(ledger.reserved, (key[0], key[1], name(obj)))
 
         self._followed[resource.group, resource.plural] = resource
+        for ledgers in self._ledgers.values():
+            for ledger in ledgers.values():
+                ledger.learn(resource)
         self._objects.subscribe(resource, changed)
 

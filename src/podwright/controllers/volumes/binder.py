@@ -228,6 +228,8 @@ class PersistentVolumeBinder(Controller):
         status: Object = {**old, "phase": "Bound", "accessModes": volume["spec"].get("accessModes")}
         if old.get("phase") != "Bound" or not old.get("capacity"):
             status["capacity"] = {"storage": (volume["spec"].get("capacity") or {}).get("storage")}
+            if attributes := volume["spec"].get("volumeAttributesClassName"):
+                status["currentVolumeAttributesClassName"] = attributes
         if status != old:
             await self._claim_status(claim, status)
         self._waiting.discard(objects.key(claim))

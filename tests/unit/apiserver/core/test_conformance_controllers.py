@@ -17,7 +17,10 @@ from podwright.client.transport import InProcessTransport
 from podwright.controllers.config import ControllerConfig
 from podwright.controllers.manager import ControllerManager
 
-from .conftest import Api, Pki, config_for, config_map, pod, running
+from .conftest import Api, Pki, config_for, config_map, pod, running, take
+from .test_conversion_webhooks import CRDS
+from .test_custom_resources import definition as crontabs
+from .test_custom_resources import tab
 
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
 
@@ -91,90 +94,251 @@ async def make(api: Space, path: str, body: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def quota(name: str, scopes: list[str] | None = None, **hard: str) -> dict[str, Any]:
-    spec: dict[str, Any] = {"hard": {key.replace("__", "/").replace("_", "."): value for key, value in hard.items()}}
-    return {"metadata": {"name": name}, "spec": {**spec, "scopes": scopes} if scopes else spec}
+HARD = {
+    "pods": "5", "services": "10", "services.nodeports": "1", "services.loadbalancers": "1",
+    "replicationcontrollers": "10", "resourcequotas": "1", "cpu": "1", "memory": "500Mi", "configmaps": "10",
+    "secrets": "10", "persistentvolumeclaims": "10", "requests.storage": "10Gi", "ephemeral-storage": "50Gi",
+    "gold.storageclass.storage.k8s.io/persistentvolumeclaims": "10",
+    "gold.storageclass.storage.k8s.io/requests.storage": "10Gi", "count/replicasets.apps": "5",
+    "requests.example.com/dongle": "3", "count/resourceclaims.resource.k8s.io": "1",
+    "gold.deviceclass.resource.k8s.io/devices": "1",
+}
 
 
-async def used(api: Space, name: str, **counts: str) -> None:
-    wanted = {key.replace("__", "/").replace("_", "."): value for key, value in counts.items()}
+def quota(name: str, hard: dict[str, str], *scopes: dict[str, Any] | str) -> dict[str, Any]:
+    spec: dict[str, Any] = {"hard": hard}
+    if scopes and isinstance(scopes[0], str):
+        spec["scopes"] = list(scopes)
+    elif scopes:
+        spec["scopeSelector"] = {"matchExpressions": list(scopes)}
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+def scope(name: str, operator: str = "Exists", *values: str) -> dict[str, Any]:
+    return {"scopeName": name, "operator": operator, **({"values": list(values)} if values else {})}
+
+
+def asking(name: str, requests: dict[str, str], limits: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    body = pod(name, **spec)
+    body["spec"]["containers"][0]["resources"] = {"requests": requests, "limits": limits or {}}
+    return body
+
+
+async def used(api: Space, name: str, counts: dict[str, str]) -> None:
+    """The quota comes to say so, and says nothing else of what is not counted here."""
+    path = f"{api.ns}/resourcequotas/{name}"
 
     def shows(obj: dict[str, Any]) -> bool:
         found = (obj.get("status") or {}).get("used") or {}
-        return all(found.get(key) == value for key, value in wanted.items())
+        return found.items() >= counts.items()
 
     try:
-        await until(api, f"{api.ns}/resourcequotas/{name}", shows)
+        await until(api, path, shows)
     except TimeoutError:
-        raise AssertionError((wanted, (await api.get(f"{api.ns}/resourcequotas/{name}")).text)) from None
+        raise AssertionError((counts, (await api.get(path)).text)) from None
+
+
+async def refused(api: Space, path: str, body: dict[str, Any], *said: str) -> None:
+    answer = await api.post(path, body)
+    assert (answer.status, answer.json["reason"]) == (403, "Forbidden"), answer.text
+    assert all(part in answer.json["message"] for part in said), answer.text
 
 
 async def test_quota_counts_what_comes_and_goes(api: Space) -> None:
     await until(api, f"{api.ns}/configmaps/kube-root-ca.crt", lambda obj: True)
-    hard = quota("q", configmaps="5", secrets="5", services="5", services_nodeports="1", replicationcontrollers="5",
-                 resourcequotas="1", count__replicasets_apps="5", pods="5", requests_cpu="1", requests_memory="500Mi")
-    await make(api, f"{api.ns}/resourcequotas", hard)
-    await used(api, "q", resourcequotas="1", configmaps="1", secrets="0", pods="0")
-    await make(api, f"{api.ns}/configmaps", config_map("c"))
+    await make(api, f"{api.ns}/resourcequotas", quota("q", HARD))
+    none = dict.fromkeys(HARD, "0") | {"resourcequotas": "1", "configmaps": "1"}
+    await used(api, "q", none)
+    dongles = {"example.com/dongle": "2"}
+    asked = {"cpu": "500m", "memory": "252Mi", "ephemeral-storage": "30Gi", **dongles}
+    held = await make(api, f"{api.ns}/pods", asking("p", asked, dongles))
+    at_once = (await api.get(f"{api.ns}/resourcequotas/q")).json["status"]["used"]
+    assert (at_once["resourcequotas"], at_once["configmaps"]) == ("1", "1"), "what admission has not counted yet"
+    held_of = {
+        "pods": "1", "cpu": "500m", "memory": "252Mi", "ephemeral-storage": "30Gi", "requests.example.com/dongle": "2",
+    }
+    await used(api, "q", none | held_of)
+    await refused(
+        api, f"{api.ns}/pods", asking("cpu", {"cpu": "600m", "memory": "100Mi"}),
+        "exceeded quota: q, requested: cpu=600m, used: cpu=500m, limited: cpu=1",
+    )
+    await refused(
+        api, f"{api.ns}/pods", asking("dongles", {**asked, "memory": "100Mi"}, dongles),
+        "requested: ephemeral-storage=30Gi,requests.example.com/dongle=2",
+    )
+    await refused(api, f"{api.ns}/pods", pod("bare"), "failed quota: q: must specify cpu for: c; memory for: c")
+    held["spec"]["containers"][0]["resources"]["requests"] = {"cpu": "100m", "memory": "100Mi"}
+    held["metadata"].pop("resourceVersion")
+    assert (await api.put(f"{api.ns}/pods/p", held)).status == 422
+    port = {"ports": [{"port": 80}]}
+    await make(api, f"{api.ns}/services", {"metadata": {"name": "s"}, "spec": port})
+    await make(api, f"{api.ns}/services", {"metadata": {"name": "n"}, "spec": {**port, "type": "NodePort"}})
+    balanced = {**port, "type": "LoadBalancer", "allocateLoadBalancerNodePorts": True}
+    await refused(api, f"{api.ns}/services", {"metadata": {"name": "l"}, "spec": balanced}, "services.nodeports=1")
+    assert (await api.patch(f"{api.ns}/services/s", {"spec": {"type": "NodePort"}})).status == 403
     await make(api, f"{api.ns}/secrets", {"metadata": {"name": "s"}})
-    ports = {"type": "NodePort", "ports": [{"port": 1}]}
-    await make(api, f"{api.ns}/services", {"metadata": {"name": "v"}, "spec": ports})
-    assert (await api.post(f"{api.ns}/services", {"metadata": {"name": "w"}, "spec": ports})).status == 403
-    none = {"replicas": 0, "selector": {"a": "b"}, "template": TEMPLATE}
-    await make(api, f"{api.ns}/replicationcontrollers", {"metadata": {"name": "r"}, "spec": none})
-    none = {**none, "selector": {"matchLabels": {"a": "b"}}}
-    await make(api, f"{api.apps}/replicasets", {"metadata": {"name": "r"}, "spec": none})
-    assert (await api.post(f"{api.ns}/resourcequotas", quota("second", pods="1"))).status == 403
-    asking = pod("p")
-    asking["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "500m", "memory": "252Mi"}}
-    await make(api, f"{api.ns}/pods", asking)
-    await used(
-        api, "q", configmaps="2", secrets="1", services="1", services_nodeports="1", replicationcontrollers="1",
-        count__replicasets_apps="1", pods="1", requests_cpu="500m", requests_memory="252Mi",
-    )
-    more = {**asking, "metadata": {"name": "p2"}}
-    refused = await api.post(f"{api.ns}/pods", more)
-    assert refused.status == 403 and "exceeded quota: q, requested: requests.memory=252Mi" in refused.text
-    for path in ("configmaps/c", "secrets/s", "services/v", "replicationcontrollers/r", "pods/p?gracePeriodSeconds=0"):
+    await make(api, f"{api.ns}/configmaps", config_map("c"))
+    none_of = {"replicas": 0, "selector": {"a": "b"}, "template": TEMPLATE}
+    await make(api, f"{api.ns}/replicationcontrollers", {"metadata": {"name": "r"}, "spec": none_of})
+    none_of["selector"] = {"matchLabels": {"a": "b"}}
+    await make(api, f"{api.apps}/replicasets", {"metadata": {"name": "r"}, "spec": none_of})
+    storage = {"resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "gold"}
+    claim = {"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"], **storage}}
+    await make(api, f"{api.ns}/persistentvolumeclaims", claim)
+    claims = api.ns.replace("/api/v1", "/apis/resource.k8s.io/v1") + "/resourceclaims"
+    device = {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "gold"}}]}}
+    await make(api, claims, {"metadata": {"name": "d"}, "spec": device})
+    second = {"metadata": {"name": "e"}, "spec": device}
+    await refused(api, claims, second, "gold.deviceclass.resource.k8s.io/devices=1")
+    await refused(api, f"{api.ns}/resourcequotas", quota("second", {"pods": "1"}), "resourcequotas=1")
+    await used(api, "q", none | held_of | {
+        "services": "2", "services.nodeports": "1", "secrets": "1", "configmaps": "2", "replicationcontrollers": "1",
+        "count/replicasets.apps": "1", "persistentvolumeclaims": "1", "requests.storage": "1Gi",
+        "gold.storageclass.storage.k8s.io/persistentvolumeclaims": "1",
+        "gold.storageclass.storage.k8s.io/requests.storage": "1Gi", "count/resourceclaims.resource.k8s.io": "1",
+        "gold.deviceclass.resource.k8s.io/devices": "1",
+    })
+    for path in ("configmaps/c", "secrets/s", "services/s", "services/n", "persistentvolumeclaims/c"):
         assert (await api.delete(f"{api.ns}/{path}")).status == 200
-    await api.delete(f"{api.apps}/replicasets/r")
-    await used(
-        api, "q", configmaps="1", secrets="0", services="0", services_nodeports="0", replicationcontrollers="0",
-        count__replicasets_apps="0", pods="0", requests_cpu="0", requests_memory="0",
-    )
+    for path in (f"{api.ns}/replicationcontrollers/r", f"{api.apps}/replicasets/r", f"{claims}/d"):
+        assert (await api.delete(path, {"propagationPolicy": "Background"})).status == 200
+    assert (await api.delete(f"{api.ns}/pods/p", {"gracePeriodSeconds": 0})).status == 200
+    await used(api, "q", none)
+
+
+async def test_quota_of_custom_resources(api: Space) -> None:
+    assert (await api.post(CRDS, crontabs())).status == 201
+    tabs = api.ns.replace("/api/v1", "/apis/stable.example.com/v1") + "/crontabs"
+    await make(api, f"{api.ns}/resourcequotas", quota("q", {"count/crontabs.stable.example.com": "1"}))
+    await used(api, "q", {"count/crontabs.stable.example.com": "0"})
+    await make(api, tabs, tab("a", cron="*"))
+    await used(api, "q", {"count/crontabs.stable.example.com": "1"})
+    await refused(api, tabs, tab("b", cron="*"), "exceeded quota: q")
+    await api.delete(f"{tabs}/a")
+    await used(api, "q", {"count/crontabs.stable.example.com": "0"})
 
 
 async def test_quota_scopes(api: Space) -> None:
-    for scope in ("BestEffort", "NotBestEffort", "Terminating", "NotTerminating"):
-        await make(api, f"{api.ns}/resourcequotas", quota(scope.lower(), [scope], pods="5"))
-    await make(api, f"{api.ns}/pods", pod("plain"))
-    await used(api, "besteffort", pods="1")
-    await used(api, "notterminating", pods="1")
-    ends = pod("ends", activeDeadlineSeconds=3600)
-    ends["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "1m"}}
-    await make(api, f"{api.ns}/pods", ends)
-    for name, count in (("besteffort", "1"), ("notbesteffort", "1"), ("terminating", "1"), ("notterminating", "1")):
-        await used(api, name, pods=count)
-    for name in ("plain", "ends"):
-        await api.delete(f"{api.ns}/pods/{name}?gracePeriodSeconds=0")
-    for name in ("besteffort", "notbesteffort", "terminating", "notterminating"):
-        await used(api, name, pods="0")
+    """By scopes and by scopeSelector: a Pod's quality of service, its deadline (also one that it is given later), its
+    priority, and where its affinity looks."""
+    path, pods = f"{api.ns}/resourcequotas", f"{api.ns}/pods"
+    for name in ("BestEffort", "NotBestEffort"):
+        await make(api, path, quota(name.lower(), {"pods": "5"}, name))
+    limits = {"pods": "1", "requests.cpu": "1", "requests.memory": "500Mi", "limits.cpu": "2", "limits.memory": "1Gi"}
+    for name in ("Terminating", "NotTerminating"):
+        await make(api, path, quota(name.lower(), limits, scope(name)))
+    await make(api, path, quota("elsewhere", {"pods": "5"}, scope("CrossNamespacePodAffinity")))
+    classes = "/apis/scheduling.k8s.io/v1/priorityclasses"
+    for name in ("quota-high", "quota-low"):
+        await make(api, classes, {"metadata": {"name": name}, "value": 1000})
+    await make(api, path, quota("high", {"pods": "1"}, scope("PriorityClass", "In", "quota-high")))
+    await make(api, path, quota("not-high", {"pods": "5"}, scope("PriorityClass", "NotIn", "quota-high")))
+    await make(api, path, quota("any", {"pods": "5"}, scope("PriorityClass")))
+    names = [o["metadata"]["name"] for o in (await api.get(path)).json["items"]]
+    for name in names:
+        await used(api, name, {"pods": "0"})
+
+    async def counted(*where: str) -> None:
+        for name in names:
+            await used(api, name, {"pods": "1" if name in where else "0"})
+
+    much = {"cpu": "500m", "memory": "200Mi"}, {"cpu": "1", "memory": "400Mi"}
+    await make(api, pods, asking("p", *much, priorityClassName="quota-high"))
+    await counted("notbesteffort", "notterminating", "high", "any")
+    sums = {"requests.cpu": "500m", "requests.memory": "200Mi", "limits.cpu": "1", "limits.memory": "400Mi"}
+    await used(api, "notterminating", sums)
+    await used(api, "terminating", dict.fromkeys(sums, "0"))
+    await refused(
+        api, pods, asking("q", *much, priorityClassName="quota-high", activeDeadlineSeconds=3600),
+        "exceeded quota: high",
+    )
+    assert (await api.patch(f"{pods}/p", {"spec": {"activeDeadlineSeconds": 3600}})).status == 200
+    await refused(api, pods, asking("q", *much, activeDeadlineSeconds=3600), "exceeded quota: terminating")
+    await counted("notbesteffort", "terminating", "high", "any")
+    await used(api, "terminating", sums)
+    await api.delete(f"{pods}/p", {"gracePeriodSeconds": 0})
+    await counted()
+    names.remove("notterminating")
+    await api.delete(f"{path}/notterminating")
+    far = {"topologyKey": "region", "namespaceSelector": {"matchLabels": {"team": "ads"}}}
+    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [far]}}
+    await make(api, pods, pod("far", affinity=affinity, priorityClassName="quota-low"))
+    await counted("besteffort", "elsewhere", "not-high", "any")
+
+
+async def test_quota_of_volume_attributes_classes(api: Space) -> None:
+    """A claim that is being changed counts for the class that it has and for the one that it asks for."""
+    hard = {"requests.storage": "5Gi", "persistentvolumeclaims": "1"}
+    for name in ("gold", "silver"):
+        await make(api, f"{api.ns}/resourcequotas", quota(name, hard, scope("VolumeAttributesClass", "In", name)))
+        await used(api, name, {"requests.storage": "0", "persistentvolumeclaims": "0"})
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "",
+             "volumeAttributesClassName": "gold"}
+    claims, volume = f"{api.ns}/persistentvolumeclaims", "/api/v1/persistentvolumes/quota-volume"
+    await make(api, claims, {"metadata": {"name": "c"}, "spec": {**claim, "volumeName": "quota-volume"}})
+    await refused(api, claims, {"metadata": {"name": "d"}, "spec": claim}, "exceeded quota: gold")
+    await make(api, "/api/v1/persistentvolumes", {"metadata": {"name": "quota-volume"}, "spec": {
+        "storageClassName": "", "volumeAttributesClassName": "gold", "persistentVolumeReclaimPolicy": "Delete",
+        "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"},
+        "csi": {"driver": "fake.csi.k8s.io", "volumeHandle": "h"},
+        "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "c",
+                     "namespace": api.ns.rpartition("/")[2]},
+    }})
+    await until(api, f"{claims}/c", lambda obj: obj["status"]["phase"] == "Bound")
+    assert (await api.get(f"{claims}/c")).json["status"]["currentVolumeAttributesClassName"] == "gold"
+    one, none = {"requests.storage": "1Gi", "persistentvolumeclaims": "1"}, dict.fromkeys(hard, "0")
+    await used(api, "gold", one)
+    changed = await api.patch(f"{claims}/c", {"spec": {"volumeAttributesClassName": "silver"}})
+    assert changed.status == 200, changed.text
+    await used(api, "silver", one)
+    await used(api, "gold", one)
+    assert (await api.patch(volume, {"spec": {"volumeAttributesClassName": "silver"}})).status == 200
+    done = await api.patch(f"{claims}/c/status", {"status": {"currentVolumeAttributesClassName": "silver"}})
+    assert done.status == 200, done.text
+    await used(api, "gold", none)
+    await used(api, "silver", one)
 
 
 async def test_quotas_as_objects(api: Space) -> None:
-    path = f"{api.ns}/resourcequotas"
-    body = quota("q", cpu="1", memory="500Mi")
+    path, own = f"{api.ns}/resourcequotas", "labelSelector=row%3Dquota"
+    body = quota("q", {"cpu": "500m", "memory": "500Mi"})
     body["metadata"]["labels"] = {"row": "quota"}
+    since = (await api.get(f"/api/v1/resourcequotas?{own}")).json["metadata"]["resourceVersion"]
     await make(api, path, body)
-    assert await names(api, "/api/v1/resourcequotas?labelSelector=row%3Dquota") == ["q"]
-    patched = await api.patch(f"{path}/q", {"spec": {"hard": {"cpu": "2"}}})
-    assert patched.json["spec"]["hard"] == {"cpu": "2", "memory": "500Mi"}
-    await until(api, f"{path}/q", lambda obj: obj.get("status", {}).get("hard", {}).get("cpu") == "2")
-    status = await api.patch(f"{path}/q/status", {"status": {"hard": {"cpu": "750m"}}})
-    assert status.json["status"]["hard"]["cpu"] == "750m"
-    await until(api, f"{path}/q", lambda obj: obj["status"]["hard"]["cpu"] == "2")
-    await api.delete(f"{path}?labelSelector=row%3Dquota")
-    assert await names(api, path) == []
+    assert await names(api, f"/api/v1/resourcequotas?{own}") == ["q"]
+    async with api.watch(f"{path}?watch=1&{own}&resourceVersion={since}") as events:
+
+        async def told(cpu: str, memory: str) -> None:
+            wanted = {"cpu": cpu, "memory": memory}
+            while (await take(events, 1))[0]["object"].get("status", {}).get("hard") != wanted:
+                pass
+
+        async def written() -> bool:
+            read = (await api.get(f"{path}/q")).json
+            put = await api.put(f"{path}/q/status", {**read, "status": {"hard": read["spec"]["hard"]}})
+            assert put.status in (200, 409), put.text
+            return put.status == 200
+
+        await eventually(written)
+        await told("500m", "500Mi")
+        spec = {"spec": {"hard": {"cpu": "1", "memory": "1Gi"}}}
+        patched = await api.patch(f"{path}/q", spec, "strategic-merge-patch+json")
+        assert patched.json["spec"]["hard"] == {"cpu": "1", "memory": "1Gi"}
+        status = {"status": {"hard": {"cpu": "1", "memory": "1Gi"}}}
+        assert (await api.patch(f"{path}/q/status", status, "strategic-merge-patch+json")).status == 200
+        await told("1", "1Gi")
+        assert (await api.get(f"{path}/q/status")).json["status"]["hard"] == {"cpu": "1", "memory": "1Gi"}
+        status = {"status": {"hard": {"cpu": "2", "memory": "2Gi"}}}
+        patched = await api.patch(f"{path}/q/status", status, "strategic-merge-patch+json")
+        assert patched.json["status"]["hard"] == {"cpu": "2", "memory": "2Gi"}
+        assert patched.json["spec"]["hard"] == {"cpu": "1", "memory": "1Gi"}
+        await told("2", "2Gi")
+    await until(api, f"{path}/q", lambda obj: obj["status"] == {
+        "hard": {"cpu": "1", "memory": "1Gi"}, "used": {"cpu": "0", "memory": "0"}})
+    replaced = await api.put(f"{path}/q", {**body, "spec": {"hard": {"cpu": "2", "memory": "1Gi"}}})
+    assert replaced.json["spec"]["hard"] == {"cpu": "2", "memory": "1Gi"}, "no resourceVersion, no conflict"
+    await api.delete(f"{path}?{own}")
+    assert (await api.get(f"{path}/q")).status == 404
 
 
 async def deployment(api: Space, name: str) -> str:
