@@ -38,10 +38,15 @@ def _defaulter(group: str, version: str, kind: str) -> Defaulter | None:
 def apply(row: Resource, obj: Object) -> None:
     """Fill `obj` in place with the defaults of its kind and canonicalize its quantities.
 
-    Kinds without defaults, and custom resources (whose defaults stand in their schema), are left as they are.
+    Kinds without defaults, and custom resources (whose defaults stand in their schema), are left as they are. Every
+    condition has a type and a status, if empty ones, as upstream's are never left out.
     """
     if row.custom:
         return
+    held = obj.get("status")
+    for condition in (held.get("conditions") or () if isinstance(held, dict) else ()):
+        condition.setdefault("type", "")
+        condition.setdefault("status", "")
     defaulter = _defaulter(row.group, row.version, row.kind)
     if defaulter is not None:
         defaulter(obj)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import metadata, names
@@ -23,7 +25,7 @@ GROUP = "apiextensions.k8s.io"
 _SCOPES = ("Cluster", "Namespaced")
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "name", "password")
-_APPROVAL = "api-approved.kubernetes.io"
+APPROVAL = "api-approved.kubernetes.io"
 _MAX_SELECTABLE = 8
 
 
@@ -58,23 +60,35 @@ def definition(errs: list[FieldError], obj: Object) -> None:
         )
         errs.append(invalid("spec.preserveUnknownFields", True, said))
     _conversion(errs, spec.get("conversion"))
-    _approval(errs, group, (meta.get("annotations") or {}).get(_APPROVAL))
+    _approval(errs, group, (meta.get("annotations") or {}).get(APPROVAL))
+
+
+def is_protected(group: str) -> bool:
+    """Whether a group is the project's own, whose APIs it approves."""
+    return group in ("k8s.io", "kubernetes.io") or group.endswith((".k8s.io", ".kubernetes.io"))
+
+
+def approval_problem(value: str) -> str:
+    """What is wrong with the annotation that says who approved; "" if nothing is."""
+    said = f'protected groups must have approval annotation "{APPROVAL}"'
+    see = "see https://github.com/kubernetes/enhancements/pull/1111"
+    if not value:
+        return f"{said}, {see}"
+    if value.startswith("unapproved"):
+        return ""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme and parts.netloc:
+        return ""
+    return f'{said} with either a URL or a reason starting with "unapproved", {see}'
 
 
 def _approval(errs: list[FieldError], group: str, value: str | None) -> None:
-    protected = group in ("k8s.io", "kubernetes.io") or group.endswith((".k8s.io", ".kubernetes.io"))
-    if not protected:
-        return
-    field = f"metadata.annotations[{_APPROVAL}]"
-    see = "see https://github.com/kubernetes/enhancements/pull/1111"
-    if not value:
-        errs.append(required(field, f"protected groups must have approval annotation \"{_APPROVAL}\", {see}"))
-    elif not value.startswith(("https://", "http://", "unapproved")):
-        said = (
-            f'protected groups must have approval annotation "{_APPROVAL}" with either a URL or a reason starting with '
-            f'"unapproved", {see}'
-        )
-        errs.append(invalid(field, value, said))
+    field = f"metadata.annotations[{APPROVAL}]"
+    if is_protected(group) and (problem := approval_problem(value or "")):
+        errs.append(invalid(field, value, problem) if value else required(field, problem))
 
 
 def _versions(errs: list[FieldError], versions: list[Object]) -> None:

@@ -101,9 +101,7 @@ class Availability:
         api_service = self._objects.get(APISERVICES, "", remote.name)
         if api_service is None or Remote.of(api_service) != remote:
             return
-        before: Object = next(
-            (c for c in (api_service.get("status") or {}).get("conditions") or () if c["type"] == "Available"), {}
-        )
+        before = objects.condition(api_service, "Available") or {}
         if (before.get("status"), before.get("reason"), before.get("message")) == (state, reason, message):
             return
         since = before.get("lastTransitionTime")

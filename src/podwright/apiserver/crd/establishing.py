@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
+
+import orjson
 
 from podwright.api import objects, status
 from podwright.api.objects import Object
 from podwright.api.resources import CUSTOMRESOURCEDEFINITIONS
 from podwright.api.status import FieldError
 from podwright.api.validation import field_errors
+from podwright.api.validation.custom_resources import APPROVAL, approval_problem, is_protected
+from podwright.apiserver.admission.refusals import aggregated
 from podwright.apiserver.crd import rule_checks
 from podwright.apiserver.crd.definitions import FINALIZER, storage_version
 from podwright.apiserver.registry.registry import Registry
@@ -98,59 +101,74 @@ def _fill_names(spec: Object) -> None:
 
 def accepted_status(registry: Registry, crd: Object, before: Object) -> Object:
     """The status that follows from the spec and from what other definitions of the group use."""
-    spec = crd["spec"]
     now = objects.format_time(registry.now())
     conditions = [dict(c) for c in before.get("conditions") or []]
-    conflict = _name_conflict(registry, crd)
-    if conflict:
-        _set(conditions, "NamesAccepted", "False", conflict[0], conflict[1], now)
-        if not any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
+    accepted, reason, problem = _names(registry, crd, before.get("acceptedNames") or {})
+    if problem:
+        _set(conditions, "NamesAccepted", "False", reason, problem, now)
+        if objects.condition({"status": before}, "Established") is None:
             _set(conditions, "Established", "False", "NotAccepted", "not all names are accepted", now)
-        accepted = before.get("acceptedNames") or {"plural": "", "kind": ""}
     else:
         _set(conditions, "NamesAccepted", "True", "NoConflicts", "no conflicts found", now)
         _set(conditions, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now)
-        accepted = dict(spec["names"])
+    if approval := _approval(crd):
+        _set(conditions, "KubernetesAPIApprovalPolicyConformant", *approval, now)
     stored = list(before.get("storedVersions") or [])
-    version = storage_version(spec)
+    version = storage_version(crd["spec"])
     if version not in stored:
         stored.append(version)
     return {**before, "conditions": conditions, "acceptedNames": accepted, "storedVersions": stored}
 
 
+def _approval(crd: Object) -> tuple[str, str, str] | None:
+    """Status, reason and message of the condition about groups that belong to the project; None for all others."""
+    if not is_protected(crd["spec"]["group"]):
+        return None
+    value = objects.annotations(crd).get(APPROVAL) or ""
+    if problem := approval_problem(value):
+        return "False", "InvalidAnnotation" if value else "MissingAnnotation", problem
+    if value.startswith("unapproved"):
+        return "False", "UnapprovedAnnotation", f"not approved: {orjson.dumps(value).decode()}"
+    return "True", "ApprovedAnnotation", f"approved in {value}"
+
+
 def _set(conditions: list[Object], kind: str, state: str, reason: str, message: str, now: str) -> None:
     for condition in conditions:
-        if condition["type"] == kind:
-            if condition["status"] != state:
+        if condition.get("type") == kind:
+            if condition.get("status") != state:
                 condition["lastTransitionTime"] = now
             condition.update(status=state, reason=reason, message=message)
             return
     conditions.append({"type": kind, "status": state, "reason": reason, "message": message, "lastTransitionTime": now})
 
 
-def _name_conflict(registry: Registry, crd: Object) -> tuple[str, str] | None:
-    """Reason and message of the first name that another definition of the group has."""
+def _names(registry: Registry, crd: Object, accepted: Object) -> tuple[Object, str, str]:
+    """The names that the definition has now, and of the last that another one of its group has, why it cannot have it:
+    reason and message, "" if there is none. What was accepted once stays its own."""
     spec, name = crd["spec"], objects.name(crd)
-    names = spec["names"]
-    resources: set[str] = set()
-    kinds: set[str] = set()
+    wanted: Object = spec["names"]
+    resources: set[Any] = set()
+    kinds: set[Any] = set()
     for other in registry.read_all(CUSTOMRESOURCEDEFINITIONS):
-        if objects.name(other) == name or other["spec"]["group"] != spec["group"]:
-            continue
-        taken = (other.get("status") or {}).get("acceptedNames") or {}
-        resources |= {*_resource_names(taken)}
-        kinds |= {taken.get("kind") or "", taken.get("listKind") or ""}
-    for field, value, among in (
-        ("Plural", names.get("plural"), resources),
-        ("Singular", names.get("singular"), resources),
-        *(("ShortNames", short, resources) for short in names.get("shortNames") or []),
-        ("Kind", names.get("kind"), kinds),
-        ("ListKind", names.get("listKind"), kinds),
+        if objects.name(other) != name and other["spec"]["group"] == spec["group"]:
+            taken = (other.get("status") or {}).get("acceptedNames") or {}
+            resources |= {taken.get("plural"), taken.get("singular"), *(taken.get("shortNames") or ())}
+            kinds |= {taken.get("kind"), taken.get("listKind")}
+    made: Object = {"plural": "", "kind": "", **accepted}
+    reason, message = "", ""
+    for field, among in (
+        ("plural", resources), ("singular", resources), ("shortNames", resources), ("kind", kinds), ("listKind", kinds)
     ):
-        if value and value in among:
-            return (f"{field}Conflict", f'"{value}" is already in use')
-    return None
-
-
-def _resource_names(names: Object) -> Iterable[str]:
-    yield from (n for n in (names.get("plural"), names.get("singular"), *(names.get("shortNames") or [])) if n)
+        value, had = wanted.get(field), accepted.get(field)
+        asked, held = (value or (), had or ()) if field == "shortNames" else ((value,), (had,))
+        problems = [f'"{n}" is already in use' for n in asked if n and n in among and n not in held]
+        if problems:
+            reason, message = f"{field[0].upper()}{field[1:]}Conflict", aggregated(problems)
+        elif value:
+            made[field] = value
+        else:
+            made.pop(field, None)
+    made.pop("categories", None)
+    if wanted.get("categories"):
+        made["categories"] = wanted["categories"]
+    return made, reason, message

@@ -154,6 +154,9 @@ class CustomResources:
                     await self._accept_names()
             except (ApiError, Conflict, Missing) as exc:
                 _log.info("definition %s: %s", name, exc)
+            except Exception:
+                # One definition that cannot be followed must not end the server for all others.
+                _log.exception("definition %s", name)
 
     async def _clear(self, name: str) -> None:
         registry = self._registry
@@ -210,6 +213,8 @@ class CustomResources:
                 continue
             changed = objects.deepcopy(crd)
             changed["status"] = establishing.accepted_status(registry, changed, crd.get("status") or {})
+            if changed["status"] == crd.get("status"):
+                continue
             try:
                 await registry.commit_update(CUSTOMRESOURCEDEFINITIONS, entry, changed)
             except (Conflict, Missing):
