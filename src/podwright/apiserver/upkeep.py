@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+from collections import deque
 
 from podwright.api import objects
 from podwright.api.resources import EVENTS
@@ -13,14 +14,17 @@ from podwright.apiserver.cache.entries import Cached, Event
 from podwright.apiserver.cache.watch_cache import WatchCache
 from podwright.apiserver.config import ApiServerConfig
 from podwright.apiserver.registry.registry import Conflict, Missing, Registry
-from podwright.store.protocol import Compacted, StoreUnavailable
+from podwright.store.protocol import StoreUnavailable
 
 _log = logging.getLogger(__name__)
 _ROUND = 30.0
+_SLACK = 1.0
+"""Seconds that a round may come early and still do what is due."""
 
 
 class Upkeep:
-    """Events are kept `event_ttl` seconds from their last write; revisions at least `compaction_interval`."""
+    """Events are kept `event_ttl` seconds from their last write; revisions at least `compaction_interval`, and
+    half as long again at most: a client that waits twice the interval has seen them go."""
 
     def __init__(self, registry: Registry, events: WatchCache, config: ApiServerConfig) -> None:
         self._registry = registry
@@ -38,20 +42,25 @@ class Upkeep:
 
     async def run(self) -> None:
         """Until cancelled."""
-        compact_at = self._registry.now() + self._config.compaction_interval
-        compact_to = self._registry.feed.revision
+        half = self._config.compaction_interval / 2
+        marked = self._registry.now()
+        marks = deque([self._registry.feed.revision], maxlen=3)
         while True:
-            await asyncio.sleep(min(_ROUND, self._config.compaction_interval, self._config.event_ttl))
+            await asyncio.sleep(min(_ROUND, half, self._config.event_ttl))
             await self._expire()
             self._registry.feed.trim()
             now = self._registry.now()
-            if now >= compact_at:
-                compact_at = now + self._config.compaction_interval
-                compact_to, target = self._registry.feed.revision, compact_to
-                try:
-                    await self._registry.store.compact(target)
-                except (StoreUnavailable, Compacted) as exc:
-                    _log.warning("compaction to revision %d: %s", target, exc)
+            if now >= marked + half - _SLACK:
+                marked = now
+                marks.append(self._registry.feed.revision)
+                if len(marks) == marks.maxlen:
+                    await self._compact(marks[0])
+
+    async def _compact(self, revision: int) -> None:
+        try:
+            await self._registry.compact(revision)
+        except StoreUnavailable as exc:
+            _log.warning("compaction to revision %d: %s", revision, exc)
 
     async def _expire(self) -> None:
         now = self._registry.now()

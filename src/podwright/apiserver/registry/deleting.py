@@ -74,13 +74,13 @@ def _check_preconditions(row: Resource, current: Cached, options: DeleteOptions)
     uid = current.object["metadata"].get("uid")
     if options.uid is not None and options.uid != uid:
         raise status.conflict(
-            row.group, row.plural, current.name,
+            row.group, row.kind, current.name,
             f"the UID in the precondition ({options.uid}) does not match the UID in record ({uid}). "
             "The object might have been deleted and then recreated",
         )
     if options.resource_version is not None and options.resource_version != str(current.revision):
         raise status.conflict(
-            row.group, row.plural, current.name,
+            row.group, row.kind, current.name,
             f"the ResourceVersion in the precondition ({options.resource_version}) does not match the "
             f"ResourceVersion in record ({current.revision}). The object might have been modified",
         )

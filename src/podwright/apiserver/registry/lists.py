@@ -185,7 +185,9 @@ async def list_objects(registry: Registry, request: Request, row: Resource) -> M
         return await _from_store(registry, row, flt, limit, _Token(revision, ""))
     if revision:
         await wait_for(registry, revision)
-    elif version != "0":
+    elif version == "0":
+        limit = 0  # as upstream: what may be of any age is not worth pages
+    else:
         await registry.fresh()
     entries = flt.select(cache)
     return _page(row, flt, entries, limit, registry.feed.revision)
@@ -203,8 +205,11 @@ async def _from_store(registry: Registry, row: Resource, flt: Filter, limit: int
     """A page of the past. Answered from the cache while nothing of the resource has changed since."""
     cache = registry.cache(row)
     if token.revision < 0:
+        await registry.fresh()
         entries = [e for e in flt.select(cache) if e.key >= token.start]
         return _page(row, flt, entries, limit, registry.feed.revision)
+    if token.revision < registry.compacted:
+        raise _expired(registry, token)
     if cache.changed <= token.revision <= registry.feed.revision:
         entries = [e for e in flt.select(cache) if e.key >= token.start]
         return _page(row, flt, entries, limit, token.revision)

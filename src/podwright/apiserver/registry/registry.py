@@ -16,6 +16,7 @@ from podwright.apiserver.registry.rules import Rules
 from podwright.apiserver.registry.strategies import DEFAULT, Strategy
 from podwright.apiserver.requests import AdmissionRequest
 from podwright.store.protocol import (
+    Compacted,
     FutureRevision,
     KeyExists,
     KeyMissing,
@@ -86,6 +87,7 @@ class Registry:
         self.table = table
         self.now = now
         self.exclusive = exclusive
+        self.compacted = 0
         self.admission: Admission
         self.rules = Rules()
         self.selectable: dict[tuple[str, str, str], dict[str, str]] = {}
@@ -99,6 +101,15 @@ class Registry:
         """The forms in which custom resources are stored, by (group, plural)."""
         self._strategies = strategies
         self._caches: dict[tuple[str, str, str], tuple[WatchCache, Resource]] = {}
+
+    async def compact(self, revision: int) -> None:
+        """Forgets what was superseded before `revision`. Pages of lists from before it are gone, also those that the
+        caches could still give. Raises StoreUnavailable."""
+        try:
+            await self.store.compact(revision)
+        except Compacted as further:
+            revision = further.oldest
+        self.compacted = max(self.compacted, revision)
 
     def storage(self, row: Resource) -> tuple[WatchCache, Resource]:
         """The cache that holds objects of `row`, and the row in whose version they are worked on: that in which they

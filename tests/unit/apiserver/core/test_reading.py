@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -21,6 +22,7 @@ async def test_pages_are_one_snapshot(api: Api) -> None:
     first = (await api.get(f"{CONFIG_MAPS}?limit=2")).json
     assert [o["metadata"]["name"] for o in first["items"]] == ["c00", "c01"]
     assert first["metadata"]["remainingItemCount"] == 3
+    assert len((await api.get(f"{CONFIG_MAPS}?limit=2&resourceVersion=0")).json["items"]) == 5, "of any age: no pages"
     await api.post(CONFIG_MAPS, config_map("c02a"))
     await api.delete(f"{CONFIG_MAPS}/c03")
     await api.patch(f"{CONFIG_MAPS}/c04", {"data": {"n": "new"}})
@@ -46,14 +48,38 @@ async def test_exact_and_not_older_than(api: Api) -> None:
 
 
 async def test_a_compacted_token_is_gone_but_offers_another(api: Api) -> None:
-    await fill(api, 3)
-    token = (await api.get(f"{CONFIG_MAPS}?limit=1")).json["metadata"]["continue"]
-    await api.delete(f"{CONFIG_MAPS}/c01")
-    await api.server.store.compact(await api.server.store.revision())
-    gone = await api.get(f"{CONFIG_MAPS}?limit=1&continue={token}")
-    assert (gone.status, gone.json["reason"]) == (410, "Expired")
-    rest = await api.get(f"{CONFIG_MAPS}?limit=5&continue={gone.json['metadata']['continue']}")
-    assert [o["metadata"]["name"] for o in rest.json["items"]] == ["c02"]
+    """Whether or not anything of the resource has changed since."""
+    await fill(api, 5)
+    for change in (False, True):
+        first = (await api.get(f"{CONFIG_MAPS}?limit=1")).json["metadata"]
+        if change:
+            await api.delete(f"{CONFIG_MAPS}/c01")
+        await api.post("/api/v1/namespaces", {"metadata": {"name": f"later-{change}".lower()}})
+        await api.server.registry.compact(await api.server.store.revision())
+        gone = await api.get(f"{CONFIG_MAPS}?limit=1&continue={first['continue']}")
+        assert (gone.status, gone.json["reason"]) == (410, "Expired")
+        rest: list[str] = []
+        token, versions = gone.json["metadata"]["continue"], set()
+        while token:
+            page = (await api.get(f"{CONFIG_MAPS}?limit=2&continue={token}")).json
+            rest += [o["metadata"]["name"] for o in page["items"]]
+            versions.add(page["metadata"]["resourceVersion"])
+            token = page["metadata"].get("continue")
+            assert page["metadata"].get("remainingItemCount", 0) == (3 if change else 4) - len(rest)
+        assert rest == ["c01", "c02", "c03", "c04"][change:]
+        assert len(versions) == 1 and first["resourceVersion"] not in versions
+        then = await api.get(f"{CONFIG_MAPS}?resourceVersion={first['resourceVersion']}&resourceVersionMatch=Exact")
+        assert (then.status, then.json["reason"]) == (410, "Expired")
+
+
+async def test_revisions_are_compacted_in_time(pki: Pki) -> None:
+    async with running(config_for(pki, compaction_interval=0.1)) as api, asyncio.timeout(60):
+        await fill(api, 2)
+        token = (await api.get(f"{CONFIG_MAPS}?limit=1")).json["metadata"]["continue"]
+        await api.post("/api/v1/namespaces", {"metadata": {"name": "later"}})
+        while (answer := await api.get(f"{CONFIG_MAPS}?limit=1&continue={token}")).status == 200:
+            await asyncio.sleep(0.01)
+        assert answer.status == 410 and answer.json["metadata"]["continue"]
 
 
 async def test_selectors(api: Api) -> None:
