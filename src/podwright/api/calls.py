@@ -35,3 +35,13 @@ class WatchEvent(NamedTuple):
 
     type: str
     object: Object
+
+
+def agent(user: str) -> str:
+    """The User-Agent of the component that works as a user: its binary's name upstream, by which it owns fields.
+    Kubelets are users by their nodes, controllers are accounts of kube-controller-manager's."""
+    if user.startswith("system:node:"):
+        return "kubelet"
+    if user.startswith("system:serviceaccount:"):
+        return "kube-controller-manager"
+    return user.rpartition(":")[2]

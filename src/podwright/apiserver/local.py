@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 import orjson
 
 from podwright.api import status
-from podwright.api.calls import Call, WatchEvent
+from podwright.api.calls import Call, WatchEvent, agent
 from podwright.api.objects import Object
 from podwright.apiserver.cache.entries import Cached, Event
 from podwright.apiserver.cache.subscriptions import Item
@@ -77,7 +77,7 @@ class LocalEndpoint:
             user=UserInfo(user, groups=tuple(groups)),
             body_object=call.body,
             content_type=call.content_type,
-            user_agent=user.rpartition(":")[2] if not query.get("fieldManager") else "",
+            user_agent=agent(user) if not query.get("fieldManager") else "",
             in_process=True,
         )
         request.new_audit_id()

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from podwright.api.calls import agent
 from podwright.client import kubeconfig
 from podwright.client.backoff import Backoff
 from podwright.client.client import Client
@@ -40,11 +41,11 @@ class Clients:
         return known
 
     def _make(self, user: str) -> Client:
-        agent = user.rpartition(":")[2] or "podwright"
+        binary = agent(user) or "podwright"
         if not self._service_accounts or not user.startswith(_SERVICE_ACCOUNT):
-            return Client(self._config.transport(agent))
+            return Client(self._config.transport(binary))
         namespace, _, name = user.removeprefix(_SERVICE_ACCOUNT).partition(":")
-        inner = self._config.transport(agent, token="")
+        inner = self._config.transport(binary, token="")
         return Client(ServiceAccountTransport(self(""), inner, namespace=namespace, name=name))
 
     async def aclose(self) -> None:

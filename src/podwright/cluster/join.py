@@ -237,7 +237,7 @@ def node_client(spec: ClusterSpec, pki: Pki) -> Client:
         HttpsTransport(
             known(spec.server, pki.directory.parent / SERVERS_FILE), ca_file=pki.ca.certificate,
             certificate=(pair.certificate, pair.key),
-            user_agent=f"podwright {spec.joined_node}",
+            user_agent="kubelet",
         )
     )  # fmt: skip
 

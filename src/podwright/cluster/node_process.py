@@ -298,7 +298,7 @@ async def _node(name: str, node: str, pipe: ReadyPipe, stop: asyncio.Event) -> N
                 [f"https://{ranges.bridge_address}:{spec.port}"],
                 ca_file=pki.ca.certificate,
                 certificate=(pki.directory / f"{certificate}.crt", pki.directory / f"{certificate}.key"),
-                user_agent=f"podwright {certificate}",
+                user_agent="kubelet",
             )
         )
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from podwright.api.calls import agent
 from podwright.api.status import ApiError
 from podwright.apiserver.config import ApiServerConfig
 from podwright.apiserver.server import ApiServer
@@ -147,7 +148,7 @@ class ServerProcess:
                 [f"https://127.0.0.1:{self._spec.port}"],
                 ca_file=self._pki.ca.certificate,
                 certificate=(pair.certificate, pair.key),
-                user_agent=user.rpartition(":")[2],
+                user_agent=agent(user),
             )
         )
 

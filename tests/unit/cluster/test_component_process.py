@@ -167,7 +167,7 @@ async def test_controllers_call_as_service_accounts_of_their_own(
         pods = await _until(two)
     accounts = {objects.name(a) for a in await admin.items(SERVICEACCOUNTS, namespace="kube-system")}
     assert {"replicaset-controller", "deployment-controller"} <= accounts
-    assert {f["manager"] for f in pods[0]["metadata"]["managedFields"]} == {"replicaset-controller"}
+    assert {f["manager"] for f in pods[0]["metadata"]["managedFields"]} == {"kube-controller-manager"}
     lease = await admin.get(LEASES, "kube-controller-manager", namespace="kube-system")
     assert lease["spec"]["holderIdentity"] == "", "a process that is asked to end gives its Lease back"
 

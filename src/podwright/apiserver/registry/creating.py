@@ -98,6 +98,7 @@ async def _create_once(
 ) -> Cached | Object:
     metadata = obj["metadata"]
     name = str(metadata.get("name") or "")
+    managed_fields.track(registry, request, row, None, obj, options, "", apply=apply)
     admission = AdmissionRequest(
         user=request.user, operation="CREATE", resource=stored, requested=row, subresource="",
         namespace=namespace, name=name,
@@ -123,7 +124,6 @@ async def _create_once(
         await registry.admission.validate(admission)
         request.warnings.extend(registry.rules.warnings(stored, obj, None))
         name = str(obj["metadata"].get("name") or "")
-        managed_fields.track(registry, request, row, None, obj, options, "", apply=apply)
         key = f"{namespace}/{name}" if row.namespaced else name
         if options.dry_run:
             if registry.cache(row).get(key) is not None:

@@ -22,7 +22,10 @@ def track(
     registry: Registry, request: Request, row: Resource, old: Object | None, new: Object, options: WriteOptions,
     subresource: str, *, apply: bool,
 ) -> None:
-    """Brings metadata.managedFields of `new` up to date. Server-side apply has brought its own."""
+    """Brings metadata.managedFields of `new` up to date. Server-side apply has brought its own.
+
+    To be called before admission and before the server allocates anything: nobody owns what these fill in, as with
+    upstream. Else an apply that does not repeat a ServiceAccount's volume or a cluster IP would take it away."""
     if apply:
         return
     _, stored = registry.storage(row)

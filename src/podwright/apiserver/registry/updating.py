@@ -40,6 +40,7 @@ class Update:
     apply: bool = False
     options_kind: str = "UpdateOptions"
     admit: bool = True
+    """Whether somebody asks for it in these words: nobody owns what a Binding or an Eviction makes of a Pod."""
     validates: bool = True
     prepares: bool = True
     copies: bool = False
@@ -136,6 +137,8 @@ async def _once(registry: Registry, update: Update, current: Cached) -> Cached |
     before = old["metadata"]
     _check_version(registry, update, current, metadata)
     _keep_system_fields(metadata, before)
+    if not update.subresource:
+        managed_fields.track(registry, request, row, old, new, options, "", apply=update.apply)
     strategy = registry.strategy(row)
     admission = AdmissionRequest(
         user=request.user, operation="UPDATE", resource=stored, requested=row, subresource=update.subresource,
@@ -167,7 +170,8 @@ async def _once(registry: Registry, update: Update, current: Cached) -> Cached |
             await registry.admission.validate(admission)
         if not update.subresource:
             request.warnings.extend(registry.rules.warnings(stored, new, old))
-        managed_fields.track(registry, request, row, old, new, options, update.subresource, apply=update.apply)
+        if update.subresource and update.admit:
+            managed_fields.track(registry, request, row, old, new, options, update.subresource, apply=update.apply)
         if options.dry_run:
             new["metadata"]["resourceVersion"] = str(current.revision)
             return new

@@ -104,6 +104,15 @@ async def test_server_side_apply_creates_owns_and_conflicts(api: Api) -> None:
     assert (await api.patch(f"{CONFIG_MAPS}/a", body, "apply-patch+yaml")).status == 422
 
 
+async def test_nobody_owns_what_the_server_fills_in(api: Api) -> None:
+    """So that the next apply, which does not repeat it, does not take it away."""
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
+    made = await api.post("/api/v1/namespaces/default/services?fieldManager=kubectl", service)
+    assert made.json["spec"]["clusterIP"]
+    (own,) = made.json["metadata"]["managedFields"]
+    assert set(own["fieldsV1"]["f:spec"]) == {"f:internalTrafficPolicy", "f:ports", "f:sessionAffinity", "f:type"}
+
+
 async def test_many_patches_at_once_all_count(api: Api) -> None:
     await api.post(CONFIG_MAPS, config_map("a"))
     async with asyncio.TaskGroup() as tasks:
