@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Protocol
 
@@ -34,6 +35,16 @@ class Said(Protocol):
 
     @property
     def second(self) -> Object | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What was served at one moment: definitions come and go while documents are made of it in a thread."""
+
+    rows: list[Resource]
+    versions: dict[str, list[Resource]]
+    custom: documents.CustomSchemas
+    changes: int
 
 
 class OpenAPI:
@@ -71,21 +82,23 @@ class OpenAPI:
         self._v2.clear()
         self._root = None
 
-    def _versions(self) -> dict[str, list[Resource]]:
-        found: dict[str, list[Resource]] = {}
-        for row in self._registry.table:
-            found.setdefault(_path(row.group, row.version), []).append(row)
-        return found
+    def _served(self) -> _Served:
+        rows = list(self._registry.table)
+        known = {row: self._custom(row) for row in rows if row.custom}
+        versions: dict[str, list[Resource]] = {}
+        for row in rows:
+            versions.setdefault(_path(row.group, row.version), []).append(row)
+        return _Served(rows, versions, known.__getitem__, self._changes)
 
-    async def _document(self, path: str, rows: list[Resource]) -> tuple[bytes, str]:
+    async def _document(self, path: str, served: _Served) -> tuple[bytes, str]:
         kept = self._v3.get(path)
         if kept is None:
-            begun, all_rows = self._changes, list(self._registry.table)
             second = self.remote[path].second if self.gives(path) else None
+            rows = served.versions.get(path) or []
             kept = await _made(
-                lambda: documents.v3(rows, self._custom, all_rows) if second is None else merging.third_form(second)
+                lambda: documents.v3(rows, served.custom, served.rows) if second is None else merging.third_form(second)
             )
-            if begun == self._changes:
+            if served.changes == self._changes:
                 self._v3[path] = kept
         return kept
 
@@ -101,13 +114,13 @@ class OpenAPI:
         async with self._gate:
             kept = self._root
             if kept is None:
-                begun, paths = self._changes, {}
-                for path, rows in sorted(self._versions().items()):
-                    _, tag = await self._document(path, rows)
+                served, paths = self._served(), {}
+                for path in sorted(served.versions):
+                    _, tag = await self._document(path, served)
                     paths[path] = {"serverRelativeURL": f"{_V3_ROOT}/{path}?hash={tag}"}
                 for path, said in self.remote.items():
                     if self.gives(path):
-                        _, tag = await self._document(path, [])
+                        _, tag = await self._document(path, served)
                     elif said.third is None:
                         paths.pop(path, None)
                         continue
@@ -116,17 +129,17 @@ class OpenAPI:
                     paths[path] = {"serverRelativeURL": f"{_V3_ROOT}/{path}" + (f"?hash={tag}" if tag else "")}
                 body = orjson.dumps({"paths": paths})
                 kept = (body, _tag(body))
-                if begun == self._changes:
+                if served.changes == self._changes:
                     self._root = kept
         return _answer(request, *kept)
 
     async def _page_v3(self, request: Request) -> Bytes:
         path = request.info.path.removeprefix(_V3_ROOT + "/").rstrip("/")
-        rows = self._versions().get(path) or ([] if self.gives(path) else None)
-        if rows is None:
+        served = self._served()
+        if path not in served.versions and not self.gives(path):
             raise status.path_not_found()
         media = _media(request.headers.get("Accept") or "", "v3")
-        body, tag = await self._document(path, rows)
+        body, tag = await self._document(path, served)
         asked = request.query.get("hash")
         if asked and asked != tag:
             return Bytes(b"", "", 301, {"Location": f"{_V3_ROOT}/{path}?hash={tag}"})
@@ -143,12 +156,12 @@ class OpenAPI:
         async with self._gate:
             kept = self._v2.get(media)
             if kept is None:
-                begun = self._changes
-                rows = [row for row in self._registry.table if _path(row.group, row.version) not in self.remote]
+                served = self._served()
+                rows = [row for row in served.rows if _path(row.group, row.version) not in self.remote]
                 others = [said.second for said in self.remote.values() if said.second is not None]
                 form = orjson.dumps if media == _JSON else gnostic.encode
-                kept = await _made(lambda: merging.merge(documents.v2(rows, self._custom), others), form)
-                if begun == self._changes:
+                kept = await _made(lambda: merging.merge(documents.v2(rows, served.custom), others), form)
+                if served.changes == self._changes:
                     self._v2[media] = kept
         return _answer(request, *kept, media)
 

@@ -45,6 +45,17 @@ async def test_openapi_has_every_group_version_and_kind(api: Api) -> None:
         assert (await api.get(f"/openapi/{form}", headers={"Accept": media})).status == 200
 
 
+async def test_documents_are_made_while_definitions_go(api: Api) -> None:
+    """What a document is made of stands from its beginning: definitions that go meanwhile are no failure."""
+    bodies = [other(f"g{i}.example.com", "Thing") for i in range(8)]
+    for body in bodies:
+        assert (await api.post(CRDS, body)).status == 201
+    asked: list[Any] = []
+    for body in bodies:
+        asked += [api.get("/openapi/v3"), api.delete(f"{CRDS}/{body['metadata']['name']}"), api.get("/openapi/v2")]
+    assert {answer.status for answer in await asyncio.gather(*asked)} == {200}
+
+
 async def test_openapi_follows_a_version_that_is_renamed_or_no_longer_served(api: Api) -> None:
     body = definition()
     await api.post(CRDS, body)
@@ -118,6 +129,54 @@ async def test_the_status_of_a_definition_is_read_updated_and_patched(api: Api) 
     patched = await api.patch(f"{CRDS}/{NAME}/status", {"status": {"storedVersions": ["v1"]}})
     assert patched.json["status"]["conditions"][-1]["reason"] == "Test"
     assert (await api.post(TABS, tab("a", cron="*"))).status == 201
+    # The row's own patch leaves one condition, which has but a message; the definition can be deleted all the same.
+    alone = [{"op": "add", "path": "/status/conditions", "value": [{"message": "patched"}]}]
+    patched = await api.patch(f"{CRDS}/{NAME}/status", alone, kind="json-patch+json")
+    assert patched.json["status"]["conditions"] == [{"type": "", "status": "", "message": "patched"}]
+    assert (await api.delete(f"{CRDS}/{NAME}")).status == 200
+    async with asyncio.timeout(60):
+        while (await api.get(f"{CRDS}/{NAME}")).status != 404:
+            await asyncio.sleep(0.02)
+    assert (await api.post(CRDS, definition())).status == 201
+
+
+async def test_a_group_of_the_project_says_who_approved_it(api: Api) -> None:
+    body = other("things.k8s.io", "Thing")
+    refused = await api.post(CRDS, body)
+    assert refused.status == 422 and "protected groups must have approval annotation" in refused.text
+    for value, state, reason, message in (
+        ("https://github.com/kubernetes/kubernetes/pull/1", "True", "ApprovedAnnotation", "approved in https://"),
+        ("unapproved, an experiment", "False", "UnapprovedAnnotation", 'not approved: "unapproved, an experiment"'),
+    ):
+        body["metadata"]["annotations"] = {"api-approved.kubernetes.io": value}
+        at = f"{CRDS}/{body['metadata']['name']}"
+        await api.post(CRDS, body)
+        found = (await api.patch(at, {"metadata": {"annotations": body["metadata"]["annotations"]}})).json
+        condition = found["status"]["conditions"][2]
+        assert condition["type"] == "KubernetesAPIApprovalPolicyConformant"
+        assert (condition["status"], condition["reason"]) == (state, reason)
+        assert condition["message"].startswith(message)
+
+
+async def test_names_are_accepted_one_by_one(api: Api) -> None:
+    await api.post(CRDS, definition())
+    body = other("stable.example.com", "Tabs")
+    body["spec"]["names"].update(shortNames=["ct", "tt"], listKind="CronTabList")
+    assert definition()["spec"]["names"].get("shortNames") == ["ct"]
+    state = (await api.post(CRDS, body)).json["status"]
+    assert state["acceptedNames"] == {"plural": "tabss", "singular": "tabs", "kind": "Tabs"}
+    conditions = {c["type"]: (c["status"], c["reason"], c["message"]) for c in state["conditions"]}
+    assert conditions == {
+        "NamesAccepted": ("False", "ListKindConflict", '"CronTabList" is already in use'),
+        "Established": ("False", "NotAccepted", "not all names are accepted"),
+    }
+    await api.delete(f"{CRDS}/{NAME}")
+    async with asyncio.timeout(60):
+        while "listKind" not in (state := (await api.get(f"{CRDS}/tabss.stable.example.com")).json["status"])[
+            "acceptedNames"
+        ]:
+            await asyncio.sleep(0.02)
+    assert [c["status"] for c in state["conditions"]] == ["True", "True"]
 
 
 async def test_defaults_of_what_is_stored_and_of_what_comes(api: Api) -> None:
