@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from functools import partial
 
 from podwright.api import status
 from podwright.api.objects import Object
@@ -29,34 +30,58 @@ VERSION: Object = {
 }
 
 _TEXT = "text/plain; charset=utf-8"
+_HOOKS = (
+    "start-apiserver-admission-initializer", "generic-apiserver-start-informers",
+    "priority-and-fairness-config-consumer", "priority-and-fairness-filter", "storage-object-count-tracker-hook",
+    "start-apiextensions-informers", "start-apiextensions-controllers", "crd-informer-synced",
+    "start-system-namespaces-controller", "start-cluster-authentication-info-controller",
+    "start-legacy-token-tracking-controller", "start-service-ip-repair-controllers", "rbac/bootstrap-roles",
+    "scheduling/bootstrap-system-priority-classes", "priority-and-fairness-config-producer", "bootstrap-controller",
+    "start-kubernetes-service-cidr-controller", "start-kube-aggregator-informers",
+    "apiservice-status-local-available-controller", "apiservice-status-remote-available-controller",
+    "apiservice-registration-controller", "apiservice-discovery-controller", "kube-apiserver-autoregistration",
+    "apiservice-openapi-controller", "apiservice-openapiv3-controller",
+)
+"""Steps of the start that others look for by upstream's names, in upstream's order."""
 
 
 class Health:
-    """Checks by name, in order. A failing one answers 500, as upstream's do."""
+    """Checks by name, in order. A failing one answers 500, as upstream's do. `stored` says whether the store can be
+    reached, `synced` whether the caches are filled, `registered` whether every group version has its APIService,
+    `stopping` whether the server goes."""
 
-    def __init__(self) -> None:
-        self.live: dict[str, Check] = {"ping": lambda: True, "log": lambda: True}
-        self.ready: dict[str, Check] = {}
+    def __init__(self, stored: Check, synced: Check, registered: Check, stopping: Check) -> None:
+        self._passed: set[str] = set()
+        first: dict[str, Check] = {"ping": lambda: True, "log": lambda: True, "etcd": stored}
+        hooks: dict[str, Check] = {}
+        for name in _HOOKS:
+            hooks[f"poststarthook/{name}"] = partial(self._passed.__contains__, name)
+            if name == "kube-apiserver-autoregistration":
+                hooks["autoregister-completion"] = registered
+        self.live = first | hooks
+        self.ready = first | {"etcd-readiness": stored, "informer-sync": synced} | hooks
+        self.ready["shutdown"] = lambda: not stopping()
+
+    def passed(self, *hooks: str) -> None:
+        """These steps of the start are done."""
+        assert set(hooks) <= set(_HOOKS), hooks
+        self._passed.update(hooks)
 
     def install(self, handlers: Handlers) -> None:
-        for name, checks in (("healthz", self.all), ("livez", lambda: self.live), ("readyz", self.all)):
+        for name, checks in (("healthz", self.live), ("livez", self.live), ("readyz", self.ready)):
             page = self._page(name, checks)
             handlers.pages[f"/{name}"] = page
             handlers.page_trees.append((f"/{name}/", page))
 
-    def all(self) -> dict[str, Check]:
-        return {**self.live, **self.ready}
-
-    def _page(self, title: str, checks: Callable[[], dict[str, Check]]) -> Page:
+    def _page(self, title: str, found: dict[str, Check]) -> Page:
         async def page(request: Request) -> Bytes:
             path = request.info.path.rstrip("/")
-            found = checks()
             single = path.removeprefix(f"/{title}").strip("/")
             if single:
                 if single not in found:
                     raise status.path_not_found()
                 return Bytes(b"ok", _TEXT) if found[single]() else _failed(f"internal server error: {single} failed")
-            excluded = request.query.get_all("exclude")
+            excluded = set(request.query.get_all("exclude"))
             lines, failed = [], []
             for name, check in found.items():
                 if name in excluded:
@@ -66,6 +91,9 @@ class Health:
                 else:
                     lines.append(f"[-]{name} failed: reason withheld")
                     failed.append(name)
+            if unknown := sorted(excluded - found.keys()):
+                named = ", ".join(f'"{name}"' for name in unknown)
+                lines.append(f"warn: some health checks cannot be excluded: no matches for {named}")
             if failed:
                 lines.append(f"{title} check failed")
                 return _failed("\n".join(lines) + "\n")

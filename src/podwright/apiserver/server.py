@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from podwright.api.resources import (
@@ -123,7 +123,6 @@ class ApiServer:
             self.handlers, anonymous.configured(configuration.read(config.authentication_config)),
         )
         self.metrics = Metrics()
-        self.health = Health()
         self.discovery = Discovery(self.registry, self.encoder, f"{config.advertise_address}:{config.port}")
         self.webhooks = WebhookClient(self.objects)
         self.custom = CustomResources(
@@ -140,6 +139,9 @@ class ApiServer:
         self.cluster_ips = Keeper(self.registry, self.objects, self.writer, config.service_cidr)
         self.peers = Peers(self.registry, self.writer, config.advertise_address, lambda: self.port)
         self._stopping = asyncio.Event()
+        self.health = Health(
+            lambda: not self.feed.lost, lambda: self._ready, self.registrations.complete, self._stopping.is_set
+        )
         self.local = LocalEndpoint(self.pipeline, self.encoder, self._stopping)
         self.port = config.port
         self._ready = False
@@ -169,10 +171,6 @@ class ApiServer:
         self.aggregator.unpublished = self.openapi.gives
         self.openapi.install(self.handlers)
         self.health.install(self.handlers)
-        self.health.ready["etcd"] = lambda: self._ready and not self.feed.lost
-        self.health.ready["informer-sync"] = lambda: self._ready
-        self.health.ready["poststarthook/rbac/bootstrap-roles"] = lambda: self._ready
-        self.health.ready["shutdown"] = lambda: not self._stopping.is_set()
         readings = Readings(self.streaming.kubelets, self.objects, self.streaming.http, self.now)
         install_resource_metrics(self.handlers, readings, self.objects)
         self.component_statuses = ComponentStatuses(self.streaming.http)
@@ -190,6 +188,11 @@ class ApiServer:
         try:
             await self.feed.load()
             self._follow_cache()
+            self.health.passed(
+                "start-apiserver-admission-initializer", "generic-apiserver-start-informers",
+                "storage-object-count-tracker-hook", "start-apiextensions-informers", "crd-informer-synced",
+                "start-kube-aggregator-informers",
+            )
             started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._background = asyncio.create_task(self._run(started), name="apiserver")
             done, _ = await asyncio.wait((self._background, started), return_when=asyncio.FIRST_COMPLETED)
@@ -248,6 +251,13 @@ class ApiServer:
                 tasks.create_task(self.custom.run(), name="custom-resources")
                 tasks.create_task(self.registrations.run(), name="api-service-registration")
                 tasks.create_task(self.availability.run(), name="api-service-availability")
+                self.health.passed(
+                    "start-apiextensions-controllers", "start-service-ip-repair-controllers",
+                    "apiservice-registration-controller", "kube-apiserver-autoregistration",
+                    "apiservice-status-local-available-controller", "apiservice-status-remote-available-controller",
+                    "apiservice-discovery-controller", "apiservice-openapi-controller",
+                    "apiservice-openapiv3-controller",
+                )
                 started.set_result(None)
         except BaseException as exc:
             if not started.done():
@@ -260,14 +270,27 @@ class ApiServer:
             self._ready = False
 
     async def _bootstrap(self) -> None:
-        await bootstrap.namespaces(self.writer, self.objects)
+        writer, objects = self.writer, self.objects
+
+        async def hook(step: Awaitable[None], *names: str) -> None:
+            await step
+            self.health.passed(*names)
+
+        await hook(bootstrap.namespaces(writer, objects), "start-system-namespaces-controller")
+        flow_control = [f"priority-and-fairness-{part}" for part in ("config-producer", "config-consumer", "filter")]
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(bootstrap.policy(self.writer, self.objects))
-            tasks.create_task(bootstrap.flow_control(self.writer, self.objects))
-            tasks.create_task(priority.ensure_classes(self.writer, self.objects))
-            tasks.create_task(self.cluster_ips.ensure_default())
-            tasks.create_task(self.legacy_tokens.ensure_tracking())
-        await bootstrap.client_authentication(self.writer, self.objects, self.config)
+            for made in (
+                hook(bootstrap.policy(writer, objects), "rbac/bootstrap-roles"),
+                hook(bootstrap.flow_control(writer, objects), *flow_control),
+                hook(priority.ensure_classes(writer, objects), "scheduling/bootstrap-system-priority-classes"),
+                hook(self.cluster_ips.ensure_default(), "start-kubernetes-service-cidr-controller"),
+                hook(self.legacy_tokens.ensure_tracking(), "start-legacy-token-tracking-controller"),
+            ):
+                tasks.create_task(made)
+        await hook(
+            bootstrap.client_authentication(writer, objects, self.config),
+            "start-cluster-authentication-info-controller",
+        )
 
     async def _listen(self) -> None:
         config = self.config
@@ -284,6 +307,7 @@ class ApiServer:
         self.port = self._listener.sockets[0].getsockname()[1]
         await bootstrap.kubernetes_service(self.writer, self.objects, config, self.port)
         await self.peers.reconcile()
+        self.health.passed("bootstrap-controller")
 
     def _auditor(self) -> Auditor | None:
         config = self.config

@@ -49,6 +49,10 @@ class Registrations:
     def _changed(self, event: Event) -> None:
         self._wake.set()
 
+    def complete(self) -> bool:
+        """Every group version that the server has by itself was registered."""
+        return self._started
+
     async def run(self) -> None:
         """Until cancelled."""
         self._wake.set()

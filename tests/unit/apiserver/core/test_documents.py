@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from podwright.api.protobuf import wire
@@ -175,12 +176,45 @@ def _refs(value: object) -> list[str]:
     return found
 
 
+REQUIRED_CHECKS = (
+    "[+]ping ok",
+    "[+]log ok",
+    "[+]etcd ok",
+    "[+]poststarthook/start-apiserver-admission-initializer ok",
+    "[+]poststarthook/generic-apiserver-start-informers ok",
+    "[+]poststarthook/start-apiextensions-informers ok",
+    "[+]poststarthook/start-apiextensions-controllers ok",
+    "[+]poststarthook/crd-informer-synced ok",
+    "[+]poststarthook/bootstrap-controller ok",
+    "[+]poststarthook/start-system-namespaces-controller ok",
+    "[+]poststarthook/scheduling/bootstrap-system-priority-classes ok",
+    "[+]poststarthook/start-cluster-authentication-info-controller ok",
+    "[+]poststarthook/start-kube-aggregator-informers ok",
+    "[+]poststarthook/apiservice-registration-controller ok",
+    "[+]poststarthook/apiservice-status-local-available-controller ok",
+    "[+]poststarthook/apiservice-status-remote-available-controller ok",
+    "[+]poststarthook/kube-apiserver-autoregistration ok",
+    "[+]autoregister-completion ok",
+    "[+]poststarthook/apiservice-openapi-controller ok",
+)
+"""What upstream's suite looks for in all three pages."""
+
+
 async def test_health_and_version_need_no_credentials(api: Api) -> None:
+    async with asyncio.timeout(60):
+        while (await api.get("/readyz", token="")).status != 200:  # every group version gets its APIService
+            await asyncio.sleep(0.01)
     for path in ("/healthz", "/livez", "/readyz"):
         answer = await api.get(path, token="")
         assert (answer.status, answer.text) == (200, "ok")
-    verbose = await api.get("/readyz?verbose", token="")
-    assert "[+]ping ok" in verbose.text and verbose.text.endswith("readyz check passed\n")
+    for path in ("/healthz", "/livez", "/readyz"):
+        verbose = (await api.get(f"{path}?verbose=1", token="")).text.splitlines()
+        assert set(REQUIRED_CHECKS) <= set(verbose) and verbose[-1] == f"{path[1:]} check passed"
+        assert ("[+]informer-sync ok" in verbose) == ("[+]shutdown ok" in verbose) == (path == "/readyz")
+    some = (await api.get("/livez?verbose&exclude=etcd&exclude=nothing", token="")).text
+    assert "[+]etcd excluded: ok\n" in some
+    assert some.endswith('cannot be excluded: no matches for "nothing"\nlivez check passed\n')
+    assert (await api.get("/readyz/poststarthook/rbac/bootstrap-roles")).text == "ok"
     assert (await api.get("/version", token="")).json["minor"] == "37"
     assert (await api.get("/api", token="")).status == 401
     assert (await api.get("/livez/ping")).text == "ok"
