@@ -13,12 +13,10 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 
-import orjson
-
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
 from podwright.api.status import FieldError
-from podwright.api.validation import metadata, names, preparation
+from podwright.api.validation import metadata, preparation, ratcheting
 from podwright.api.validation.rules import Kinds, Rules
 
 _MODULES: dict[str, str] = {
@@ -79,15 +77,17 @@ def validate_update(row: Resource, new: Object, old: Object, subresource: str = 
         rules.update(errs, new, old)
     elif rules.create is not None:
         rules.create(errs, new)
-    return [err for err in errs if not _was_so(err, old)]
+    return ratcheting.broken_anew(errs, _wrong_before(rules, old, subresource), rules.ratchet) if errs else errs
 
 
-def _was_so(err: FieldError, old: Object) -> bool:
-    """Addresses written as only older servers allowed may stay."""
-    if not err.message.endswith(names.SPELLINGS):
-        return False
-    value = err.message.removeprefix("Invalid value: ").partition(": ")[0]
-    return value in orjson.dumps(old).decode()
+def _wrong_before(rules: Rules, old: Object, subresource: str) -> list[FieldError]:
+    errs: list[FieldError] = []
+    if subresource:
+        if check := rules.subresources.get(subresource):
+            check(errs, old, old)
+    elif rules.create is not None:
+        rules.create(errs, old)
+    return errs
 
 
 def warnings(row: Resource, obj: Object, old: Object | None = None) -> list[str]:

@@ -9,7 +9,7 @@ from podwright.api.cel.syntax import RESERVED
 from podwright.api.cel.variables import AUTHORIZER, composed, variables
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import conditions, expressions, names
+from podwright.api.validation import conditions, expressions, names, ratcheting
 from podwright.api.validation.field_errors import (
     duplicate,
     forbidden,
@@ -40,6 +40,11 @@ _MAX_AUDIT = 20
 _MAX_AUDIT_EXPRESSION = 5 * 1024
 _CEL_WORDS = RESERVED | {"true", "false", "null", "in"}
 _VARIABLES = variables()
+_WEBHOOKS_RATCHET = (
+    ratcheting.SELECTOR_VALUES, r"^webhooks\[\]\.name: Duplicate", r"^webhooks\[\]\.sideEffects",
+    "must include at least one of v1, v1beta1", ratcheting.unchanged(r"webhooks\[\]\.matchConditions"),
+)
+_POLICY_RATCHET = (ratcheting.unchanged(r"spec\.matchConditions", r"spec\..*xpression: Invalid"),)
 
 
 def _optional(errs: list[FieldError], holder: Object, path: str, field: str, allowed: tuple[str, ...]) -> None:
@@ -356,16 +361,22 @@ def mutating_binding(errs: list[FieldError], obj: Object) -> None:
     _binding(errs, spec_of(obj))
 
 
+_HOOKS = Rules(create=_webhooks, generation=True, ratchet=_WEBHOOKS_RATCHET)
 KINDS: Kinds = {
-    (GROUP, "MutatingAdmissionPolicy"): Rules(create=mutating_policy, generation=True),
+    (GROUP, "MutatingAdmissionPolicy"): Rules(create=mutating_policy, generation=True, ratchet=_POLICY_RATCHET),
     (GROUP, "MutatingAdmissionPolicyBinding"): Rules(create=mutating_binding, generation=True),
-    (GROUP, "MutatingWebhookConfiguration"): Rules(create=_webhooks, generation=True),
+    (GROUP, "MutatingWebhookConfiguration"): _HOOKS,
     (GROUP, "ValidatingAdmissionPolicy"): Rules(
         create=validating_policy,
+        ratchet=_POLICY_RATCHET,
         subresources={"status": _policy_status},
         generation=True,
         status_keeps_metadata=True,
     ),
-    (GROUP, "ValidatingAdmissionPolicyBinding"): Rules(create=validating_binding, generation=True),
-    (GROUP, "ValidatingWebhookConfiguration"): Rules(create=_webhooks, generation=True),
+    (GROUP, "ValidatingAdmissionPolicyBinding"): Rules(
+        create=validating_binding,
+        generation=True,
+        ratchet=(ratcheting.unchanged(r"spec\.(?:policyName|validationActions): Required"),),
+    ),
+    (GROUP, "ValidatingWebhookConfiguration"): _HOOKS,
 }

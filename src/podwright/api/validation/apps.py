@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import metadata, names, pod_annotations
-from podwright.api.validation.field_errors import forbidden, invalid, non_negative, not_supported, one_of, required
+from podwright.api.validation import metadata, names, ratcheting
+from podwright.api.validation.field_errors import (
+    forbidden,
+    formed,
+    invalid,
+    non_negative,
+    not_supported,
+    one_of,
+    required,
+)
 from podwright.api.validation.label_selectors import is_empty, label_selector, matches
+from podwright.api.validation.persistent_volume_claims import claim_spec
 from podwright.api.validation.pod_spec import pod_template
 from podwright.api.validation.pod_warnings import of_template
 from podwright.api.validation.replication import NO_MATCH, always_running, replicas_status, template_labels
@@ -23,6 +32,7 @@ _STATEFUL_SAID = (
     "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
     "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
 )
+_RATCHET = (*ratcheting.OF_PODS, r"^spec\.selector" + ratcheting.SELECTOR_VALUES)
 _MORE = "cannot be greater than status.replicas"
 
 
@@ -40,21 +50,20 @@ def _template(errs: list[FieldError], spec: Object, kind: str, *, of: str = "Rep
         errs.append(invalid("spec.selector", selector, "" if of == "StatefulSet" else "invalid label selector"))
     elif selector is None or not matches(selector, labels):
         errs.append(invalid("spec.template.metadata.labels", labels, NO_MATCH))
-    if of == "StatefulSet":
-        if not wrong:
-            _annotated(errs, template, labels)
-    elif not wrong:
-        pod_template(errs, template, "spec.template")
+    if not wrong:
+        pod_template(errs, _with_claims(template, spec.get("volumeClaimTemplates") or []), "spec.template")
     if of == "StatefulSet" or not wrong:
         always_running(errs, spec_of(template), of, "spec.template.spec")
 
 
-def _annotated(errs: list[FieldError], template: Object, labels: dict[str, str]) -> None:
-    """The Pod spec itself is checked when a Pod is made: its mounts name volumes of the claim templates."""
-    metadata.labels(errs, labels, "spec.template.labels")
-    if values := (template.get("metadata") or {}).get("annotations"):
-        metadata.annotation_values(errs, values, "spec.template.annotations")
-        pod_annotations.annotations_of_pod(errs, values, spec_of(template), "spec.template.annotations")
+def _with_claims(template: Object, claims: list[Object]) -> Object:
+    """The template of a StatefulSet with the volumes that its claim templates become: containers mount them."""
+    names = dict.fromkeys((claim.get("metadata") or {}).get("name") or "" for claim in claims)
+    if not names:
+        return template
+    made = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in names]
+    own = [volume for volume in spec_of(template).get("volumes") or () if volume.get("name") not in names]
+    return {**template, "spec": {**spec_of(template), "volumes": made + own}}
 
 
 def deployment(errs: list[FieldError], obj: Object) -> None:
@@ -201,7 +210,8 @@ def _daemon_status(errs: list[FieldError], new: Object, old: Object) -> None:
     _not_decremented(errs, new, old)
 
 
-def stateful_set(errs: list[FieldError], obj: Object) -> None:
+def stateful_set(errs: list[FieldError], obj: Object, *, is_new: bool = True) -> None:
+    """What cannot be changed is only checked if the object `is_new`."""
     spec = spec_of(obj)
     policy = spec.get("podManagementPolicy") or ""
     if not policy:
@@ -213,10 +223,14 @@ def stateful_set(errs: list[FieldError], obj: Object) -> None:
         if (retention := spec.get("persistentVolumeClaimRetentionPolicy")) is not None:
             where = f"spec.persistentVolumeClaimRetentionPolicy.{field}"
             one_of(errs, retention.get(field), where, ("Retain", "Delete"))
+    for i, claim in enumerate(spec.get("volumeClaimTemplates") or () if is_new else ()):
+        claim_spec(errs, spec_of(claim), f"spec.volumeClaimTemplates[{i}].spec")
     non_negative(errs, spec.get("replicas"), "spec.replicas")
     non_negative(errs, spec.get("minReadySeconds"), "spec.minReadySeconds")
     non_negative(errs, spec.get("revisionHistoryLimit"), "spec.revisionHistoryLimit")
     non_negative(errs, (spec.get("ordinals") or {}).get("start"), "spec.ordinals.start")
+    if is_new and (service := spec.get("serviceName")):
+        formed(errs, service, "spec.serviceName", names.dns_label)
     _template(errs, spec, "statefulset", of="StatefulSet")
 
 
@@ -241,7 +255,7 @@ def _stateful_strategy(errs: list[FieldError], strategy: Object) -> None:
 
 
 def _stateful_set_update(errs: list[FieldError], new: Object, old: Object) -> None:
-    stateful_set(errs, new)
+    stateful_set(errs, new, is_new=False)
     spec, before = spec_of(new), spec_of(old)
     if any((spec.get(f) or None) != (before.get(f) or None) for f in (spec | before).keys() - _STATEFUL_MUTABLE):
         errs.append(forbidden("spec", _STATEFUL_SAID))
@@ -279,6 +293,7 @@ KINDS: Kinds = {
     ("apps", "DaemonSet"): Rules(
         warnings=of_template,
         create=daemon_set,
+        ratchet=_RATCHET,
         update=_daemon_set_update,
         subresources={"status": _daemon_status},
         generation=True,
@@ -287,6 +302,7 @@ KINDS: Kinds = {
     ("apps", "Deployment"): Rules(
         warnings=of_template,
         create=deployment,
+        ratchet=_RATCHET,
         update=_deployment_update,
         subresources={"status": _deployment_status},
         prepare_update=_prepare_deployment_update,
@@ -295,6 +311,7 @@ KINDS: Kinds = {
     ("apps", "ReplicaSet"): Rules(
         warnings=of_template,
         create=replica_set,
+        ratchet=_RATCHET,
         update=_replica_set_update,
         subresources={"status": replicas_status},
         generation=True,
@@ -304,6 +321,7 @@ KINDS: Kinds = {
         name=names.label_name,
         warnings=of_template,
         create=stateful_set,
+        ratchet=(*_RATCHET, r"^spec\.template\."),
         update=_stateful_set_update,
         subresources={"status": _stateful_status},
         generation=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from podwright.api import quantity
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import names, pod_resources
+from podwright.api.validation import names, pod_resources, ratcheting
 from podwright.api.validation.field_errors import (
     NEGATIVE,
     forbidden,
@@ -41,7 +41,8 @@ def autoscaler(errs: list[FieldError], obj: Object) -> None:
         errs.append(invalid("spec.maxReplicas", high, "must be greater than or equal to 1"))
     if low is not None and high < low:
         errs.append(invalid("spec.maxReplicas", high, "must be greater than or equal to `minReplicas`"))
-    _reference(errs, spec.get("scaleTargetRef") or {}, "spec.scaleTargetRef")
+    target = spec.get("scaleTargetRef") or {}
+    _reference(errs, target, "spec.scaleTargetRef", grouped=target.get("kind") != "ReplicationController")
     metrics = spec.get("metrics") or []
     items(errs, metrics, "spec.metrics", _metric)
     if low == 0 and not any(metric.get("type") in ("External", "Object") for metric in metrics):
@@ -50,17 +51,20 @@ def autoscaler(errs: list[FieldError], obj: Object) -> None:
     for direction in ("scaleUp", "scaleDown"):
         if (rules := (spec.get("behavior") or {}).get(direction)) is not None:
             _scaling(errs, rules, f"spec.behavior.{direction}")
-    target = spec.get("targetCPUUtilizationPercentage")  # autoscaling/v1
-    if target is not None and target < 1:
-        errs.append(invalid("spec.metrics[0].resource.target.averageUtilization", target, "must be greater than 0"))
+    share = spec.get("targetCPUUtilizationPercentage")  # autoscaling/v1
+    if share is not None and share < 1:
+        errs.append(invalid("spec.metrics[0].resource.target.averageUtilization", share, "must be greater than 0"))
 
 
-def _reference(errs: list[FieldError], ref: Object, path: str) -> None:
+def _reference(errs: list[FieldError], ref: Object, path: str, *, grouped: bool = False) -> None:
+    """`grouped`: what is meant is in no group without a name."""
     for field in ("kind", "name"):
         named(errs, ref.get(field), f"{path}.{field}", names.path_segment_name)
     version = ref.get("apiVersion") or ""
     if version.count("/") > 1:
         errs.append(invalid(f"{path}.apiVersion", version, f"unexpected GroupVersion string: {version}"))
+    elif grouped and not version.rpartition("/")[0]:
+        errs.append(invalid(f"{path}.apiVersion", version, "apiVersion must specify API group"))
 
 
 def _metric(errs: list[FieldError], metric: Object, path: str) -> None:
@@ -170,6 +174,12 @@ def _status(errs: list[FieldError], new: Object, old: Object) -> None:
 KINDS: Kinds = {
     ("autoscaling", "HorizontalPodAutoscaler"): Rules(
         create=autoscaler,
+        ratchet=(
+            r"^spec\.minReplicas: Invalid value: 0:", r"\.describedObject\.apiVersion",
+            ratcheting.unchanged(
+                r"spec\.maxReplicas: (?:Req|.*to 1$)", r"spec\.minReplicas", r"spec\.scaleTargetRef\.apiVersion"
+            ),
+        ),
         subresources={"status": _status},
         generation=True,
         initial_status={"desiredReplicas": 0, "currentReplicas": 0},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import schedules
+from podwright.api.validation import ratcheting, schedules
 from podwright.api.validation.field_errors import invalid, non_negative, not_supported, one_of, required
 from podwright.api.validation.jobs import JOB, job_spec
 from podwright.api.validation.names import max_length
@@ -58,6 +58,12 @@ def _update(errs: list[FieldError], new: Object, old: Object) -> None:
 
 
 KINDS: Kinds = {
-    ("batch", "CronJob"): Rules(create=_create, update=_update, warnings=of_job_template, generation=True),
+    ("batch", "CronJob"): Rules(
+        create=_create,
+        update=_update,
+        warnings=of_job_template,
+        generation=True,
+        ratchet=(*ratcheting.OF_PODS, ratcheting.unchanged(r"spec\.schedule: Required")),
+    ),
     ("batch", "Job"): JOB,
 }

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import metadata, names
+from podwright.api.validation import metadata, names, ratcheting
 from podwright.api.validation.field_errors import (
     duplicate,
     forbidden,
@@ -27,6 +27,12 @@ _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "name", "password")
 APPROVAL = "api-approved.kubernetes.io"
 _MAX_SELECTABLE = 8
+_RATCHET = (
+    r"^metadata\.annotations\[api-approved", r"^spec\.preserveUnknownFields", "openAPIV3Schema: Required",
+    "must include at least one of v1, v1beta1", r"\.type: Unsupported", "must be atomic as item of a list",
+    "in x-kubernetes-list-map-keys, so|cannot be nullable when x-kubernetes-list-type",
+    ratcheting.unchanged(r"spec\.versions\[\]\.selectableFields: Too many"),
+)
 
 
 def _joined(errs: list[FieldError], value: str, problems: names.Problems, field: str, before: str = "") -> None:
@@ -300,6 +306,7 @@ def _prepare_update(new: Object, old: Object, subresource: str) -> None:
 KINDS: Kinds = {
     (GROUP, "CustomResourceDefinition"): Rules(
         create=definition,
+        ratchet=_RATCHET,
         update=_update,
         subresources={"status": _status},
         prepare_create=_prepare,

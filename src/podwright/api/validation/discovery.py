@@ -6,7 +6,7 @@ from functools import partial
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import metadata, names
+from podwright.api.validation import metadata, names, ratcheting
 from podwright.api.validation.endpoints import endpoint_ip
 from podwright.api.validation.field_errors import duplicate, formed, invalid, items, one_of, required, too_many
 from podwright.api.validation.rules import Kinds, Rules
@@ -100,6 +100,10 @@ def _moved(obj: Object) -> None:
 
 KINDS: Kinds = {
     ("discovery.k8s.io", "EndpointSlice"): Rules(
-        create=endpoint_slice, update=_update, prepare_create=_moved, generation=True
+        create=endpoint_slice,
+        update=_update,
+        prepare_create=_moved,
+        generation=True,
+        ratchet=(ratcheting.unchanged(r"endpoints\[\]\.addresses: (?:Required|Too many)", "addressType"),),
     ),
 }

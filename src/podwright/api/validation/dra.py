@@ -11,7 +11,16 @@ import orjson
 from podwright.api.cel.variables import DEVICE
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import conditions, dra_slices, expressions, metadata, names, pod_resources, scheduling
+from podwright.api.validation import (
+    conditions,
+    dra_slices,
+    expressions,
+    metadata,
+    names,
+    pod_resources,
+    ratcheting,
+    scheduling,
+)
 from podwright.api.validation.dra_names import (
     EFFECTS,
     binding_conditions,
@@ -280,15 +289,9 @@ def claim_template(errs: list[FieldError], obj: Object) -> None:
 
 
 def device_class(errs: list[FieldError], obj: Object) -> None:
-    _class_change(errs, obj, {})
-
-
-def _class_change(errs: list[FieldError], new: Object, old: Object) -> None:
-    """Selectors and configurations that are as they were are not looked at again."""
-    spec, before = spec_of(new), spec_of(old)
+    spec = spec_of(obj)
     for field, check in (("selectors", _selector), ("config", _opaque)):
-        if spec.get(field) != before.get(field):
-            items(errs, spec.get(field) or [], f"spec.{field}", check, most=_MOST)
+        items(errs, spec.get(field) or [], f"spec.{field}", check, most=_MOST)
     name = spec.get("extendedResourceName")
     if name is not None and not pod_resources.is_extended(name):
         errs.append(invalid("spec.extendedResourceName", name, "must be a valid extended resource name"))
@@ -307,10 +310,19 @@ def _taint_rule_status(errs: list[FieldError], new: Object, old: Object) -> None
 
 
 KINDS: Kinds = {
-    (GROUP, "DeviceClass"): Rules(create=device_class, update=_class_change, generation=True),
-    (GROUP, "DeviceTaintRule"): Rules(create=taint_rule, subresources={"status": _taint_rule_status}, generation=True),
+    (GROUP, "DeviceClass"): Rules(create=device_class, generation=True, ratchet=(ratcheting.unchanged(r"spec\."),)),
+    (GROUP, "DeviceTaintRule"): Rules(
+        create=taint_rule,
+        subresources={"status": _taint_rule_status},
+        generation=True,
+        ratchet=(ratcheting.unchanged(r"spec\.taint\.effect"),),
+    ),
     (GROUP, "ResourceClaim"): Rules(
-        create=claim, update=_kept_spec, subresources={"status": _claim_status}, status_keeps_metadata=True
+        create=claim,
+        update=_kept_spec,
+        subresources={"status": _claim_status},
+        status_keeps_metadata=True,
+        ratchet=(ratcheting.unchanged(r"status\.(?:devices|reservedFor)"),),
     ),
     (GROUP, "ResourceClaimTemplate"): Rules(create=claim_template, update=_kept_spec),
     (GROUP, "ResourceSlice"): dra_slices.RESOURCE_SLICE,

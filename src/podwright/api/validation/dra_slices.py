@@ -8,7 +8,7 @@ from decimal import Decimal
 from podwright.api import quantity
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import metadata, names, scheduling
+from podwright.api.validation import metadata, names, ratcheting, scheduling
 from podwright.api.validation.dra_names import binding_conditions, device_name, pool_name, qualified, taint
 from podwright.api.validation.field_errors import forbidden, formed, invalid, items, named, required, too_long, too_many
 from podwright.api.validation.rules import Rules, spec_of
@@ -33,13 +33,9 @@ _MAX_INT64 = 2**63 - 1
 _MULTIPLE = ", but multiple fields are set"
 
 
-def resource_slice(errs: list[FieldError], obj: Object) -> None:
-    _slice(errs, spec_of(obj), {})
-
-
 def _update(errs: list[FieldError], new: Object, old: Object) -> None:
     spec, before = spec_of(new), spec_of(old)
-    _slice(errs, spec, before)
+    resource_slice(errs, new)
     pool, was = ((s.get("pool") or {}).get("name") for s in (spec, before))
     for field, now, then in (
         ("pool.name", pool, was),
@@ -49,7 +45,8 @@ def _update(errs: list[FieldError], new: Object, old: Object) -> None:
         metadata.same(errs, now, then, f"spec.{field}")
 
 
-def _slice(errs: list[FieldError], spec: Object, before: Object) -> None:
+def resource_slice(errs: list[FieldError], obj: Object) -> None:
+    spec = spec_of(obj)
     csi_driver_name(errs, spec.get("driver") or "", "spec.driver")
     pool = spec.get("pool") or {}
     pool_name(errs, pool.get("name") or "", "spec.pool.name")
@@ -68,11 +65,10 @@ def _slice(errs: list[FieldError], spec: Object, before: Object) -> None:
     if devices is not None and counters is not None:
         errs.append(invalid("spec", "", "only one of `sharedCounters` or `devices` is allowed"))
     advanced = any(device.get("taints") or device.get("consumesCounters") for device in devices or ())
-    earlier = {device.get("name"): device for device in before.get("devices") or ()}
     per_device = bool(spec.get("perDeviceNodeSelection"))
 
     def check(errs: list[FieldError], device: Object, path: str) -> None:
-        _device(errs, device, earlier.get(device.get("name")) or {}, per_device, path)
+        _device(errs, device, per_device, path)
 
     most = _MOST_ADVANCED if advanced else _MOST_DEVICES
     items(errs, devices or [], "spec.devices", check, most=most, key=lambda device: device.get("name") or "")
@@ -121,7 +117,7 @@ def _counters(errs: list[FieldError], group: Object, name: str, path: str) -> No
             formed(errs, key, f"{path}.counters", names.dns_label)
 
 
-def _device(errs: list[FieldError], device: Object, before: Object, per_device: bool, path: str) -> None:
+def _device(errs: list[FieldError], device: Object, per_device: bool, path: str) -> None:
     device_name(errs, device.get("name") or "", f"{path}.name")
     attributes, capacity = device.get("attributes") or {}, device.get("capacity") or {}
     if (total := len(attributes) + len(capacity)) > _MOST_ATTRIBUTES:
@@ -133,12 +129,10 @@ def _device(errs: list[FieldError], device: Object, before: Object, per_device: 
     for key, attribute in attributes.items():
         qualified(errs, key, f"{path}.attributes")
         _attribute(errs, attribute, f"{path}.attributes[{key}]")
-    if capacity != (before.get("capacity") or {}):
-        for key, amount in capacity.items():
-            qualified(errs, key, f"{path}.capacity")
-            _capacity(errs, amount, bool(device.get("allowMultipleAllocations")), f"{path}.capacity[{key}]")
-    if (taints := device.get("taints") or []) != (before.get("taints") or []):
-        items(errs, taints, f"{path}.taints", taint, most=_MOST_TAINTS)
+    for key, amount in capacity.items():
+        qualified(errs, key, f"{path}.capacity")
+        _capacity(errs, amount, bool(device.get("allowMultipleAllocations")), f"{path}.capacity[{key}]")
+    items(errs, device.get("taints") or [], f"{path}.taints", taint, most=_MOST_TAINTS)
     items(
         errs,
         device.get("consumesCounters") or [],
@@ -258,4 +252,9 @@ def _step(
             errs.append(invalid(where, given[field], said))
 
 
-RESOURCE_SLICE = Rules(create=resource_slice, update=_update, generation=True)
+RESOURCE_SLICE = Rules(
+    create=resource_slice,
+    update=_update,
+    generation=True,
+    ratchet=(ratcheting.unchanged(r"spec\.(?:sharedCounters|devices\[\]\.(?:capacity|taints|attrib|consumes|binding))"),),
+)

@@ -6,7 +6,7 @@ import math
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import names
+from podwright.api.validation import names, ratcheting
 from podwright.api.validation.field_errors import duplicate, forbidden, formed, invalid, not_supported, required
 from podwright.api.validation.rules import Kinds, Rules, spec_of
 
@@ -230,6 +230,10 @@ KINDS: Kinds = {
         create=flow_schema, subresources={"status": _status}, generation=True, status_keeps_metadata=True
     ),
     (GROUP, "PriorityLevelConfiguration"): Rules(
-        create=priority_level, subresources={"status": _status}, generation=True, status_keeps_metadata=True
+        create=priority_level,
+        subresources={"status": _status},
+        generation=True,
+        status_keeps_metadata=True,
+        ratchet=(ratcheting.unchanged(r"spec\.(?:limited\.limitResponse\.)?(?:type|limited|exempt|queuing): "),),
     ),
 }

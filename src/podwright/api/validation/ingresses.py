@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import metadata, names
+from podwright.api.validation import metadata, names, ratcheting
 from podwright.api.validation.field_errors import (
     forbidden,
     formed,
@@ -30,7 +30,8 @@ def _host(errs: list[FieldError], host: str, field: str) -> None:
     formed(errs, host, field, names.wildcard_dns_subdomain if "*" in host else names.dns_subdomain)
 
 
-def ingress(errs: list[FieldError], obj: Object) -> None:
+def ingress(errs: list[FieldError], obj: Object, *, wild: bool = False) -> None:
+    """`wild`: paths of hosts with a wildcard may be wrong."""
     spec = spec_of(obj)
     rules, default = spec.get("rules") or [], spec.get("defaultBackend")
     if not rules and default is None:
@@ -39,6 +40,8 @@ def ingress(errs: list[FieldError], obj: Object) -> None:
         _backend(errs, default, "spec.defaultBackend")
     for i, rule in enumerate(rules):
         _rule(errs, rule, f"spec.rules[{i}]")
+        if not wild or "*" not in (rule.get("host") or ""):
+            _paths(errs, rule.get("http"), f"spec.rules[{i}].http")
     for i, tls in enumerate(spec.get("tls") or ()):
         for j, host in enumerate(tls.get("hosts") or ()):
             _host(errs, host, f"spec.tls[{i}].hosts[{j}]")
@@ -58,7 +61,12 @@ def _create(errs: list[FieldError], obj: Object) -> None:
 
 
 def _update(errs: list[FieldError], new: Object, old: Object) -> None:
-    ingress(errs, new)
+    """Paths of hosts with a wildcard were once not checked."""
+    stored: list[FieldError] = []
+    for rule in spec_of(old).get("rules") or ():
+        if "*" in (rule.get("host") or ""):
+            _paths(stored, rule.get("http"), "")
+    ingress(errs, new, wild=bool(stored))
 
 
 def _rule(errs: list[FieldError], rule: Object, path: str) -> None:
@@ -66,13 +74,16 @@ def _rule(errs: list[FieldError], rule: Object, path: str) -> None:
         if names.parse_ip(host) is not None:
             errs.append(invalid(f"{path}.host", host, _NOT_ADDRESS))
         _host(errs, host, f"{path}.host")
-    if (http := rule.get("http")) is None:
+
+
+def _paths(errs: list[FieldError], http: Object | None, path: str) -> None:
+    if http is None:
         return
     paths = http.get("paths") or []
     if not paths:
-        errs.append(required(f"{path}.http.paths"))
+        errs.append(required(f"{path}.paths"))
     for i, entry in enumerate(paths):
-        where = f"{path}.http.paths[{i}]"
+        where = f"{path}.paths[{i}]"
         kind, target = entry.get("pathType"), entry.get("path") or ""
         if kind is None:
             errs.append(required(f"{where}.pathType", "pathType must be specified"))
@@ -160,5 +171,11 @@ INGRESS = Rules(
     subresources={"status": _status},
     generation=True,
     initial_status={"loadBalancer": {}},
+    ratchet=(r"^spec\.tls\[\]\.secretName",),
 )
-INGRESS_CLASS = Rules(create=ingress_class, update=_class_update, generation=True)
+INGRESS_CLASS = Rules(
+    create=ingress_class,
+    update=_class_update,
+    generation=True,
+    ratchet=(ratcheting.unchanged(r"spec\.parameters\.(?:kind|name): Required"),),
+)

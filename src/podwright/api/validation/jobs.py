@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podwright.api.objects import Object, deepcopy
 from podwright.api.status import INVALID, FieldError
-from podwright.api.validation import metadata, names
+from podwright.api.validation import metadata, names, ratcheting
 from podwright.api.validation.field_errors import (
     duplicate,
     formed,
@@ -335,7 +335,8 @@ def job_status(errs: list[FieldError], new: Object, old: Object) -> None:
         errs.append(invalid("status.failedIndexes", status["failedIndexes"], said))
     if (status.get("ready") or 0) > (status.get("active") or 0):
         errs.append(invalid("status.ready", status.get("ready") or 0, "cannot set more ready pods than active"))
-    for field in ("failed", "succeeded"):
+    elastic = spec.get("completionMode") == "Indexed" and spec.get("completions") == spec.get("parallelism")
+    for field in ("failed",) if elastic else ("failed", "succeeded"):
         if (status.get(field) or 0) < (before.get(field) or 0):
             errs.append(invalid(f"status.{field}", status.get(field) or 0, f"cannot decrease the {field} counter"))
 
@@ -416,4 +417,5 @@ JOB = Rules(
     subresources={"status": job_status},
     prepare_create=_prepare,
     generation=True,
+    ratchet=(*ratcheting.OF_PODS, r"^spec\.selector" + ratcheting.SELECTOR_VALUES, ratcheting.unchanged(r"status\.")),
 )

@@ -6,7 +6,7 @@ import ipaddress
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import ingresses, metadata, names
+from podwright.api.validation import ingresses, metadata, names, ratcheting
 from podwright.api.validation.field_errors import forbidden, formed, invalid, named, one_of, required
 from podwright.api.validation.label_selectors import label_selector
 from podwright.api.validation.rules import Kinds, Rules, spec_of
@@ -134,6 +134,10 @@ KINDS: Kinds = {
     ("networking.k8s.io", "Ingress"): ingresses.INGRESS,
     ("networking.k8s.io", "IngressClass"): ingresses.INGRESS_CLASS,
     ("networking.k8s.io", "IPAddress"): Rules(name=_address_name, create=ip_address, update=_ip_address_update),
-    ("networking.k8s.io", "NetworkPolicy"): Rules(create=network_policy, generation=True),
+    ("networking.k8s.io", "NetworkPolicy"): Rules(
+        create=network_policy,
+        generation=True,
+        ratchet=(ratcheting.SELECTOR_VALUES, ratcheting.unchanged(r".*\.ipBlock\.cidr: Required")),
+    ),
     ("networking.k8s.io", "ServiceCIDR"): Rules(create=service_cidr, update=_service_cidr_update),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from podwright.api import quantity
 from podwright.api.objects import Object, deepcopy
 from podwright.api.status import FieldError
-from podwright.api.validation import metadata, names
+from podwright.api.validation import metadata, names, ratcheting
 from podwright.api.validation.field_errors import forbidden, formed, invalid, not_supported, one_of, required
 from podwright.api.validation.label_selectors import label_selector
 from podwright.api.validation.persistent_volumes import VOLUME_MODES, access_modes
@@ -154,4 +154,10 @@ def _amount(errs: list[FieldError], amount: str, field: str) -> None:
         errs.append(invalid(field, quantity.value(amount), "must be a valid resource quantity"))
 
 
-CLAIM = Rules(create=claim, update=_update, subresources={"status": _status}, initial_status={"phase": "Pending"})
+CLAIM = Rules(
+    create=claim,
+    update=_update,
+    subresources={"status": _status},
+    initial_status={"phase": "Pending"},
+    ratchet=(r"^spec\.selector" + ratcheting.SELECTOR_VALUES, r"^spec\.dataSource(?:Ref)?\.apiGroup"),
+)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from podwright.api import quantity
 from podwright.api.objects import Object, deepcopy
 from podwright.api.status import FieldError
-from podwright.api.validation import metadata, names, scheduling, volume_systems
+from podwright.api.validation import metadata, names, ratcheting, scheduling, volume_systems
 from podwright.api.validation.field_errors import IMMUTABLE, forbidden, formed, invalid, not_supported, one_of, required
 from podwright.api.validation.pod_updates import diff
 from podwright.api.validation.rules import Rules, spec_of
@@ -186,4 +186,9 @@ def _update(errs: list[FieldError], new: Object, old: Object) -> None:
         errs.append(forbidden("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden"))
 
 
-PERSISTENT_VOLUME = Rules(create=persistent_volume, update=_update, initial_status={"phase": "Pending"})
+PERSISTENT_VOLUME = Rules(
+    create=persistent_volume,
+    update=_update,
+    initial_status={"phase": "Pending"},
+    ratchet=(r"^spec\.nodeAffinity\.required\.nodeSelectorTerms\[\]" + ratcheting.SELECTOR_VALUES,),
+)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from podwright.api.objects import Object, deepcopy
 from podwright.api.pods import compute_qos_class
 from podwright.api.status import FieldError
-from podwright.api.validation import containers, names, pod_annotations, pod_status, pod_updates, pod_warnings
+from podwright.api.validation import (
+    containers,
+    names,
+    pod_annotations,
+    pod_status,
+    pod_updates,
+    pod_warnings,
+    ratcheting,
+)
 from podwright.api.validation.field_errors import forbidden, not_supported, required
 from podwright.api.validation.pod_spec import pod_spec
 from podwright.api.validation.rules import Rules, spec_of
@@ -194,5 +202,6 @@ POD = Rules(
     prepare_update=prepare_update,
     warnings=pod_warnings.of_pod,
     generation=True,
+    ratchet=ratcheting.OF_PODS,
 )
 BINDING = Rules(name=names.subdomain_name, create=binding)

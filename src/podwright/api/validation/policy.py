@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import conditions, names
+from podwright.api.validation import conditions, names, ratcheting
 from podwright.api.validation.field_errors import invalid, non_negative, one_of
 from podwright.api.validation.label_selectors import label_selector
 from podwright.api.validation.rollouts import at_most_whole, positive_int_or_percent
@@ -39,6 +39,7 @@ KINDS: Kinds = {
     ("policy", "PodDisruptionBudget"): Rules(
         name=names.path_segment_name,
         create=budget,
+        ratchet=(ratcheting.SELECTOR_VALUES,),
         subresources={"status": _status},
         generation=True,
         initial_status=dict.fromkeys(_COUNTS, 0),

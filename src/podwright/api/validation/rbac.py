@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import names
+from podwright.api.validation import names, ratcheting
 from podwright.api.validation.field_errors import formed, invalid, named, not_supported, required
 from podwright.api.validation.label_selectors import label_selector
 from podwright.api.validation.rules import Kinds, Rules
@@ -101,10 +101,17 @@ def _cluster_role_binding_update(errs: list[FieldError], new: Object, old: Objec
 
 
 _NAME = names.path_segment_name
+_RATCHET = (
+    ratcheting.SELECTOR_VALUES,
+    ratcheting.unchanged(r"(?:rules\[\]\.verbs|roleRef\.name|subjects\[\]\.name): Required"),
+)
 
 KINDS: Kinds = {
-    (GROUP, "ClusterRole"): Rules(name=_NAME, create=cluster_role),
-    (GROUP, "ClusterRoleBinding"): Rules(name=_NAME, create=cluster_role_binding, update=_cluster_role_binding_update),
-    (GROUP, "Role"): Rules(name=_NAME, create=role),
-    (GROUP, "RoleBinding"): Rules(name=_NAME, create=role_binding, update=_role_binding_update),
+    (GROUP, kind): Rules(name=_NAME, ratchet=_RATCHET, create=create, update=update)
+    for kind, create, update in (
+        ("ClusterRole", cluster_role, None),
+        ("ClusterRoleBinding", cluster_role_binding, _cluster_role_binding_update),
+        ("Role", role, None),
+        ("RoleBinding", role_binding, _role_binding_update),
+    )
 }

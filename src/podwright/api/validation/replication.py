@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
+from podwright.api.validation import ratcheting
 from podwright.api.validation.field_errors import forbidden, invalid, non_negative, not_supported, required
 from podwright.api.validation.pod_spec import pod_template
 from podwright.api.validation.pod_warnings import of_template
@@ -65,9 +66,10 @@ def _pod_template(errs: list[FieldError], obj: Object) -> None:
 
 REPLICATION_CONTROLLER = Rules(
     create=controller,
+    ratchet=(*ratcheting.OF_PODS, ratcheting.unchanged(r"spec\.replicas: Inv", r"spec\.minReadySeconds")),
     warnings=of_template,
     subresources={"status": replicas_status},
     generation=True,
     initial_status={"replicas": 0},
 )
-POD_TEMPLATE = Rules(create=_pod_template, generation=True)
+POD_TEMPLATE = Rules(create=_pod_template, generation=True, ratchet=ratcheting.OF_PODS)

@@ -31,6 +31,7 @@ class Rules:
         initial_status: the status of a new object, for kinds with a status subresource.
         keeps_status: a new object may bring its status (Nodes: kubelets register with it).
         status_keeps_metadata: a status update may not touch metadata.
+        ratchet: what may stay wrong if it was wrong before (see :mod:`podwright.api.validation.ratcheting`).
     """
 
     name: names.NameCheck = names.subdomain_name
@@ -44,6 +45,7 @@ class Rules:
     initial_status: Mapping[str, object] | None = field(default_factory=dict)
     keeps_status: bool = False
     status_keeps_metadata: bool = False
+    ratchet: tuple[str, ...] = ()
 
 
 Kinds = dict[tuple[str, str], Rules]

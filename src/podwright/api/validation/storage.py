@@ -5,7 +5,7 @@ from __future__ import annotations
 from podwright.api import quantity
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import metadata, names
+from podwright.api.validation import metadata, names, ratcheting
 from podwright.api.validation.field_errors import (
     NEGATIVE,
     duplicate,
@@ -227,7 +227,10 @@ KINDS: Kinds = {
     (GROUP, "CSIStorageCapacity"): Rules(create=csi_storage_capacity, update=_capacity_update),
     (GROUP, "StorageClass"): Rules(create=storage_class, update=_class_update),
     (GROUP, "VolumeAttachment"): Rules(
-        create=attachment, update=_attachment_update, initial_status={"attached": False}
+        create=attachment,
+        update=_attachment_update,
+        initial_status={"attached": False},
+        ratchet=(ratcheting.unchanged(r"spec\.attacher"),),
     ),
     (GROUP, "VolumeAttributesClass"): Rules(create=attributes_class, update=_attributes_update),
 }

@@ -142,6 +142,19 @@ def test_indexes_lie_below_the_completions() -> None:
     assert [e.message for e in written({}, {"completedIndexes": "0,3"}, **spec)] == [said]
 
 
+def test_what_was_wrong_before_is_not_said_again() -> None:
+    """The controller mends a status that a change of the spec made wrong, in steps."""
+    spec = {"completionMode": "Indexed", "completions": 3}
+    assert written({"completedIndexes": "0,3"}, {"completedIndexes": "0,3", "active": 1}, **spec) == []
+    assert written({"active": 1, "ready": 2}, {"active": 1, "ready": 3}) != []
+
+
+def test_an_elastic_job_may_have_succeeded_less() -> None:
+    spec = {"completionMode": "Indexed", "completions": 3}
+    assert written({"succeeded": 2}, {"succeeded": 1}, **spec, parallelism=3) == []
+    assert [e.field for e in written({"succeeded": 2}, {"succeeded": 1}, **spec, parallelism=2)] == ["status.succeeded"]
+
+
 def test_a_list_of_indexes_is_read() -> None:
     assert list(indexes("1,3-5,7", 8)) == [(1, 1), (3, 5), (7, 7)]
     assert list(indexes("", 8)) == []

@@ -49,6 +49,7 @@ RIGHT: dict[str, Object] = {
     "v1/ConfigMap": {"data": {"k": "v"}},
     "v1/Secret": {"data": {"k": "dg=="}},
     "v1/ServiceAccount": {},
+    "v1/Pod": {"spec": TEMPLATE["spec"]},
     "v1/Namespace": {},
     "v1/Node": {"spec": {"podCIDRs": ["10.0.0.0/24"]}, "status": {"capacity": {"cpu": "2"}}},
     "v1/Service": {"spec": {"ports": [{"port": 80}]}},

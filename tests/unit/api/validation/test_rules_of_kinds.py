@@ -28,6 +28,8 @@ HOOKS = "admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration"
 POLICIES = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
 OS = "kubernetes.io/os"
 BETA = "volume.beta.kubernetes.io/storage-class"
+IN_POD, POD = "spec.template.spec", "v1/Pod"
+CLAIM_SPEC = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 BLOCK = "spec.egress[0].to[0].ipBlock"
 HINTS = "endpoints[0].hints"
 RULE, R = "webhooks.0.rules.0", "webhooks[0].rules[0].resources"
@@ -145,6 +147,15 @@ MADE: list[Case] = [
         {"key": "k", "operator": "Exists", "effect": "NoExecute"}]}}, "Duplicate scheduling.tolerations[1]"),
     (SCALER, {"spec.maxReplicas": 0}, "Required spec.maxReplicas; Invalid spec.maxReplicas"),
     (SCALER, {"spec.minReplicas": 0}, "Invalid spec.minReplicas; Forbidden spec.metrics"),
+    (SCALER, {"spec.scaleTargetRef": {"apiVersion": "v1", "kind": "ReplicationController", "name": "d"}}, ""),
+    (SCALER, {"spec.scaleTargetRef.apiVersion": "v1"}, "Invalid spec.scaleTargetRef.apiVersion"),
+    ("apps/v1/StatefulSet", {f"{IN_POD}.containers.0.volumeMounts": [{"name": "data", "mountPath": "/d"}],
+                             f"{IN_POD}.volumes": [{"name": "data", "nfs": {}}, {"name": "v", "emptyDir": {}}],
+                             "spec.volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": CLAIM_SPEC}]}, ""),
+    ("apps/v1/StatefulSet", {"spec.volumeClaimTemplates": [{"spec": {}}]},
+     f"Required {IN_POD}.volumes[0].name; Required {IN_POD}.volumes[0].persistentVolumeClaim.claimName; "
+     "Required spec.volumeClaimTemplates[0].spec.accessModes; "
+     "Required spec.volumeClaimTemplates[0].spec.resources[storage]"),
     (SCALER, {"spec.metrics": [{"type": "X"}]}, "NotSupported spec.metrics[0].type; NotSupported spec.metrics[0].type"),
     ("policy/v1/PodDisruptionBudget", {"metadata.name": "A_b", "spec.maxUnavailable": "101%"},
      "Invalid spec; Invalid spec.maxUnavailable"),
@@ -199,6 +210,57 @@ CHANGED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     (PVC, {}, {"spec.accessModes": []}, "Required spec.accessModes; Forbidden spec"),
 ]
 
+WRONG_VALUES = {"matchExpressions": [{"key": "k", "operator": "In", "values": ["-"]}]}
+SPREAD = {"maxSkew": 1, "topologyKey": "k", "whenUnsatisfiable": "DoNotSchedule"}
+SCHEMA = "spec.versions.0.schema.openAPIV3Schema.properties.spec"
+LISTED = {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["a"],
+          "items": {"type": "object", "properties": {"a": {"type": "string"}}}}
+WILD = {"host": "*.a.b", "http": {"paths": [{"path": "x", "pathType": "Prefix", "backend": {"service": {
+    "name": "s", "port": {"number": 1}}}}]}}
+
+STAYS: list[tuple[str, dict[str, Any]]] = [
+    (POD, {"spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution": [
+        {"topologyKey": "k", "labelSelector": WRONG_VALUES}]}),
+    (POD, {"spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution": {
+        "nodeSelectorTerms": [WRONG_VALUES]}}),
+    (POD, {"spec.topologySpreadConstraints": [SPREAD | {"labelSelector": WRONG_VALUES}]}),
+    (POD, {"spec.topologySpreadConstraints": [SPREAD | {"matchLabelKeys": ["a"]}]}),
+    (POD, {"metadata.annotations": {"controller.kubernetes.io/pod-deletion-cost": "x"}}),
+    (POD, {"spec.serviceAccountName": "a", "spec.volumes": [
+        {"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "../x"}}]}}]}),
+    (POD, {"spec.hostNetwork": True, "spec.securityContext": {"sysctls": [{"name": "net.a", "value": "1"}]}}),
+    (POD, {"spec.containers.0.resources": {
+        "limits": {"cpu": "1", "hugepages-2Mi": "3Mi"}, "requests": {"cpu": "1", "hugepages-2Mi": "3Mi"}}}),
+    ("apps/v1/Deployment", {f"{IN_POD}.topologySpreadConstraints": [SPREAD | {"labelSelector": WRONG_VALUES}]}),
+    ("apps/v1/StatefulSet", {"spec.serviceName": "a.b"}),
+    ("apps/v1/StatefulSet", {f"{IN_POD}.containers.0.volumeMounts": [{"name": "data", "mountPath": "/d"}]}),
+    ("apps/v1/StatefulSet", {"spec.volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {}}]}),
+    ("batch/v1/CronJob", {"spec.schedule": ""}),
+    ("v1/ReplicationController", {"spec.minReadySeconds": -1}),
+    (NETWORK, {"spec.podSelector": WRONG_VALUES}),
+    (NETWORK, {"spec.egress": [block("")]}),
+    ("policy/v1/PodDisruptionBudget", {"spec.selector": WRONG_VALUES}),
+    (INGRESS, {"spec.tls": [{"secretName": "A"}]}),
+    (INGRESS, {"spec.rules": [WILD]}),
+    (SCALER, {"spec.minReplicas": 0, "spec.metrics": [
+        {"type": "External", "external": {"metric": {"name": "m"}, "target": {"type": "Value", "value": "1"}}}]}),
+    (SCALER, {"spec.scaleTargetRef.apiVersion": "a/b/c"}),
+    (SCALER, {"spec.scaleTargetRef.apiVersion": None}),
+    (PVC, {"spec.dataSource": {"apiGroup": "-", "kind": "K", "name": "n"}}),
+    (PVC, {"spec.selector": WRONG_VALUES}),
+    (VOLUME, {"spec.nodeAffinity": {"required": {"nodeSelectorTerms": [WRONG_VALUES]}}}),
+    (HOOKS, {"webhooks.0.objectSelector": WRONG_VALUES}),
+    (HOOKS, {"webhooks.0.sideEffects": "Unknown", "webhooks.0.admissionReviewVersions": ["v2"]}),
+    (HOOKS, {"webhooks.0.matchConditions": [{"name": "a", "expression": "none"}]}),
+    (POLICIES, {"spec.validations": [{"expression": "object.x ="}]}),
+    ("rbac.authorization.k8s.io/v1/ClusterRole", {"aggregationRule": {"clusterRoleSelectors": [WRONG_VALUES]}}),
+    ("rbac.authorization.k8s.io/v1/Role", {"rules": [{"apiGroups": ["*"], "resources": ["*"]}]}),
+    (CLASS, {"spec.selectors": [{"cel": {"expression": "none"}}]}),
+    (SLICE, {f"{DEVICE}.taints": [{"key": "k", "effect": ""}]}),
+    ("apiextensions.k8s.io/v1/CustomResourceDefinition", {f"{SCHEMA}.properties.a": LISTED}),
+    (ENDPOINTS, {"endpoints.0.addresses": ["010.0.0.1"]}),
+]
+
 STATUS: list[Case] = [
     (CLAIM, {"status": {"reservedFor": [{"resource": "pods", "name": "a", "uid": ""}]}},
      "Required status.reservedFor[0].uid; Forbidden status.reservedFor"),
@@ -250,6 +312,18 @@ def test_a_changed_object(kind: str, before: dict[str, Any], changes: dict[str, 
         put(obj, path, value)
     validation.prepare_for_update(row(kind), obj, old)
     assert said(validation.validate_update(row(kind), obj, old)) == expected(wrong)
+
+
+@pytest.mark.parametrize(("kind", "changes"), STAYS)
+def test_what_is_stored_wrong_may_stay(kind: str, changes: dict[str, Any]) -> None:
+    """It is refused in a new object and in one that was right."""
+    broken, right = new(kind, **changes), stored(kind)
+    assert made(kind, broken)
+    broken["metadata"]["resourceVersion"] = "1"
+    labelled = deepcopy(broken)
+    labelled["metadata"]["labels"] = {"a": "b"}
+    assert said(validation.validate_update(row(kind), labelled, broken)) == []
+    assert validation.validate_update(row(kind), broken, right)
 
 
 @pytest.mark.parametrize(("kind", "changes", "path"), GATED)
