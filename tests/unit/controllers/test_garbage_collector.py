@@ -107,6 +107,7 @@ async def test_an_owner_in_another_namespace_is_none() -> None:
         add(h, "good", ref(top), namespace="a")
         await h.settle()
         assert names(h) == ["good", "top"]
+        assert h.event_reasons("child") == ["OwnerRefInvalidNamespace"] and not h.event_reasons("good")
 
 
 async def test_a_wrong_namespace_seen_first_harms_nobody_else() -> None:
@@ -118,6 +119,7 @@ async def test_a_wrong_namespace_seen_first_harms_nobody_else() -> None:
         h.start(GarbageCollector)
         await h.settle()
         assert names(h) == ["good", "top"]
+        assert h.event_reasons("child") == ["OwnerRefInvalidNamespace"] and not h.event_reasons("good")
 
 
 async def test_a_cluster_scoped_object_with_a_namespaced_owner_is_left_with_an_event() -> None:
@@ -188,7 +190,7 @@ async def test_dependents_present_before_the_start_are_judged() -> None:
 
 
 def test_fifty_thousand_objects_take_little_memory() -> None:
-    graph = Graph(lambda uid: None, lambda uid: None, lambda v, k: SECRETS)
+    graph = Graph(lambda uid: None, lambda uid: None, lambda v, k: SECRETS, lambda node, ref: None)
     tracemalloc.start()
     owner = {"apiVersion": "v1", "kind": "Secret", "name": "o", "uid": "owner"}
     for index in range(50_000):

@@ -43,6 +43,7 @@ class GarbageCollector(Controller):
         self._informers.append(self.served.informer)
         self.graph = Graph(
             lambda uid: self.queue.add(_DELETE + uid), lambda uid: self.queue.add(_ORPHAN + uid), self.served.by_kind,
+            self._warn_of_owner,
         )
 
     # -- monitors ---------------------------------------------------------------------------------------------------
@@ -149,8 +150,6 @@ class GarbageCollector(Controller):
             try:
                 (solid, waiting, gone)[await self._standing(node, ref)].append(ref)
             except OwnerElsewhere:
-                self._warn(node, live, f"ownerRef [{ref.api_version}/{ref.kind}, namespace: , name: {ref.name}, "
-                                       f"uid: {ref.uid}] does not exist in namespace \"\"")  # fmt: skip
                 return
         if solid:
             if gone or waiting:
@@ -248,7 +247,12 @@ class GarbageCollector(Controller):
             resource_version=live["metadata"]["resourceVersion"],
         ))  # fmt: skip
 
-    def _warn(self, node: Node, live: Object, message: str) -> None:
+    def _warn_of_owner(self, node: Node, ref: OwnerRef) -> None:
         row = self._row(node)
-        about = {"apiVersion": row.api_version, "kind": row.kind, **live}
-        self.events.event(about, WARNING, "OwnerRefInvalidNamespace", message)
+        metadata = {"namespace": node.namespace, "name": node.name, "uid": node.uid}
+        self.events.event(
+            {"apiVersion": row.api_version, "kind": row.kind, "metadata": metadata}, WARNING,
+            "OwnerRefInvalidNamespace",
+            f"ownerRef [{ref.api_version}/{ref.kind}, namespace: {node.namespace}, name: {ref.name}, uid: {ref.uid}] "
+            f'does not exist in namespace "{node.namespace}"',
+        )

@@ -59,13 +59,14 @@ class Node:
 
 class Graph:
     """`delete(uid)` is called for an object that may have to be deleted, `orphan(uid)` for one whose dependents must be
-    let go first."""
+    let go first, `misplaced` for one with an owner that is known to be in another namespace."""
 
     def __init__(
         self, delete: Callable[[str], None], orphan: Callable[[str], None],
-        row_of: Callable[[str, str], Resource | None],
+        row_of: Callable[[str, str], Resource | None], misplaced: Callable[[Node, OwnerRef], None],
     ) -> None:
         self._delete = delete
+        self._misplaced = misplaced
         self._orphan = orphan
         self._row_of = row_of
         self._nodes: dict[str, Node] = {}
@@ -105,11 +106,16 @@ class Graph:
                 node.row, node.namespace, node.name = row, meta.get("namespace") or "", meta["name"]
                 # Dependents that named it from elsewhere must be looked at with what it really is.
                 for dependent in list((node.dependents or {}).values()):
+                    self._check_place(node, dependent)
                     if not all(self._fits(o, dependent) for o in dependent.owners):
                         self._delete(dependent.uid)
             if node.owners != owners:
                 self._change_owners(node, owners)
         self._transition(node, meta)
+
+    def _check_place(self, owner: Node, dependent: Node) -> None:
+        if owner.namespace and owner.namespace != dependent.namespace:
+            self._misplaced(dependent, next(o for o in dependent.owners if o.uid == owner.uid))
 
     def _fits(self, owner: OwnerRef, dependent: Node) -> bool:
         node = self._nodes.get(owner.uid)
@@ -153,6 +159,7 @@ class Graph:
                 self._nodes[ref.uid] = owner
                 self._delete(ref.uid)
             elif not owner.virtual and not owner.is_observed_for(node.namespace, ref.kind):
+                self._check_place(owner, node)
                 self._delete(node.uid)
             if owner.dependents is None:
                 owner.dependents = {}
