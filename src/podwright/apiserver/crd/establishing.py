@@ -48,6 +48,18 @@ class DefinitionStrategy(Strategy):
         return False
 
 
+class EndingStrategy(Strategy):
+    """Of objects whose definition goes: those that are there may still change, no new one comes."""
+
+    def __init__(self, group: str, plural: str) -> None:
+        self._group = group
+        self._plural = plural
+
+    async def begin_create(self, registry: Registry, obj: Object, dry_run: bool) -> list[Undo]:
+        why = "create not allowed while custom resource definition is terminating"
+        raise status.forbidden(self._group, self._plural, objects.name(obj), why)
+
+
 def _check_shape(crd: Object) -> list[FieldError]:
     """What must hold for names and versions to be read at all."""
     spec = crd.get("spec") or {}

@@ -72,9 +72,15 @@ class CustomResources:
             subscriber.close()
 
     def _install(self, crd: Object) -> None:
-        name = objects.name(crd)
+        self._serve(crd)
         if crd["metadata"].get("deletionTimestamp"):
+            name = objects.name(crd)
+            for row in self._rows.get(name, ()):
+                self._registry.strategies[row.group, row.plural] = establishing.EndingStrategy(row.group, row.plural)
             self._work.put_nowait(name)
+
+    def _serve(self, crd: Object) -> None:
+        name = objects.name(crd)
         established = objects.condition_is_true(crd, "Established")
         state = (established, crd["spec"], (crd.get("status") or {}).get("acceptedNames"))
         before = self._installed.get(name)
@@ -91,6 +97,10 @@ class CustomResources:
         since = int(crd["metadata"].get("resourceVersion") or 0)
         made: list[Resource] = []
         for row, version in definitions.rows(crd):
+            table = self._registry.table
+            there = table.by_path(row.group, row.version, row.plural) or table.by_kind(row.api_version, row.kind)
+            if there is not None and not there.custom:
+                continue  # what is built in stays so
             try:
                 self._add(row, version, since, converter)
             except (ValueError, KeyError, TypeError, AttributeError):
@@ -132,6 +142,7 @@ class CustomResources:
         self._installed.pop(name, None)
         for row in self._rows.pop(name, []):
             registry.stored_forms.pop((row.group, row.plural), None)
+            registry.strategies.pop((row.group, row.plural), None)
             key = (row.group, row.version, row.plural)
             registry.table.remove(row)
             registry.forget(row)
@@ -169,7 +180,8 @@ class CustomResources:
             return
         row, _ = next(definitions.rows(crd))
         cache = registry.feed.cache(row.storage_path)
-        if name not in self._followed:
+        overlaps = any(not other.custom and other.storage_path == row.storage_path for other in registry.table)
+        if name not in self._followed and not overlaps:
             self._followed.add(name)
 
             def gone(event: Event) -> None:
@@ -177,7 +189,7 @@ class CustomResources:
                     self._work.put_nowait(name)
 
             cache.listeners.append(gone)
-        for item in list(cache.objects.values()):
+        for item in () if overlaps else list(cache.objects.values()):
             try:
                 if item.object["metadata"].get("finalizers"):
                     if not item.object["metadata"].get("deletionTimestamp"):
@@ -189,7 +201,7 @@ class CustomResources:
                     await registry.commit_delete(row, item)
             except (Conflict, Missing):
                 self._work.put_nowait(name)
-        if cache.objects:
+        if cache.objects and not overlaps:
             return
         entry = registry.cache(CUSTOMRESOURCEDEFINITIONS).get(name)
         if entry is None:

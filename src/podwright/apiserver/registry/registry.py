@@ -99,7 +99,7 @@ class Registry:
         """Of custom resources, by (group, version, plural); also of versions that are stored and not served."""
         self.stored_forms: dict[tuple[str, str], Form] = {}
         """The forms in which custom resources are stored, by (group, plural)."""
-        self._strategies = strategies
+        self.strategies = strategies
         self._caches: dict[tuple[str, str, str], tuple[WatchCache, Resource]] = {}
 
     async def compact(self, revision: int) -> None:
@@ -131,7 +131,7 @@ class Registry:
         self.schemas.pop(key, None)
 
     def strategy(self, row: Resource) -> Strategy:
-        return self._strategies.get((row.group, row.plural), DEFAULT)
+        return self.strategies.get((row.group, row.plural), DEFAULT)
 
     def schema(self, row: Resource) -> schema.Schema:
         if row.custom:

@@ -131,16 +131,47 @@ async def test_names_conflict(api: Api) -> None:
 async def test_objects_go_with_their_definition(api: Api) -> None:
     await api.post(CRDS, definition())
     await api.post(TABS, tab("a", cron="*"))
+    held = tab("held", cron="*")
+    held["metadata"]["finalizers"] = ["example.com/held"]
+    await api.post(TABS, held)
     async with api.watch(f"{TABS}?watch=1") as events:
-        assert (await take(events, 1))[0]["type"] == "ADDED"
+        assert [e["type"] for e in await take(events, 2)] == ["ADDED", "ADDED"]
         await api.delete(f"{CRDS}/crontabs.stable.example.com")
-        assert (await take(events, 1))[0]["type"] == "DELETED"
+        assert sorted(e["type"] for e in await take(events, 2)) == ["DELETED", "MODIFIED"]
+        # While one is still there, none comes beside it, and it may be let go.
+        refused = await api.post(TABS, tab("late", cron="*"))
+        assert (refused.status, refused.json["message"]) == (
+            403, 'crontabs.stable.example.com "late" is forbidden: create not allowed while custom resource definition'
+            " is terminating",
+        )
+        late = tab("late", cron="*")
+        assert (await api.patch(f"{TABS}/late?fieldManager=m", late, kind="apply-patch+yaml")).status == 403
+        assert (await api.patch(f"{TABS}/held", {"metadata": {"finalizers": None}})).status == 200
+        assert [e["type"] for e in await take(events, 1)] == ["DELETED"]
     async with asyncio.timeout(60):
         while (await api.get(f"{CRDS}/crontabs.stable.example.com")).status != 404:
             await asyncio.sleep(0.02)
     assert (await api.get(TABS)).status == 404
     await api.post(CRDS, definition())
     assert (await api.get(TABS)).json["items"] == []
+
+
+async def test_what_is_built_in_is_no_custom_resource(api: Api) -> None:
+    body = definition(plural="ingresses", kind="Ingress", shortNames=[])
+    body["spec"]["group"] = "networking.k8s.io"
+    body["metadata"] = {"name": "ingresses.networking.k8s.io",
+                        "annotations": {"api-approved.kubernetes.io": "unapproved, a test"}}
+    path = "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
+    backend = {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}
+    await api.post(path, {"metadata": {"name": "real"}, "spec": backend})
+    assert (await api.post(CRDS, body)).status == 201
+    assert (await api.get(f"{path}/real")).json["spec"] == backend
+    assert (await api.post(path, {"metadata": {"name": "odd"}, "spec": {"cron": "*"}})).status == 422
+    assert (await api.delete(f"{CRDS}/ingresses.networking.k8s.io")).status == 200
+    async with asyncio.timeout(60):
+        while (await api.get(f"{CRDS}/ingresses.networking.k8s.io")).status != 404:
+            await asyncio.sleep(0.02)
+    assert (await api.get(f"{path}/real")).json["spec"] == backend
 
 
 async def test_validation_rules(api: Api) -> None:
