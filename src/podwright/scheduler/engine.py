@@ -439,7 +439,7 @@ class Engine:
         since = known["lastTransitionTime"] if known is not None and known.get("status") == "False" else now
         condition = {
             "type": "PodScheduled", "status": "False", "reason": reason, "message": message, "lastProbeTime": None,
-            "lastTransitionTime": since,
+            "lastTransitionTime": since, "observedGeneration": pod["metadata"].get("generation"),
         }  # fmt: skip
         try:
             await self._client.patch(

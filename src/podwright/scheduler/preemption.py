@@ -191,6 +191,7 @@ class Preemption:
             "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
             "message": f"{_scheduler_of(pod)}: preempting to accommodate a higher priority pod",
             "lastProbeTime": None, "lastTransitionTime": objects.format_time(self._clock.now()),
+            "observedGeneration": victim["metadata"].get("generation"),
         }  # fmt: skip
         try:
             await self._client.patch(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from podwright.scheduler import metrics
 from podwright.scheduler.framework.extenders import Extender
 from podwright.scheduler.framework.profile import Profile
-from podwright.scheduler.framework.protocols import Filter, FreeAmounts, Normalize, Score
+from podwright.scheduler.framework.protocols import Filter, FreeAmounts, Normalize, PreFilter, Score
 from podwright.scheduler.framework.verdicts import SKIP, PluginFailed, Refusal
 from podwright.scheduler.state.nodes import ALL, Ints, Mask, NodeTable, Rows
 from podwright.scheduler.state.pods import PodClass, PodInfo
@@ -74,11 +74,15 @@ class _Part:
 
 class _Local:
     """The answers of row-local plugins for one class of Pods. `own` are those that depend on nodes alone; `whole` has
-    the filters and scores that look at Pods too, and the answers of all."""
+    the filters and scores that look at Pods too, and the answers of all. `asked` are the PreFilters that may have
+    something to say of a Pod of the class."""
 
-    __slots__ = ("epoch", "own", "raw", "whole")
+    __slots__ = ("asked", "epoch", "feasible", "own", "raw", "uneven", "whole")
 
-    def __init__(self, filters: list[tuple[int, Filter]], scores: list[tuple[Score, int]]) -> None:
+    def __init__(
+        self, filters: list[tuple[int, Filter]], scores: list[tuple[Score, int]], asked: Mapping[str, PreFilter]
+    ) -> None:
+        self.asked = asked
         self.own = _Part([f for f in filters if _ignores_pods(f[1])], [s for s in scores if _ignores_pods(s[0])])
         self.whole = _Part(
             [f for f in filters if not _ignores_pods(f[1])], [s for s in scores if not _ignores_pods(s[0])]
@@ -86,6 +90,10 @@ class _Local:
         self.epoch = -1
         self.raw: dict[str, Ints] = {}
         """What is to be normalized over the feasible nodes, by plugin."""
+        self.uneven: set[str] = set()
+        """The plugins of which not all scores in `raw` are 0."""
+        self.feasible: Ints | None = None
+        """The rows that no filter refuses, once they have been looked for."""
 
     @property
     def scores(self) -> list[tuple[Score, int]]:
@@ -102,10 +110,10 @@ class Judgement:
 
     __slots__ = ("code", "feasible", "local", "taken")
 
-    def __init__(self, code: NDArray[np.uint8], local: _Local | None = None) -> None:
+    def __init__(self, code: NDArray[np.uint8], local: _Local | None = None, feasible: Ints | None = None) -> None:
         self.code = code
-        self.local = local or _Local([], [])
-        self.feasible: Ints = np.flatnonzero(code == 0)
+        self.local = local or _Local([], [], {})
+        self.feasible: Ints = np.flatnonzero(code == 0) if feasible is None else feasible
         self.taken: dict[int, tuple[str, list[str]]] = {}
         """Rows refused only for Pods nominated to them: the plugin, and what it says."""
 
@@ -139,24 +147,27 @@ class Evaluation:
         began = perf_counter()
         self._attempts += 1
         self._sampled = self._attempts % _SAMPLED == 1
-        skipped = self._pre_filter(pod)
+        known = self._kept.get(pod.cls)
+        skipped = self._pre_filter(pod, self.profile.pre_filter if known is None else known.asked)
         filtering = perf_counter()
         self._seconds["PreFilter"].observe(filtering - began)
-        local = self._local(pod, skipped)
-        code = local.whole.code
-        copied = False
+        local = self._local(pod, known, skipped)
+        code, rows = local.whole.code, local.feasible
+        if rows is None:
+            rows = local.feasible = np.flatnonzero(code == 0)
         for index, plugin in self._global:
             if plugin.name in skipped:
                 continue
-            rows = np.flatnonzero(code == 0)
             if not len(rows):
                 break
-            refused = rows[~self._filter(plugin, pod, rows)]
-            if len(refused):
-                if not copied:
-                    code, copied = code.copy(), True
-                code[refused] = index
-        judgement = Judgement(code, local)
+            # A slice costs numpy less than a list of all rows.
+            fits = self._filter(plugin, pod, ALL if len(rows) == len(code) else rows)
+            if not fits.all():
+                if code is local.whole.code:
+                    code = code.copy()
+                code[rows[~fits]] = index
+                rows = rows[fits]
+        judgement = Judgement(code, local, rows)
         self._seconds["Filter"].observe(perf_counter() - filtering)
         if self._percentage < 100 and not pod.nominated_node:
             self._sample(judgement)
@@ -187,7 +198,7 @@ class Evaluation:
     def refusal_on(self, pod: PodInfo, row: int) -> tuple[str, list[str]] | None:
         """The first plugin that refuses the Pod on one node, and its messages."""
         try:
-            skipped = self._pre_filter(pod)
+            skipped = self._pre_filter(pod, self.profile.pre_filter)
         except Refused as refused:
             return refused.refusal.plugin, [refused.refusal.message]
         rows = np.array([row], np.intp)
@@ -206,7 +217,7 @@ class Evaluation:
             PluginFailed: a plugin raised.
             Refused: a PreFilter refused the Pod altogether.
         """
-        skipped = self._pre_filter(pod)
+        skipped = self._pre_filter(pod, self.profile.pre_filter)
         found = Room(None, {}, np.ones(len(rows), np.bool_))
         for plugin in self.filters:
             if plugin.name in skipped or isinstance(plugin, Extender):
@@ -219,9 +230,9 @@ class Evaluation:
                 return None
         return found
 
-    def _pre_filter(self, pod: PodInfo) -> set[str]:
+    def _pre_filter(self, pod: PodInfo, plugins: Mapping[str, PreFilter]) -> set[str]:
         skipped = set()
-        for name, plugin in self.profile.pre_filter.items():
+        for name, plugin in plugins.items():
             answer = self._call(name, "PreFilter", plugin.pre_filter, pod)
             if answer is SKIP:
                 skipped.add(name)
@@ -241,18 +252,19 @@ class Evaluation:
         except Exception as failed:
             raise PluginFailed(plugin, point, str(failed)) from failed
 
-    def _local(self, pod: PodInfo, skipped: set[str]) -> _Local:
+    def _local(self, pod: PodInfo, known: _Local | None, skipped: set[str]) -> _Local:
         nodes = self._nodes
-        known = self._kept.get(pod.cls)
         if known is None:
             empty = np.zeros(0, np.int64)
             pre_score = self.profile.pre_score
+            local = {f.name for f in self.filters if f.row_local}
             known = _Local(
                 [(i + 1, f) for i, f in enumerate(self.filters) if f.row_local and f.name not in skipped],
                 [
                     (s, w) for s, w in self.profile.scores
                     if s.row_local and not (s.name in pre_score and pre_score[s.name].pre_score(pod, empty) is SKIP)
                 ],
+                {name: p for name, p in self.profile.pre_filter.items() if name not in skipped & local},
             )  # fmt: skip
             self._kept[pod.cls] = known
             if len(self._kept) > _KEPT:
@@ -266,6 +278,8 @@ class Evaluation:
             own.clear(nodes.size)
             whole.clear(nodes.size)
             known.raw = {s.name: np.zeros(nodes.size, np.int64) for s, _ in known.scores if s.name in self._normalized}
+            known.uneven.clear()
+            known.feasible = None
             self._refresh(known, own, pod, ALL)
             self._refresh(known, whole, pod, ALL)
         elif changed:
@@ -288,22 +302,26 @@ class Evaluation:
             values = self._call(score.name, "Score", score.score, pod, rows)
             if score.name in local.raw:
                 local.raw[score.name][rows] = values
+                if values.any():
+                    local.uneven.add(score.name)
             else:
                 base += values * weight
+        if part is local.whole and ((part.code[rows] == 0) != (code == 0)).any():
+            local.feasible = None
         part.code[rows], part.base[rows] = code, base
 
     def totals(self, pod: PodInfo, judgement: Judgement) -> Ints:
-        """The weighted score of each feasible row.
+        """The weighted score of each feasible row, but for what all have in common.
 
         Raises:
             PluginFailed: a plugin raised.
         """
         began = perf_counter()
         rows, local = judgement.feasible, judgement.local
-        total: Ints = local.whole.base[rows]
-        for name, raw in local.raw.items():
+        total: Ints = local.whole.base if len(rows) == len(local.whole.base) else local.whole.base[rows]
+        for name in local.uneven:
             plugin, weight = self._normalized[name]
-            total = total + plugin.normalize(pod, raw[rows]) * weight
+            total = total + plugin.normalize(pod, local.raw[name][rows]) * weight
         for score, weight in self.profile.scores:
             if not score.row_local and (scores := self._global_scores(score, pod, rows)) is not None:
                 total = total + scores * weight

@@ -124,7 +124,8 @@ class Score(Protocol):
 
 @runtime_checkable
 class Normalize(Protocol):
-    """Brings the scores of the feasible nodes into the range 0 to 100."""
+    """Brings the scores of the feasible nodes into the range 0 to 100; equal ones to equal ones. A row-local plugin
+    whose scores are 0 everywhere is not asked."""
 
     def normalize(self, pod: PodInfo, scores: Ints) -> Ints: ...
 

@@ -10,8 +10,8 @@ import numpy as np
 from podwright.scheduler.framework.handle import Handle
 from podwright.scheduler.framework.protocols import MAX_SCORE
 from podwright.scheduler.framework.verdicts import SKIP, SkipType
-from podwright.scheduler.plugins.node_resources_fit import amounts
-from podwright.scheduler.state.nodes import Ints, Rows
+from podwright.scheduler.plugins.node_resources_fit import ARRAYS, NUMBERS, Arithmetic, amounts
+from podwright.scheduler.state.nodes import Ints, Rows, only
 from podwright.scheduler.state.pods import PodInfo
 
 
@@ -31,26 +31,25 @@ class NodeResourcesBalancedAllocation:
         return None if any(pod.cls.requests.get(r) for r in self._resources) else SKIP
 
     def score(self, pod: PodInfo, rows: Rows) -> Ints:
-        size = len(self._nodes.alive.of(rows))
-        count, total, parts = np.zeros(size), np.zeros(size), []
+        if only(rows) is not None:
+            return np.array([int((1 - self._deviation(pod, rows, NUMBERS)) * float(MAX_SCORE))])
+        deviation = np.broadcast_to(self._deviation(pod, rows, ARRAYS), len(self._nodes.alive.of(rows)))
+        return ((1 - deviation) * float(MAX_SCORE)).astype(np.int64)
+
+    def _deviation(self, pod: PodInfo, rows: Rows, by: Arithmetic) -> Any:
+        where = by.where
+        parts = []
         for resource in self._resources:
             found = amounts(self._nodes, pod, resource, rows, real=True)
-            if found is None:
-                continue
-            have, used = found
-            there = have > 0
-            fraction = np.where(there, np.minimum(used / np.where(there, have, 1), 1.0), 0.0)
-            parts.append((there, fraction))
-            count += there
-            total += fraction
+            if found is not None:
+                have, used = found
+                there = have > 0
+                parts.append((there, where(there, by.least(used / where(there, have, 1), 1.0), 0.0)))
         if len(parts) == 2:
             (there0, first), (there1, second) = parts
-            deviation = np.where(there0 & there1, np.abs((first - second) / 2), 0.0)
-        else:
-            safe = np.maximum(count, 1)
-            mean = total / safe
-            squares = sum((np.where(there, (f - mean) * (f - mean), 0.0) for there, f in parts), np.zeros(size))
-            deviation = np.where(
-                count > 2, np.sqrt(squares / safe), np.where(count == 2, np.sqrt(squares / 2), 0.0)
-            )
-        return ((1 - deviation) * float(MAX_SCORE)).astype(np.int64)
+            return where(there0 & there1, abs((first - second) / 2), 0.0)
+        count: Any = sum(where(there, 1, 0) for there, _ in parts)
+        safe = where(count > 0, count, 1)
+        mean = sum(fraction for _, fraction in parts) / safe
+        squares = sum(where(there, (fraction - mean) * (fraction - mean), 0.0) for there, fraction in parts)
+        return where(count > 1, by.root(squares / safe), 0.0)

@@ -13,7 +13,7 @@ from podwright.scheduler.framework.events import ASSIGNED_POD, NODE, Action, Clu
 from podwright.scheduler.framework.handle import Handle
 from podwright.scheduler.framework.protocols import MAX_SCORE
 from podwright.scheduler.framework.verdicts import SKIP, Reason, SkipType
-from podwright.scheduler.state.affinity_terms import AffinityTerm, PodTerms, terms_of
+from podwright.scheduler.state.affinity_terms import AffinityTerm, PodTerms, TermsOfSpec
 from podwright.scheduler.state.nodes import Ints, Mask, Rows
 from podwright.scheduler.state.pod_counts import ANTI, PREFERRED, REQUIRED, Chosen
 from podwright.scheduler.state.pods import PodInfo
@@ -50,10 +50,7 @@ class InterPodAffinity:
         return term.resolved(every), term.selector
 
     def _terms(self, pod: PodInfo) -> PodTerms:
-        known: PodTerms | None = pod.state.get(self.name)
-        if known is None:
-            known = pod.state[self.name] = terms_of(pod.cls.spec, pod.namespace, pod.labels)
-        return known
+        return pod.cls.terms.of(pod.namespace, pod.labels)
 
     def pre_filter(self, pod: PodInfo) -> SkipType | None:
         terms = self._terms(pod)
@@ -148,7 +145,7 @@ class InterPodAffinity:
     def helps(self, pod: PodInfo, event: ClusterEvent) -> bool:
         if event.kind == NODE:
             return True
-        terms = terms_of(pod.cls.spec, pod.namespace, pod.labels)
+        terms = self._terms(pod)
         for changed in (event.new, event.old):
             if changed is None:
                 continue
@@ -156,7 +153,7 @@ class InterPodAffinity:
             own = (*terms.affinity, *terms.anti_affinity)
             if any(t.matches(where, what, self._namespace_labels) for t in own):
                 return True
-            theirs = terms_of(changed.get("spec") or {}, where, what).anti_affinity
+            theirs = TermsOfSpec(changed.get("spec") or {}).of(where, what).anti_affinity
             if any(t.matches(pod.namespace, pod.labels, self._namespace_labels) for t in theirs):
                 return True
         return False

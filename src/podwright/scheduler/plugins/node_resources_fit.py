@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,26 +15,44 @@ from podwright.scheduler.framework.events import ASSIGNED_POD, NODE, Action, Clu
 from podwright.scheduler.framework.handle import Handle
 from podwright.scheduler.framework.protocols import MAX_SCORE
 from podwright.scheduler.framework.verdicts import Reason
-from podwright.scheduler.state.nodes import INT64, Ints, Mask, NodeTable, Rows
+from podwright.scheduler.state.nodes import INT64, Ints, Mask, NodeTable, Rows, only
 from podwright.scheduler.state.pods import PodInfo
 
 _SCALE_LIMIT = 2**56
 _TOO_MANY = "Too many pods"
 
 
-def amounts(nodes: NodeTable, pod: PodInfo, resource: str, rows: Rows, *, real: bool) -> tuple[Ints, Ints] | None:
-    """Allocatable, and requested with the Pod; None for an extended resource that the Pod does not ask for. Unless
-    `real`, CPU and memory count with the defaults for containers that request none."""
+def _choice(condition: bool, yes: Any, no: Any) -> Any:
+    return yes if condition else no
+
+
+class Arithmetic(NamedTuple):
+    """The same formulas serve all rows, as arrays, and one row, as Python's numbers."""
+
+    where: Callable[..., Any]
+    least: Callable[..., Any]
+    rounded: Callable[..., Any]
+    root: Callable[..., Any]
+
+
+ARRAYS = Arithmetic(np.where, np.minimum, np.rint, np.sqrt)
+NUMBERS = Arithmetic(_choice, min, round, math.sqrt)
+
+
+def amounts(nodes: NodeTable, pod: PodInfo, resource: str, rows: Rows, *, real: bool) -> tuple[Any, Any] | None:
+    """Allocatable, and requested with the Pod: arrays, or numbers for one row; None for an extended resource that the
+    Pod does not ask for. Unless `real`, CPU and memory count with the defaults for containers that request none."""
     asked = pod.cls.requests.get(resource, 0)
     if asked == 0 and "/" in resource:
         return None
     allocatable, requested, _ = nodes.resource(resource)
-    used = requested.of(rows)
     if not real and resource in nodes.non_zero:
-        used = nodes.non_zero[resource].of(rows)
+        requested = nodes.non_zero[resource]
         asked = pod.cls.non_zero_cpu if resource == "cpu" else pod.cls.non_zero_memory
-    have = np.minimum(allocatable.of(rows), _SCALE_LIMIT)
-    return have, np.minimum(used, _SCALE_LIMIT) + min(asked, _SCALE_LIMIT)
+    asked = min(asked, _SCALE_LIMIT)
+    if (row := only(rows)) is not None:
+        return min(int(allocatable.array[row]), _SCALE_LIMIT), min(int(requested.array[row]), _SCALE_LIMIT) + asked
+    return np.minimum(allocatable.of(rows), _SCALE_LIMIT), np.minimum(requested.of(rows), _SCALE_LIMIT) + asked
 
 
 class NodeResourcesFit:
@@ -72,10 +91,12 @@ class NodeResourcesFit:
 
     def filter(self, pod: PodInfo, rows: Rows) -> Mask:
         nodes = self._nodes
-        fits: Mask = nodes.free["pods"].of(rows) >= 1
-        for resource, amount in pod.cls.requests.items():
-            if self._counts(resource):
-                fits &= nodes.resource(resource)[2].of(rows) >= min(amount, INT64)
+        needs = self.free_amounts(pod).items()
+        if (row := only(rows)) is not None:
+            return np.array([all(nodes.resource(resource)[2].array[row] >= amount for resource, amount in needs)])
+        fits = np.ones(len(nodes.alive.of(rows)), np.bool_)
+        for resource, amount in needs:
+            fits &= nodes.resource(resource)[2].of(rows) >= amount
         return fits
 
     def reasons(self, pod: PodInfo, rows: Rows) -> Sequence[Reason]:
@@ -91,37 +112,43 @@ class NodeResourcesFit:
         return found
 
     def score(self, pod: PodInfo, rows: Rows) -> Ints:
-        count = len(self._nodes.alive.of(rows))
-        total, weights = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        if only(rows) is not None:
+            return np.array([self._score(pod, rows, NUMBERS)], np.int64)
+        scores: Ints = np.broadcast_to(self._score(pod, rows, ARRAYS), len(self._nodes.alive.of(rows)))
+        return scores.astype(np.int64)
+
+    def _score(self, pod: PodInfo, rows: Rows, by: Arithmetic) -> Any:
+        where = by.where
+        total: Any = 0
+        weights: Any = 0
         for resource, weight in self._weights:
             found = amounts(self._nodes, pod, resource, rows, real=False)
             if found is None:
                 continue
             have, used = found
             there = have > 0
-            safe = np.where(there, have, 1)
+            safe = where(there, have, 1)
             if self._type == "LeastAllocated":
-                score = np.where(used > have, 0, (have - used) * MAX_SCORE // safe)
+                score = where(used > have, 0, (have - used) * MAX_SCORE // safe)
             elif self._type == "MostAllocated":
-                score = np.minimum(used, have) * MAX_SCORE // safe
+                score = by.least(used, have) * MAX_SCORE // safe
             else:
-                score = self._ratio(np.where(used > have, 100, used * 100 // safe))
-                there &= score > 0
-            total += np.where(there, score * weight, 0)
-            weights += np.where(there, weight, 0)
-        if self._type == "RequestedToCapacityRatio":
-            return np.where(weights > 0, np.rint(total / np.maximum(weights, 1)), 0).astype(np.int64)
-        return np.where(weights > 0, total // np.maximum(weights, 1), 0)
+                score = self._ratio(where(used > have, 100, used * 100 // safe), where)
+                there = there & (score > 0)
+            total = total + where(there, score * weight, 0)
+            weights = weights + where(there, weight, 0)
+        divisor = where(weights > 0, weights, 1)
+        return by.rounded(total / divisor) if self._type == "RequestedToCapacityRatio" else total // divisor
 
-    def _ratio(self, utilization: Ints) -> Ints:
+    def _ratio(self, utilization: Any, where: Callable[..., Any]) -> Any:
         """The broken line through the shape's points, in whole numbers that are cut towards zero."""
         points = self._shape
-        score = np.full_like(utilization, points[-1][1])
+        score: Any = points[-1][1]
         for (x0, y0), (x1, y1) in reversed(list(pairwise(points))):
             step = (y1 - y0) * (utilization - x0)
-            cut = np.sign(step) * (np.abs(step) // (x1 - x0))
-            score = np.where(utilization <= x1, y0 + cut, score)
-        return np.where(utilization <= points[0][0], points[0][1], score)
+            cut = where(step < 0, -(-step // (x1 - x0)), step // (x1 - x0))
+            score = where(utilization <= x1, y0 + cut, score)
+        return where(utilization <= points[0][0], points[0][1], score)
 
     def interests(self) -> Sequence[Interest]:
         return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from podwright.api.objects import Object
@@ -16,6 +16,10 @@ from podwright.api.selectors.labels import (
     Requirement,
     from_label_selector,
 )
+
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+_KEPT = 64
 
 NamespaceLabels = Callable[[str], Mapping[str, str]]
 
@@ -84,21 +88,36 @@ def _term(raw: Object, namespace: str, labels: Mapping[str, str]) -> AffinityTer
     return AffinityTerm(str(raw.get("topologyKey") or ""), selector, named, EVERYTHING if chosen.empty else chosen)
 
 
-def terms_of(spec: Object, namespace: str, labels: Mapping[str, str]) -> PodTerms:
-    affinity = spec.get("affinity") or {}
-    to, away = affinity.get("podAffinity") or {}, affinity.get("podAntiAffinity") or {}
-    if not to and not away:
-        return NO_TERMS
-    required, preferred = "requiredDuringSchedulingIgnoredDuringExecution", (
-        "preferredDuringSchedulingIgnoredDuringExecution"
-    )
-    weighted = []
-    for listed, sign in ((to.get(preferred) or (), 1), (away.get(preferred) or (), -1)):
-        for raw in listed:
-            term = _term(raw.get("podAffinityTerm") or {}, namespace, labels)
-            weighted.append((sign * int(raw.get("weight") or 0), term))
-    return PodTerms(
-        tuple(_term(raw, namespace, labels) for raw in to.get(required) or ()),
-        tuple(_term(raw, namespace, labels) for raw in away.get(required) or ()),
-        tuple(weighted),
-    )
+class TermsOfSpec:
+    """The affinity terms of Pods of one spec. They differ by namespace and by the labels that terms name by key."""
+
+    __slots__ = ("_affinity", "_anti_affinity", "_keys", "_known", "_preferred")
+
+    def __init__(self, spec: Object) -> None:
+        affinity = spec.get("affinity") or {}
+        to, away = affinity.get("podAffinity") or {}, affinity.get("podAntiAffinity") or {}
+        self._affinity: Sequence[Object] = to.get(_REQUIRED) or ()
+        self._anti_affinity: Sequence[Object] = away.get(_REQUIRED) or ()
+        self._preferred: list[tuple[int, Object]] = [
+            (sign * int(raw.get("weight") or 0), raw.get("podAffinityTerm") or {})
+            for listed, sign in ((to.get(_PREFERRED) or (), 1), (away.get(_PREFERRED) or (), -1))
+            for raw in listed
+        ]
+        every = (*self._affinity, *self._anti_affinity, *(raw for _, raw in self._preferred))
+        self._keys = [k for raw in every for f in ("matchLabelKeys", "mismatchLabelKeys") for k in raw.get(f) or ()]
+        self._known: dict[tuple[str | None, ...], PodTerms] | None = {} if every else None
+
+    def of(self, namespace: str, labels: Mapping[str, str]) -> PodTerms:
+        if self._known is None:
+            return NO_TERMS
+        key = (namespace, *(labels.get(k) for k in self._keys))
+        terms = self._known.get(key)
+        if terms is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            terms = self._known[key] = PodTerms(
+                tuple(_term(raw, namespace, labels) for raw in self._affinity),
+                tuple(_term(raw, namespace, labels) for raw in self._anti_affinity),
+                tuple((weight, _term(raw, namespace, labels)) for weight, raw in self._preferred),
+            )
+        return terms

@@ -83,7 +83,7 @@ class ClusterState:
                     # As every binding does, which brings the node's topology labels along.
                     row = self.nodes.node_of(known).row
                     self.counts.remove(known, row)
-                    known.relabel(objects.labels(pod))
+                    known.labels = objects.labels(pod)
                     self.counts.add(known, row)
                 known.pod = pod
                 started = [(p.get("status") or {}).get("startTime") for p in (old, pod)]

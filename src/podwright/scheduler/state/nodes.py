@@ -29,6 +29,13 @@ HostPort = tuple[str, str, int]
 """Protocol, IP and port, as :func:`podwright.api.pods.host_ports`."""
 
 
+def only(rows: Rows) -> int | None:
+    """The row, if it is one alone, given as a slice: Python's numbers are quicker than arrays of one."""
+    if isinstance(rows, slice) and rows.start is not None and rows.stop == rows.start + 1:
+        return int(rows.start)
+    return None
+
+
 def clamp(number: int) -> int:
     return max(-INT64, min(INT64, number))
 

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator
 import numpy as np
 
 from podwright.api.selectors.labels import LabelSelector
-from podwright.scheduler.state.affinity_terms import NO_TERMS, AffinityTerm, PodTerms, terms_of
+from podwright.scheduler.state.affinity_terms import NO_TERMS, AffinityTerm
 from podwright.scheduler.state.nodes import Column, Ints, NodeTable
 from podwright.scheduler.state.pods import PodRecord
 
@@ -121,7 +121,7 @@ class PodCounts:
         for selected in self._counting(pod):
             if selected.matches(pod):
                 selected.column.array[row] += sign
-        terms = _terms(pod)
+        terms = pod.cls.terms.of(pod.namespace, pod.labels)
         if terms is not NO_TERMS:
             for term in terms.affinity:
                 self._carry(REQUIRED, 0, term, row, sign)
@@ -140,11 +140,3 @@ class PodCounts:
         if not known.total:
             self._nodes.drop_column(known.column)
             del self._carried[key]
-
-
-def _terms(pod: PodRecord) -> PodTerms:
-    if "affinity" not in pod.cls.spec:
-        return NO_TERMS
-    if pod.terms is None:
-        pod.terms = terms_of(pod.cls.spec, pod.namespace, pod.labels)
-    return pod.terms

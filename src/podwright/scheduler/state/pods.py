@@ -10,7 +10,7 @@ import orjson
 
 from podwright.api import node_affinity, objects, pods
 from podwright.api.objects import Object
-from podwright.scheduler.state.affinity_terms import PodTerms
+from podwright.scheduler.state.affinity_terms import TermsOfSpec
 
 DEFAULT_MILLI_CPU = 100
 DEFAULT_MEMORY = 200 * 1024 * 1024
@@ -34,7 +34,8 @@ class PodClass:
     `memo` is for plugins: what they compiled of the spec, by plugin name."""
 
     __slots__ = (
-        "memo", "non_zero_cpu", "non_zero_memory", "ports", "requests", "required_affinity", "spec", "tolerations",
+        "memo", "non_zero_cpu", "non_zero_memory", "ports", "requests", "required_affinity", "spec", "terms",
+        "tolerations",
     )
 
     def __init__(self, pod: Object) -> None:
@@ -45,6 +46,7 @@ class PodClass:
         self.ports = tuple(dict.fromkeys(pods.host_ports(bare)))
         self.tolerations: tuple[Object, ...] = tuple(self.spec.get("tolerations") or ())
         self.required_affinity = node_affinity.required(bare)
+        self.terms = TermsOfSpec(self.spec)
         self.memo: dict[Any, Any] = {}
 
 
@@ -103,7 +105,7 @@ class PodRecord:
 
     __slots__ = (
         "cls", "deleting", "key", "labels", "namespace", "node", "non_zero_cpu", "non_zero_memory", "pod", "priority",
-        "requests", "terms", "uid",
+        "requests", "uid",
     )  # fmt: skip
 
     def __init__(self, pod: Object, cls: PodClass, node: str) -> None:
@@ -113,7 +115,6 @@ class PodRecord:
         self.uid = objects.uid(pod)
         self.namespace = objects.namespace(pod)
         self.labels: Mapping[str, str] = objects.labels(pod)
-        self.terms: PodTerms | None = None
         self.deleting = objects.is_deleting(pod)
         self.priority = pods.priority(pod)
         self.node = node
@@ -125,12 +126,6 @@ class PodRecord:
             self.non_zero_cpu += max(0, asked.get("cpu", 0) - self.requests.get("cpu", 0))
             self.non_zero_memory += max(0, asked.get("memory", 0) - self.requests.get("memory", 0))
             self.requests = {k: v for k, v in asked.items() if v}
-
-
-    def relabel(self, labels: Mapping[str, str]) -> None:
-        self.labels = labels
-        # Terms with matchLabelKeys depend on them.
-        self.terms = None
 
     def amount(self, resource: str) -> int:
         """What it takes of a resource, "pods" among them."""
