@@ -92,7 +92,8 @@ class Reviews:
         rules, problem = self._authorizer.rbac.rules_for(user, namespace)
         if authorization.MASTERS in user.groups:
             rules = [
-                {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, {"verbs": ["*"], "nonResourceURLs": ["*"]}
+                {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, {"verbs": ["*"], "nonResourceURLs": ["*"]},
+                *rules,
             ]
         resource_rules, url_rules = [], []
         for rule in rules:

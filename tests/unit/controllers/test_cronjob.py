@@ -119,11 +119,14 @@ async def test_many_missed_times_start_one_job_and_warn() -> None:
         assert h.api.read(CRONJOBS, "c")["status"]["lastScheduleTime"] == "2025-01-01T03:20:00Z"
 
 
-async def test_a_schedule_that_cannot_be_read_is_an_event_and_no_loop() -> None:
+@pytest.mark.parametrize(
+    ("schedule", "reason"), [("nonsense", "UnparseableSchedule"), ("59 23 31 2 *", "InvalidSchedule")]
+)
+async def test_a_schedule_that_cannot_be_met_is_an_event_and_no_loop(schedule: str, reason: str) -> None:
     async with Harness().running(CronJobController) as h:
-        h.api.add(CRONJOBS, cronjob("nonsense"))
+        h.api.add(CRONJOBS, cronjob(schedule))
         await h.settle()
-        assert h.event_reasons("c") == ["UnparseableSchedule"]
+        assert h.event_reasons("c") == [reason]
         before = h.api.total
         await h.advance(3600)
         assert h.api.total == before

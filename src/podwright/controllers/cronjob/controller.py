@@ -124,8 +124,8 @@ class CronJobController(Controller):
             schedule = schedules.parse(spec["schedule"], spec.get("timeZone"))
         except schedules.ScheduleError as error:
             reason = "UnknownTimeZone" if "time zone" in str(error) else "UnparseableSchedule"
-            text = f"invalid timeZone: {spec.get('timeZone')!r}: {error}" if reason == "UnknownTimeZone" else (
-                f"unparseable schedule: {spec['schedule']!r} : {error}"
+            text = f'invalid timeZone: "{spec.get("timeZone")}": {error}' if reason == "UnknownTimeZone" else (
+                f'unparseable schedule: "{spec["schedule"]}" : {error}'
             )
             self.events.event(cronjob, WARNING, reason, text)
             return
@@ -142,6 +142,11 @@ class CronJobController(Controller):
                 "skew",
             )  # fmt: skip
         following = schedule.next(now)
+        if following is None and due is None:  # "59 23 31 2 *"
+            self.events.event(
+                cronjob, WARNING, "InvalidSchedule",
+                f"invalid schedule: {spec['schedule']} : time difference between two schedules is less than 1 second",
+            )  # fmt: skip
         if following is not None:
             self.queue.add_after(key, following - now + _SLACK)
         if due is None:
