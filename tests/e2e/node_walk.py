@@ -184,6 +184,42 @@ def failing_hook(api: Api) -> None:
     api.until("Pod", "p", lambda p: not status_of(p)["ready"] and status_of(p)["restartCount"] >= 1)
 
 
+@walk("a Pod that ends tells of each container that has ended, and of readiness lost, at once")
+def ends_one_by_one(api: Api) -> None:
+    script = "trap 'rm /ready; sleep 3600' TERM; touch /ready; sleep 3600 & wait"
+    probe = {"exec": {"command": ["cat", "/ready"]}, "periodSeconds": 1, "failureThreshold": 1}
+    asleep = {"preStop": {"sleep": {"seconds": 3600}}}
+    api.create(make("p", stay("quick"), stay("slow", lifecycle=asleep), stay("probed", script, readinessProbe=probe),
+                    terminationGracePeriodSeconds=3600))  # fmt: skip
+    ready(api, "p")
+    api.delete("Pod", "p")
+    found = api.until("Pod", "p", lambda p: [status_of(p, n)["ready"] for n in ("quick", "slow", "probed")]
+                      == [False, True, False])  # fmt: skip
+    assert "terminated" in status_of(found, "quick")["state"] and "running" in status_of(found, "probed")["state"]
+    assert has_condition(found, "Ready", "False")
+    api.delete("Pod", "p", gracePeriodSeconds=0)
+    api.gone("Pod", "p")
+    counted = api.answer("GET", "/api/v1/nodes/node-1/proxy/metrics").text
+    assert 'kubelet_terminated_containers_total{container_type="container",exit_code="0",reason="Completed"}' in counted
+
+
+@walk("a Pod that is bound to a node without room for it is rejected, and one in a workingDir that is a file ends")
+def rejected(api: Api) -> None:
+    api.create(make("large", stay(resources={"requests": {"cpu": "1000000"}})))
+    waits = api.until("Pod", "large", lambda p: p["status"].get("conditions"))
+    (condition,) = waits["status"]["conditions"]
+    assert (condition["type"], condition["status"], condition["observedGeneration"]) == ("PodScheduled", "False", 1)
+    target = {"kind": "Node", "name": "node-1"}
+    api.call("POST", api.path("Pod", "large", "binding"),
+             {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "large"}, "target": target})  # fmt: skip
+    status = ended(api, "large", "Failed")["status"]
+    assert (status["reason"], status["observedGeneration"], status["qosClass"]) == ("OutOfcpu", 1, "Burstable")
+    api.create(make("lost", stay(workingDir="/etc/passwd/below"), restartPolicy="Never"))
+    over = status_of(ended(api, "lost", "Failed"))["state"]["terminated"]
+    assert (over["reason"], over["exitCode"]) == ("StartError", 128)
+    assert over["message"].endswith("mkdir /etc/passwd: not a directory")
+
+
 @walk("rules restart a container by its exit code, and all containers of a Pod")
 def restart_rules(api: Api) -> None:
     count = "n=$(cat /v/NAME 2>/dev/null || echo 0); echo $((n+1)) > /v/NAME;"

@@ -108,6 +108,7 @@ class PodGarbageCollector(Controller):
         condition = {
             "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC", "message": message,
             "lastTransitionTime": objects.format_time(self.clock.now()),
+            "observedGeneration": pod["metadata"].get("generation"),
         }  # fmt: skip
         change = {"phase": "Failed", "conditions": set_condition(list(status.get("conditions") or ()), condition)}
         await ignore_not_found(self.client.patch(

@@ -84,7 +84,7 @@ async def delete_as_disruption(client: Client, pod: Object, reason: str, message
     Raises ApiError, but not if it is gone."""
     condition = {
         "type": "DisruptionTarget", "status": "True", "reason": reason, "message": message,
-        "lastTransitionTime": objects.format_time(now),
+        "lastTransitionTime": objects.format_time(now), "observedGeneration": pod["metadata"].get("generation"),
     }  # fmt: skip
     conditions = set_condition(list((pod.get("status") or {}).get("conditions") or ()), condition)
     name, namespace, uid = objects.name(pod), objects.namespace(pod), objects.uid(pod)

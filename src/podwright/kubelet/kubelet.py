@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -128,6 +129,7 @@ class Kubelet:
             self.active_pods,
             machines.allocatable(self.node.capacity, replace(config, eviction_hard={})),
         )
+        self.exits: Counter[tuple[str, int, str]] = Counter()
         self._context = self._wire()
         self.workers = PodWorkers(self._context, self._view, self._ended)
         self.garbage = GarbageCollector(config, runtime, images, self._context.images, self.cache, self.clock)
@@ -209,6 +211,7 @@ class Kubelet:
             services=self._services.items,
             runtime_handler=self._runtime_handler,
             others=self._others,
+            exits=self.exits,
         )
 
     # Running.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.api.objects import Object
 from podwright.api.pods import qos_class
 from podwright.kubelet.containers import termination_message
@@ -125,10 +125,12 @@ class StatusMaker:
         )
 
     def _words(self, pod: Object, found: PodRuntime) -> Mapping[str, str]:
-        """Last words of ended containers, each read once."""
+        """Last words of ended containers, each read, and its end counted, once."""
         count = sum(len(pod["spec"].get(k) or ()) for k in ("containers", "initContainers", "ephemeralContainers"))
         share = termination_message.MAX_POD // max(1, count)
         for container in found.containers:
             if container.state is ContainerState.EXITED and container.id not in self._messages:
                 self._messages[container.id] = termination_message.read(container, share)
+                kind = next((k for k, ctr in pods.all_containers(pod) if ctr["name"] == container.name), pods.REGULAR)
+                self.context.exits[kind, container.exit_code, container.reason] += 1
         return self._messages

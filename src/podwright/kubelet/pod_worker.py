@@ -336,10 +336,21 @@ class PodWorker:
         self._status.ending = True
         if self._status.verdict is not None:
             self._status.publish()
-        await end_containers(self._context, lambda: self.pod, self._grace, self._shorter)
+        telling = asyncio.ensure_future(self._tell())
+        try:
+            await end_containers(self._context, lambda: self.pod, self._grace, self._shorter)
+        finally:
+            telling.cancel()
         self._status.ended = True
         self._context.probes.remove_pod(self.uid)
         self._status.publish()
+
+    async def _tell(self) -> None:
+        """Tells of each container that ends before the others, and of readiness lost on the way, until cancelled."""
+        while True:
+            self._wake.clear()
+            await self._wake.wait()
+            self._status.publish()
 
     def _grace(self) -> float | None:
         """Seconds that override the Pod's own grace period."""

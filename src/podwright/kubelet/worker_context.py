@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -59,6 +60,8 @@ class WorkerContext:
     """(runtimeClassName) → the handler's name; LookupError if there is no such class."""
     others: Callable[[str], Iterable[Object]]
     """(uid) → the other Pods that take up room here, as allocated."""
+    exits: Counter[tuple[str, int, str]]
+    """How often a container was seen to have ended, by kind, exit code and reason."""
 
     def downward(self, ips: Sequence[str], host_network: bool) -> DownwardFacts:
         hosts = tuple(self.node.host_ips)

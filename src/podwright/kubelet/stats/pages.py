@@ -9,7 +9,7 @@ import orjson
 import prometheus_client
 from aiohttp import web
 
-from podwright.api import objects
+from podwright.api import objects, pods
 from podwright.kubelet import config_file
 from podwright.kubelet.kubelet import Kubelet
 from podwright.kubelet.probes.manager import Probes
@@ -20,6 +20,7 @@ from podwright.runtime.protocol import ContainerStats
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Sample = tuple[Mapping[str, str], float]
+_TYPES = {pods.INIT: "init_container", pods.REGULAR: "container", pods.EPHEMERAL: "ephemeral_container"}
 _TEXT = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
 
@@ -142,6 +143,11 @@ def pages(kubelet: Kubelet) -> dict[str, Handler]:
         own += family(
             "kubelet_running_containers", "gauge", "Containers that run on the node",
             [({"container_state": "running"}, float(running))],
+        )  # fmt: skip
+        own += family(
+            "kubelet_terminated_containers_total", "counter", "Containers that ended, by exit code",
+            [({"container_type": _TYPES[kind], "exit_code": str(code), "reason": reason}, float(count))
+             for (kind, code, reason), count in kubelet.exits.items()],
         )  # fmt: skip
         text = (await asyncio.to_thread(prometheus_client.generate_latest)).decode() + own
         return web.Response(text=text, headers=_TEXT)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class FakeKubelet:
         self.runtime, self.clock, self.image_service = Runtime(), SystemClock(), Images()
         self.csi = CsiVolumes(self.config, None, None, lambda: None)  # type: ignore[arg-type]
         self.probes = Probes(self.runtime, None, self.clock)  # type: ignore[arg-type]
+        self.exits = Counter({("regular", 139, "Error"): 2})
 
     def active_pods(self) -> list[dict[str, Any]]:
         return [POD]
@@ -110,7 +112,9 @@ async def test_prometheus_pages(tmp_path: Path) -> None:
     assert 'container_cpu_usage_seconds_total{container="main",namespace="default",pod="web"} 2.0' in resource
     assert 'pod_memory_working_set_bytes{namespace="default",pod="web"} 800.0' in resource
     assert "container_fs_writes_bytes_total" in await ask(tmp_path, "/metrics/cadvisor")
-    assert "kubelet_running_pods 1.0" in await ask(tmp_path, "/metrics")
+    own = await ask(tmp_path, "/metrics")
+    ended = 'kubelet_terminated_containers_total{container_type="container",exit_code="139",reason="Error"} 2.0'
+    assert "kubelet_running_pods 1.0" in own and ended in own
     assert "prober_probe_total" in await ask(tmp_path, "/metrics/probes")
 
 
