@@ -90,11 +90,6 @@ class Reviews:
         if not namespace:
             raise bad_request("no namespace on request")
         rules, problem = self._authorizer.rbac.rules_for(user, namespace)
-        if authorization.MASTERS in user.groups:
-            rules = [
-                {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, {"verbs": ["*"], "nonResourceURLs": ["*"]},
-                *rules,
-            ]
         resource_rules, url_rules = [], []
         for rule in rules:
             if rule.get("resources"):
