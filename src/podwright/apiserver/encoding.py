@@ -167,10 +167,10 @@ class Encoder:
         if form.plain and self._lies_ready(row, cached):
             return b'{"type":"%b","object":%b}\n' % (type.encode(), cached.data)
         obj = self.served(row, cached)
-        if type == "BOOKMARK":
-            if form.shape == TABLE:
-                obj = {"kind": TABLE, "apiVersion": f"meta.k8s.io/{form.shape_version}", "columnDefinitions": None,
-                       "metadata": _list_meta(obj), "rows": [{"cells": [], "object": obj}]}
+        if type == "BOOKMARK" and form.shape == TABLE:
+            rows = [{"cells": [], "object": partial(obj, form.shape_version)}]
+            obj = {"kind": TABLE, "apiVersion": f"meta.k8s.io/{form.shape_version}", "columnDefinitions": None,
+                   "metadata": _list_meta(obj), "rows": rows}
         elif form.shape == TABLE:
             obj = self._shaped(row, [obj], form, include, None)
             if not first:

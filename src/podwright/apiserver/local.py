@@ -19,12 +19,11 @@ from podwright.apiserver.cache.subscriptions import Item
 from podwright.apiserver.encoding import Encoder, page_meta
 from podwright.apiserver.exchange import Bytes, Many, One, Request
 from podwright.apiserver.pipeline import Pipeline
-from podwright.apiserver.registry.watches import Watch
+from podwright.apiserver.registry.watches import Watch, next_bookmark
 from podwright.apiserver.requests import UserInfo
 from podwright.apiserver.routing import EMPTY_QUERY, Query, resolve
 
 _BACKLOG = 65536
-_BOOKMARK_SECONDS = 60.0
 
 
 class _QueueSink:
@@ -124,7 +123,7 @@ class LocalEndpoint:
         self._sinks.add(sink)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + reply.timeout
-        next_bookmark = loop.time() + _BOOKMARK_SECONDS
+        bookmark_at = next_bookmark(loop.time(), deadline)
         try:
             while not self._stopping.is_set():
                 while sink.events:
@@ -139,11 +138,11 @@ class LocalEndpoint:
                         yield WatchEvent(type_, obj)
                 if sink.ended or loop.time() >= deadline:
                     return
-                if reply.bookmarks and loop.time() >= next_bookmark:
-                    next_bookmark = loop.time() + _BOOKMARK_SECONDS
+                if reply.bookmarks and loop.time() >= bookmark_at:
+                    bookmark_at = next_bookmark(loop.time(), deadline)
                     yield WatchEvent("BOOKMARK", reply.bookmark().object)
                 sink.wake.clear()
-                until = min(deadline, next_bookmark) if reply.bookmarks else deadline
+                until = min(deadline, bookmark_at) if reply.bookmarks else deadline
                 try:
                     async with asyncio.timeout(max(until - loop.time(), 0.01)):
                         await sink.wake.wait()

@@ -19,10 +19,9 @@ from podwright.apiserver.encoding import Encoder
 from podwright.apiserver.http.connections import Connection
 from podwright.apiserver.http.responses import Finished, head
 from podwright.apiserver.negotiation import JSON, Form
-from podwright.apiserver.registry.watches import Watch
+from podwright.apiserver.registry.watches import Watch, next_bookmark
 from podwright.apiserver.streaming.relay import subprotocols, wants_upgrade
 
-BOOKMARK_SECONDS = 60.0
 _WRITE_AHEAD = 256 * 1024
 """Bytes put into the connection's buffer at once."""
 _PENDING_BYTES = 16 * 1024 * 1024
@@ -210,7 +209,7 @@ async def _pump(request: web.BaseRequest, sink: HttpSink, watch: Watch, stopping
     """Sends what the watch gives until it is over."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + watch.timeout
-    next_bookmark = loop.time() + BOOKMARK_SECONDS
+    bookmark_at = next_bookmark(loop.time(), deadline)
     while not sink.ended and not stopping.is_set():
         finished = sink.finished
         await sink.convert()
@@ -220,10 +219,10 @@ async def _pump(request: web.BaseRequest, sink: HttpSink, watch: Watch, stopping
         at = loop.time()
         if at >= deadline:
             return
-        if watch.bookmarks and at >= next_bookmark:
-            next_bookmark = at + BOOKMARK_SECONDS
+        if watch.bookmarks and at >= bookmark_at:
+            bookmark_at = next_bookmark(at, deadline)
             sink.send("BOOKMARK", watch.bookmark(), None)
-        until = min(deadline, next_bookmark) if watch.bookmarks else deadline
+        until = min(deadline, bookmark_at) if watch.bookmarks else deadline
         sink.wake.clear()
         if sink.finished:
             continue

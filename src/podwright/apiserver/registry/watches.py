@@ -19,6 +19,14 @@ from podwright.apiserver.registry.lists import NOT_OLDER_THAN, filter_of, parse_
 from podwright.apiserver.registry.registry import Form, Registry
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+_BOOKMARK_SECONDS = 60.0
+_BEFORE_END = 2.0
+
+
+def next_bookmark(at: float, deadline: float) -> float:
+    """When a watch is told next how far it is: every minute, and shortly before it ends."""
+    last = deadline - _BEFORE_END
+    return min(at + _BOOKMARK_SECONDS, last) if last > at else at + _BOOKMARK_SECONDS
 
 
 @dataclass(slots=True)

@@ -6,6 +6,8 @@ import asyncio
 import json
 from pathlib import Path
 
+from podwright.apiserver.registry.watches import next_bookmark
+
 from .conftest import Api, Pki, config_for, config_map, pod, running, service_account, take
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
@@ -138,6 +140,13 @@ async def test_streaming_list_ends_with_a_bookmark(api: Api) -> None:
         found = await take(events, 3)
     assert [e["type"] for e in found] == ["ADDED", "ADDED", "BOOKMARK"]
     assert found[2]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+    accept = {"Accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"}
+    async with api.watch(path, headers=accept) as events:
+        shown = await take(events, 3)
+    assert [e["type"] for e in shown] == ["ADDED", "ADDED", "BOOKMARK"]
+    assert {(e["object"]["apiVersion"], e["object"]["kind"]) for e in shown} == {
+        ("meta.k8s.io/v1", "PartialObjectMetadata")}, "a metadata client can read nothing else"
+    assert shown[2]["object"]["metadata"] == found[2]["object"]["metadata"]
     assert (await api.get(f"{CONFIG_MAPS}?watch=1&sendInitialEvents=true")).status == 422
 
 
@@ -151,8 +160,14 @@ async def test_watch_from_the_forgotten_past_is_410(api: Api) -> None:
 
 
 async def test_watch_ends_after_its_time(api: Api) -> None:
-    async with api.watch(f"{CONFIG_MAPS}?watch=1&timeoutSeconds=1") as events:
+    async with api.watch(f"{CONFIG_MAPS}?watch=1&timeoutSeconds=1&allowWatchBookmarks=true") as events:
         assert [e async for e in events] == []
+
+
+def test_a_bookmark_comes_every_minute_and_before_the_end() -> None:
+    assert next_bookmark(0.0, 300.0) == 60.0
+    assert next_bookmark(250.0, 300.0) == 298.0
+    assert next_bookmark(298.0, 300.0) > 300.0 and next_bookmark(0.0, 1.0) > 1.0
 
 
 async def test_table_partial_and_yaml(api: Api) -> None:
