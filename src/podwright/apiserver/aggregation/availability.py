@@ -110,8 +110,12 @@ class Availability:
         condition = {
             "type": "Available", "status": state, "reason": reason, "message": message, "lastTransitionTime": since,
         }
+        held = (api_service.get("status") or {}).get("conditions") or []
+        conditions = [condition if c.get("type") == "Available" else c for c in held]
+        if condition not in conditions:
+            conditions.append(condition)
         try:
-            await self._writer.update(APISERVICES, {**api_service, "status": {"conditions": [condition]}})
+            await self._writer.update(APISERVICES, {**api_service, "status": {"conditions": conditions}})
         except ApiError as error:
             _log.info("APIService %s: %s", remote.name, error)  # it changed, and is looked at again for that
 

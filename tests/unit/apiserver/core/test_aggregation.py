@@ -161,6 +161,19 @@ async def test_conditions_follow_the_service(api: Api, extension: Extension) -> 
     cells = {row["cells"][0]: row["cells"][1:3] for row in table.json["rows"]}
     assert cells["v1alpha1.wardle.example.com"] == ["default/api", "True"]
     assert cells["v1.apps"] == ["Local", "True"]
+    # As the row does: another's condition is written, an update takes the collection's label, and the condition stays.
+    at = f"{SERVICES}/v1alpha1.wardle.example.com"
+    wardle = (await api.get(f"{at}/status")).json
+    wardle["status"]["conditions"].append({"type": "StatusUpdated", "status": "True", "reason": "E2E", "message": "m"})
+    assert (await api.put(f"{at}/status", wardle)).status == 200
+    await api.delete("/api/v1/namespaces/default/services/api")
+    await condition(api, reason="ServiceNotFound")
+    found = (await api.get(at)).json
+    assert [c["type"] for c in found["status"]["conditions"]] == ["Available", "StatusUpdated"]
+    found["metadata"]["labels"] = {"e2e-apiservice": "updated"}
+    assert (await api.put(at, found)).status == 200
+    assert (await api.delete(f"{SERVICES}?labelSelector=e2e-apiservice%3Dupdated")).status == 200
+    assert (await api.get(at)).status == 404 and (await api.get(FLUNDERS)).status == 404
 
 
 async def test_requests_are_handed_on_with_the_name_of_who_asks(api: Api, extension: Extension) -> None:
