@@ -239,8 +239,14 @@ TABLE: tuple[Resource, ...] = (
     _row("events.k8s.io", "v1", "events", "Event", short="ev", storage_group="", storage_version="v1"),
     _row("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", cluster=True),
     _row("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", cluster=True, short="pc"),
-    _row(_ADMISSION, "v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy", cluster=True),
-    _row(_ADMISSION, "v1", "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding", cluster=True),
+    _row(
+        _ADMISSION, "v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy", cluster=True, short="map",
+        categories="api-extensions",
+    ),
+    _row(
+        _ADMISSION, "v1", "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding", cluster=True,
+        categories="api-extensions",
+    ),
     _row(
         _ADMISSION, "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", cluster=True,
         categories="api-extensions",
