@@ -20,14 +20,14 @@ from podwright.apiserver.requests import (
     Decision,
     UserInfo,
 )
+from podwright.apiserver.routing import RequestInfo
 
 _log = logging.getLogger(__name__)
 
 _DECISIONS = 8192
-_MUTATING = frozenset(("create", "update", "patch", "delete", "deletecollection"))
+MUTATING = frozenset(("create", "update", "patch", "delete", "deletecollection"))
 _LONG = frozenset(("watch", "proxy", "connect"))
 _STREAMS = frozenset(("exec", "attach", "portforward", "proxy", "log"))
-"""What lasts long takes no seat."""
 _NODES_GROUP = "system:nodes"
 
 Handle = Callable[[Request], Awaitable[Reply]]
@@ -75,9 +75,9 @@ class Pipeline:
         info = request.info
         flow = self._flows.of(request)
         level = flow.level
-        if level is None or info.verb in _LONG or info.subresource in _STREAMS:
+        if level is None or lasts(info):
             return await self._handle(request)
-        kind = "mutating" if info.verb in _MUTATING else "readOnly"
+        kind = "mutating" if info.verb in MUTATING else "readOnly"
         now, tally = self._flows.now, flow.tally
         visit = Visit(request, now())
         if not level.try_take():
@@ -116,6 +116,11 @@ class Pipeline:
         if user is not None:
             request.impersonator = request.user
             request.user = user
+
+
+def lasts(info: RequestInfo) -> bool:
+    """What lasts long takes no seat and has no deadline."""
+    return info.verb in _LONG or info.subresource in _STREAMS
 
 
 def attributes(request: Request) -> Attributes:

@@ -295,7 +295,8 @@ class ApiServer:
     async def _listen(self) -> None:
         config = self.config
         frontend = Frontend(
-            self.pipeline, self.encoder, self.metrics, now=self.now, max_body=config.max_body, flow=self.flows.of,
+            self.pipeline, self.encoder, self.metrics, now=self.now, max_body=config.max_body,
+            timeout=config.request_timeout, flow=self.flows.of,
             stopping=self._stopping, row_of=self.handlers.row, audited=self._auditor(),
         )
         self._http = Server(frontend, max_body=config.max_body + 1)

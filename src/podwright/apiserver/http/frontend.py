@@ -11,6 +11,8 @@ from typing import Any
 from aiohttp import web
 
 from podwright.api import status
+from podwright.api.cel.errors import EvaluationError
+from podwright.api.cel.values import parse_duration
 from podwright.api.status import ApiError
 from podwright.apiserver.encoding import Encoder
 from podwright.apiserver.exchange import Bytes, Many, One, Request, Stream
@@ -20,7 +22,7 @@ from podwright.apiserver.http.responses import Finished, finished_request, head,
 from podwright.apiserver.http.watch_stream import serve_watch
 from podwright.apiserver.metrics import Metrics
 from podwright.apiserver.negotiation import PLAIN, Form, negotiate
-from podwright.apiserver.pipeline import Pipeline
+from podwright.apiserver.pipeline import MUTATING, Pipeline, lasts
 from podwright.apiserver.registry.watches import Watch
 from podwright.apiserver.requests import Credentials, UserInfo
 from podwright.apiserver.routing import Query, resolve, split_target
@@ -35,7 +37,7 @@ class Frontend:
 
     def __init__(
         self, pipeline: Pipeline, encoder: Encoder, metrics: Metrics, *, now: Callable[[], float], max_body: int,
-        flow: Callable[[Request], Flow], stopping: asyncio.Event, row_of: Callable[[Request], Any],
+        timeout: float, flow: Callable[[Request], Flow], stopping: asyncio.Event, row_of: Callable[[Request], Any],
         audited: Callable[[Request, Callable[[], Awaitable[Any]]], Awaitable[Any]] | None = None,
     ) -> None:
         self._pipeline = pipeline
@@ -43,6 +45,7 @@ class Frontend:
         self._metrics = metrics
         self._now = now
         self._max_body = max_body
+        self._timeout = timeout
         self._flow = flow
         self._stopping = stopping
         self._row_of = row_of
@@ -64,6 +67,7 @@ class Frontend:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
+            allotted = self._allotted(request)
             request.read_body = self._reader(raw)
             request.user = await self._authenticate(raw, request)
             if (headers.get("Expect") or "").lower() == "100-continue" and raw.transport is not None:
@@ -71,7 +75,7 @@ class Frontend:
             accept = headers.get("Accept") or ""
             if accept != "application/json" or request.user_agent or query:
                 form = self._form(request, accept)
-            reply = await self._serve(request)
+            reply = await (self._serve(request) if allotted is None else self._within(allotted, request))
             if isinstance(reply, Watch):
                 return await self._watch(raw, request, reply, form)
             if isinstance(reply, Stream):
@@ -97,6 +101,32 @@ class Frontend:
             answer = self._encoder.status_error(status.internal("the server failed to answer this request"), form)
         self._metrics.observe(request, answer.status, loop.time() - began, len(answer.body))
         return await self._finish(raw, request, answer)
+
+    def _allotted(self, request: Request) -> float | None:
+        """Seconds that may pass until the answer; None for reads, which wait for nobody, unless they are given a
+        limit. Raises ApiError (400)."""
+        asked = request.query.get("timeout")
+        if (not asked and request.info.verb not in MUTATING) or lasts(request.info):
+            return None
+        if asked:
+            try:
+                seconds = parse_duration(asked).ns / 1e9
+            except EvaluationError as error:
+                raise status.bad_request(f"invalid timeout specified in the request URL - {error}") from None
+            if 0 < seconds < self._timeout:
+                return seconds
+        return self._timeout
+
+    async def _within(self, seconds: float, request: Request) -> Any:
+        scope = asyncio.timeout(seconds)
+        try:
+            async with scope:
+                return await self._serve(request)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            why = "request did not complete within requested timeout - context deadline exceeded"
+            raise status.failure(504, "Timeout", f"Timeout: {why}", {}) from None
 
     async def _serve(self, request: Request) -> Any:
         if self._audited is not None:

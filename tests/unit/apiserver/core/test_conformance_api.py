@@ -471,7 +471,10 @@ async def test_webhooks_that_take_too_long(api: Api, pki: Pki) -> None:
                     {"name": "mine", "expression": f"object.metadata.name == '{name}'"}],
             )
             outcomes[name] = api.post(MAPS, config_map(name))
+        outcomes["hurry"] = api.post(f"{MAPS}?timeout=500ms", config_map("fail-10"))
         answers = dict(zip(outcomes, await asyncio.gather(*outcomes.values()), strict=True))
+    assert (answers["hurry"].status, answers["hurry"].json["reason"]) == (504, "Timeout")
+    assert "request did not complete within requested timeout" in answers["hurry"].text
     assert answers["fail-1"].status == 500 and "context deadline exceeded" in answers["fail-1"].text
     assert answers["ignore-1"].status == 201 and answers["fail-10"].status == 201
 

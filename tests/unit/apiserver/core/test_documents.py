@@ -220,6 +220,14 @@ async def test_health_and_version_need_no_credentials(api: Api) -> None:
     assert (await api.get("/livez/ping")).text == "ok"
 
 
+async def test_a_limit_of_time_must_be_one(api: Api) -> None:
+    bad = await api.get("/version?timeout=invalid")
+    assert (bad.status, bad.json["reason"]) == (400, "BadRequest")
+    assert "invalid timeout specified in the request URL" in bad.json["message"]
+    for within in ("3m", "0s", "20s"):
+        assert (await api.get(f"/version?timeout={within}")).status == 200
+
+
 async def test_metrics(api: Api) -> None:
     await api.get("/api/v1/nodes")
     text = (await api.get("/metrics")).text
