@@ -49,7 +49,7 @@ def _template(errs: list[FieldError], spec: Object, kind: str, *, of: str = "Rep
     if wrong:
         errs.append(invalid("spec.selector", selector, "" if of == "StatefulSet" else "invalid label selector"))
     elif selector is None or not matches(selector, labels):
-        errs.append(invalid("spec.template.metadata.labels", labels, NO_MATCH))
+        errs.append(invalid("spec.template.metadata.labels", labels or None, NO_MATCH))
     if not wrong:
         pod_template(errs, _with_claims(template, spec.get("volumeClaimTemplates") or []), "spec.template")
     if of == "StatefulSet" or not wrong:
@@ -163,7 +163,7 @@ def daemon_set(errs: list[FieldError], obj: Object) -> None:
     template = spec.get("template") or {}
     labels = template_labels(template)
     if len(errs) == before and (selector is None or not matches(selector, labels)):
-        errs.append(invalid("spec.template.metadata.labels", labels, NO_MATCH))
+        errs.append(invalid("spec.template.metadata.labels", labels or None, NO_MATCH))
     if selector is not None and is_empty(selector):
         errs.append(invalid("spec.selector", selector, "empty selector is invalid for daemonset"))
     pod_template(errs, template, "spec.template")

@@ -241,7 +241,7 @@ def _spec_and_selector(errs: list[FieldError], spec: Object) -> None:
     label_selector(errs, selector, "spec.selector")
     labels = template_labels(spec.get("template") or {})
     if len(errs) == before and not matches(selector, labels):
-        errs.append(invalid("spec.template.metadata.labels", labels, NO_MATCH))
+        errs.append(invalid("spec.template.metadata.labels", labels or None, NO_MATCH))
 
 
 def _generated(errs: list[FieldError], obj: Object) -> None:

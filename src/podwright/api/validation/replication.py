@@ -40,7 +40,7 @@ def controller(errs: list[FieldError], obj: Object) -> None:
         return
     labels = template_labels(template)
     if any(labels.get(k) != v for k, v in selector.items()):
-        errs.append(invalid("spec.template.metadata.labels", labels, NO_MATCH))
+        errs.append(invalid("spec.template.metadata.labels", labels or None, NO_MATCH))
     pod_template(errs, template, "spec.template")
     always_running(errs, spec_of(template), "ReplicationController", "spec.template.spec")
 
