@@ -95,8 +95,9 @@ async def _object(resource: Resource, namespace: str, ref: Object, sources: EnvS
 
 
 def _decoded(text: str) -> str:
+    """Bytes that are no UTF-8 become U+FFFD, as in the OCI configuration that runtimes write in Go."""
     try:
-        return base64.b64decode(text).decode(errors="surrogateescape")
+        return base64.b64decode(text).decode(errors="replace")
     except binascii.Error as wrong:
         raise config_error(f"secret value is no base64: {wrong}") from wrong
 
