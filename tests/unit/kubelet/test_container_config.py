@@ -66,7 +66,8 @@ async def _env(
 async def test_a_secret_that_is_no_text_is_given_as_far_as_it_is() -> None:
     found: dict[str, Object] = {"secrets/s": {"data": {"k": "Qf/+Qg=="}}}
     ref = {"secretKeyRef": {"name": "s", "key": "k"}}
-    assert await _env(make_container("main", env=[{"name": "A", "valueFrom": ref}]), found=found) == {"A": "A\ufffd\ufffdB"}
+    given = await _env(make_container("main", env=[{"name": "A", "valueFrom": ref}]), found=found)
+    assert given == {"A": "A\ufffd\ufffdB"}
 
 
 async def test_env_from_is_under_env() -> None:
