@@ -20,6 +20,7 @@ from podwright.api.status import ApiError
 from podwright.apiserver import config_files
 from podwright.apiserver.exchange import One, Request, Stream
 from podwright.apiserver.registry.watches import Watch
+from podwright.apiserver.requests import PATCHES
 from podwright.apiserver.reviews import user_object
 
 NONE, METADATA, REQUEST, REQUEST_RESPONSE = range(4)
@@ -207,7 +208,8 @@ class Auditor:
         if request.impersonator is not None and request.user is not asker:
             event["impersonatedUser"] = user_object(request.user)
         if request.audit:
-            event["annotations"] = dict(request.audit)
+            bodies = LEVELS[event["level"]] >= REQUEST
+            event["annotations"] = {k: v for k, v in request.audit.items() if bodies or not k.startswith(PATCHES)}
 
     async def _bodies(self, event: Object, request: Request, auditing: Auditing, reply: Any) -> None:
         if auditing.level >= REQUEST and request.info.verb in ("create", "update", "patch", "delete"):

@@ -78,12 +78,16 @@ class Authenticator(Protocol):
         """None: these credentials are not of my kind. Raises ApiError (401) if they are and do not hold."""
 
 
+PATCHES = "patch.webhook.admission.k8s.io/"
+"""What annotations of audit events with patches of webhooks begin with; they belong into events with bodies only."""
+
+
 @dataclass(slots=True)
 class AdmissionRequest:
     """One write on its way through admission. Mutating plugins change ``object`` in place (it is this request's own
-    copy) or replace it. ``operation`` is CREATE, UPDATE, DELETE or CONNECT. ``options`` is the CreateOptions,
-    UpdateOptions, DeleteOptions, or for CONNECT the PodExecOptions and the like. ``warnings`` become Warning headers,
-    ``audit`` annotations of the audit event."""
+    copy) or replace it. ``operation`` is CREATE, UPDATE, DELETE or CONNECT. ``object`` of a CONNECT is the
+    PodExecOptions and the like; ``options`` is the CreateOptions, UpdateOptions or DeleteOptions, and empty of a
+    CONNECT. ``warnings`` become Warning headers, ``audit`` annotations of the audit event."""
 
     user: UserInfo
     operation: str

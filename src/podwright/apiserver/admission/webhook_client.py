@@ -1,4 +1,4 @@
-"""Calls of admission webhooks: AdmissionReview v1 over HTTPS to a URL or a Service."""
+"""Calls of admission webhooks: AdmissionReview, v1 or v1beta1, over HTTPS to a URL or a Service."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from podwright.api.objects import Object, labels
 from podwright.api.resources import ENDPOINTSLICES, SERVICES
 from podwright.api.status import ApiError, failure
 from podwright.apiserver.admission.expressions import request_object
+from podwright.apiserver.call_failures import answered, told
 from podwright.apiserver.requests import AdmissionRequest, Objects
 
 DEFAULT_TIMEOUT = 10
 MAX_ANSWER = 3 * 1024 * 1024
+_VERSIONS = ("v1", "v1beta1")
 SERVICE_NAME = "kubernetes.io/service-name"
 
 
@@ -106,15 +108,20 @@ class WebhookClient:
             await self._session.close()
             self._session = None
 
-    async def call(self, webhook: Object, request: AdmissionRequest) -> Object:
-        """The ``response`` of the webhook's AdmissionReview of a request in the version that it names; warnings and
-        audit annotations are taken over into the request. Raises CallFailed."""
+    async def call(self, webhook: Object, request: AdmissionRequest, *, mutating: bool) -> Object:
+        """The ``response`` of the webhook's AdmissionReview of a request in the version that it names, with ``patch``
+        decoded; warnings and audit annotations are taken over into the request. Raises CallFailed."""
+        version = next((v for v in webhook.get("admissionReviewVersions") or () if v in _VERSIONS), None)
+        if version is None:
+            raise CallFailed(
+                "could not create admission objects: webhook does not accept known AdmissionReview versions"
+                f" ({', '.join(_VERSIONS)})"
+            )
         timeout = int(webhook.get("timeoutSeconds") or DEFAULT_TIMEOUT)
-        config = webhook.get("clientConfig") or {}
         identifier = str(uuid.uuid4())
         body = {
             "kind": "AdmissionReview",
-            "apiVersion": "admission.k8s.io/v1",
+            "apiVersion": f"admission.k8s.io/{version}",
             "request": {
                 "uid": identifier,
                 **request_object(request),
@@ -122,8 +129,8 @@ class WebhookClient:
                 "oldObject": request.old_object,
             },
         }
-        answer = await self.post(config, orjson.dumps(body), timeout)
-        response = _verified(answer, identifier)
+        answer = await self.post(webhook.get("clientConfig") or {}, orjson.dumps(body), timeout)
+        response = _verified(answer, identifier, version, mutating)
         name = str(webhook.get("name") or "")
         for key, value in (response.get("auditAnnotations") or {}).items():
             request.audit[f"{name}/{key}"] = str(value)
@@ -136,8 +143,6 @@ class WebhookClient:
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if urlsplit(target.connect).scheme != "https":
-            raise CallFailed(f'failed to call webhook: Post "{target.url}": webhooks are called over https only')
         try:
             async with self._session.post(
                 URL(target.connect, encoded=True), data=body, headers=headers,
@@ -145,50 +150,91 @@ class WebhookClient:
                 timeout=aiohttp.ClientTimeout(total=timeout), allow_redirects=False,
             ) as response:
                 content = await response.content.read(MAX_ANSWER + 1)
+                while len(content) <= MAX_ANSWER and (more := await response.content.read(MAX_ANSWER)):
+                    content += more
                 if len(content) > MAX_ANSWER:
                     raise CallFailed("failed to call webhook: the answer is too large")
-                if response.status != 200:
-                    raise CallFailed(
-                        f"failed to call webhook: the server responded with the status code {response.status} but did"
-                        " not return more information"
-                    )
+                if not 200 <= response.status <= 206:
+                    said = answered(response.status, content, response.headers.get("Content-Type") or "")
+                    raise CallFailed(f"failed to call webhook: {said}")
                 return orjson.loads(content)
-        except TimeoutError:
-            raise CallFailed(f'failed to call webhook: Post "{target.url}": context deadline exceeded') from None
-        except aiohttp.ClientError as error:
-            raise CallFailed(f'failed to call webhook: Post "{target.url}": {error}') from None
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise CallFailed(f'failed to call webhook: Post "{target.url}": {told(error)}') from None
         except ValueError as error:
-            raise CallFailed(f"failed to call webhook: couldn't decode the answer: {error}") from None
+            why = f"couldn't get version/kind; json parse error: {error}"
+            raise CallFailed(f"failed to call webhook: {why}") from None
 
     def _context(self, bundle: str) -> ssl.SSLContext:
         known = self._tls.get(bundle)
         if known is None:
             try:
-                authority = base64.b64decode(bundle).decode() if bundle else None
+                authority = base64.b64decode(bundle).decode().strip() or None
                 known = ssl.create_default_context(cadata=authority)
-            except (ValueError, ssl.SSLError) as error:
-                raise CallFailed(f"failed to call webhook: unable to load root certificates: {error}") from None
+            except (ValueError, ssl.SSLError):
+                why = "unable to load root certificates: unable to parse bytes as PEM block"
+                raise CallFailed(f"could not get REST client: {why}") from None
             if len(self._tls) > 256:
                 self._tls.clear()
             self._tls[bundle] = known
         return known
 
 
-def _verified(answer: Any, identifier: str) -> Object:
+def gvk(answer: Object) -> str:
+    """An object's version and kind as messages show them; what is missing is empty."""
+    version = str(answer.get("apiVersion") or "/")
+    return f"{version}, Kind={answer.get('kind') or ''}"
+
+
+def _verified(answer: Any, identifier: str, version: str, mutating: bool) -> Object:
+    """The response of an AdmissionReview. v1beta1 is held to less, as its first webhooks left much out."""
+    invalid = "received invalid webhook response: "
     if not isinstance(answer, dict):
-        raise CallFailed("received invalid webhook response: not an object")
-    wanted = ("admission.k8s.io/v1", "AdmissionReview")
-    got = (answer.get("apiVersion"), answer.get("kind"))
-    if got != wanted:
-        raise CallFailed(
-            "received invalid webhook response: expected webhook response of admission.k8s.io/v1,"
-            f" Kind=AdmissionReview, got {got[0]}, Kind={got[1]}"
-        )
+        raise CallFailed("failed to call webhook: couldn't get version/kind; json parse error: the answer is no object")
+    wanted = {"apiVersion": f"admission.k8s.io/{version}", "kind": "AdmissionReview"}
+    meant = {field: answer.get(field) or value for field, value in wanted.items()}
+    if meant != wanted:
+        other = str(meant["apiVersion"]).removeprefix("admission.k8s.io/")
+        if meant["kind"] == "AdmissionReview" and other in _VERSIONS:
+            why = f"converting ({other}.AdmissionReview) to ({version}.AdmissionReview): unknown conversion"
+        else:
+            why = f'no kind "{meant["kind"]}" is registered for version "{meant["apiVersion"]}"'
+        raise CallFailed(f"failed to call webhook: {why}")
     response = answer.get("response")
     if not isinstance(response, dict):
-        raise CallFailed("received invalid webhook response: webhook response was absent")
-    if response.get("uid") != identifier:
-        raise CallFailed(
-            f'received invalid webhook response: expected response.uid="{identifier}", got "{response.get("uid")}"'
-        )
-    return response
+        raise CallFailed(f"{invalid}webhook response was absent")
+    if version == "v1":
+        if response.get("uid") != identifier:
+            raise CallFailed(f'{invalid}expected response.uid="{identifier}", got "{response.get("uid") or ""}"')
+        if answer.get("apiVersion") != wanted["apiVersion"] or answer.get("kind") != wanted["kind"]:
+            raise CallFailed(f"{invalid}expected webhook response of {gvk(wanted)}, got {gvk(answer)}")
+        if problem := _patch_problem(response, mutating):
+            raise CallFailed(invalid + problem)
+    patch = response.get("patch") if mutating and response.get("allowed") else None
+    return {**response, "patch": _operations(patch, response, version) if patch else None}
+
+
+def _patch_problem(response: Object, mutating: bool) -> str:
+    patch, kind = response.get("patch"), response.get("patchType")
+    if not mutating:
+        field = "patch" if patch else "patchType" if kind is not None else ""
+        return f"validating webhook may not return response.{field}" if field else ""
+    if patch and kind is None:
+        return "webhook returned response.patch but not response.patchType"
+    if kind is not None and not patch:
+        return "webhook returned response.patchType but not response.patch"
+    return 'webhook returned invalid response.patchType of ""' if kind == "" else ""
+
+
+def _operations(patch: Any, response: Object, version: str) -> Any:
+    try:
+        text = base64.b64decode(str(patch), validate=True)
+    except ValueError:
+        raise CallFailed("failed to call webhook: illegal base64 data") from None
+    try:
+        operations = orjson.loads(text)
+    except ValueError as error:
+        raise CallFailed(f"received undecodable patch in webhook response: {error}") from None
+    kind = response.get("patchType")
+    if operations and version == "v1" and kind != "JSONPatch":
+        raise CallFailed(f'unsupported patch type "{kind}"')
+    return operations

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -28,7 +27,7 @@ from podwright.apiserver.admission.matching import Match, is_exempt
 from podwright.apiserver.admission.refusals import forbidden
 from podwright.apiserver.admission.versions import Convert, conversion, in_version
 from podwright.apiserver.admission.webhook_client import CallFailed, WebhookClient, rejected
-from podwright.apiserver.requests import AdmissionRequest, Authorizer, Objects
+from podwright.apiserver.requests import PATCHES, AdmissionRequest, Authorizer, Objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,10 @@ class _Hook:
 
 class _Webhooks(Plugin):
     """Keeps the compiled webhooks of one kind of configuration, in order of the configurations' names."""
+
+    _mutating = False
+    _audited = "validating.webhook.admission.k8s.io/"
+    """What annotations of audit events begin with."""
 
     def __init__(
         self, objects: Objects, authorizer: Authorizer, configurations: Resource, table: ResourceTable, convert: Convert
@@ -113,15 +116,17 @@ class _Webhooks(Plugin):
                 return None
             raise forbidden(request, str(error)) from None
 
-    async def _call(self, hook: _Hook, request: AdmissionRequest) -> Object | None:
-        """The webhook's response; None if it failed and failures are ignored. Raises ApiError."""
+    async def _call(self, hook: _Hook, request: AdmissionRequest, place: str) -> Object | None:
+        """The webhook's response; None if it failed and failures are ignored. `place` says in audit events which call
+        this is. Raises ApiError."""
         called = hook.identity[1]
         if request.dry_run and hook.webhook.get("sideEffects") not in ("None", "NoneOnDryRun"):
             raise bad_request(f'admission webhook "{called}" does not support dry run')
         try:
-            response = await self._client.call(hook.webhook, request)
+            response = await self._client.call(hook.webhook, request, mutating=self._mutating)
         except CallFailed as error:
             if hook.ignores_failure:
+                request.audit[f"failed-open.{self._audited}{place}"] = called
                 return None
             raise internal(f'failed calling webhook "{called}": {error}') from None
         if not response.get("allowed"):
@@ -133,6 +138,8 @@ class MutatingAdmissionWebhook(_Webhooks):
     """One after the other; each sees what those before it made of the object."""
 
     name = "MutatingAdmissionWebhook"
+    _mutating = True
+    _audited = "mutation.webhook.admission.k8s.io/"
 
     def __init__(
         self, objects: Objects, authorizer: Authorizer, table: ResourceTable = BUILTIN, convert: Convert = conversion
@@ -145,12 +152,14 @@ class MutatingAdmissionWebhook(_Webhooks):
             return
         views: dict[Resource, AdmissionRequest] = {}
         round_ = Reinvocation.of(request)
-        for hook in hooks:
+        for index, hook in enumerate(hooks):
             if round_.skips(hook.identity) or (seen := await self._wanted(hook, request, views)) is None:
                 continue
-            response = await self._call(hook, seen)
+            place = f"round_{int(round_.again)}_index_{index}"
+            response = await self._call(hook, seen, place)
             patched = _patched(hook, seen, response) if response is not None else None
             changed = patched is not None
+            self._note(request, hook, place, changed, (response or {}).get("patch"))
             if patched is not None:
                 same = seen.resource is request.resource or request.operation == "CONNECT"
                 request.object = patched if same else await self._convert(seen.resource, request.resource, patched)
@@ -158,27 +167,27 @@ class MutatingAdmissionWebhook(_Webhooks):
             round_.ran(hook.identity, changed=changed, if_needed=hook.webhook.get("reinvocationPolicy") == "IfNeeded")
 
 
+    def _note(self, request: AdmissionRequest, hook: _Hook, place: str, changed: bool, patch: Any) -> None:
+        who = {"configuration": hook.identity[0], "webhook": hook.identity[1]}
+        request.audit[self._audited + place] = orjson.dumps({**who, "mutated": changed}).decode()
+        if patch:
+            what = {**who, "patch": patch, "patchType": "JSONPatch"}
+            request.audit[PATCHES + place] = orjson.dumps(what).decode()
+
+
 def _patched(hook: _Hook, request: AdmissionRequest, response: Object) -> Object | None:
     """The object after the response's JSON patch; None if it stays as it is."""
-    encoded = response.get("patch")
-    if not encoded:
+    operations = response.get("patch")
+    if not operations:
         return None
     called = hook.identity[1]
-    if response.get("patchType") != "JSONPatch":
-        raise internal(
-            f'failed calling webhook "{called}": received invalid webhook response: webhook response.patchType must be'
-            f' "JSONPatch", got "{response.get("patchType") or ""}"'
-        )
     if request.object is None or request.operation == "DELETE":
         raise internal(
             f'admission webhook "{called}" attempted to modify the object, which is not supported for this operation'
         )
     try:
-        operations = orjson.loads(base64.b64decode(encoded))
         patched = json_patch.apply(request.object, operations)
-    except (ApiError, ValueError, binascii.Error) as error:
-        if hook.ignores_failure and not isinstance(error, ApiError):
-            return None
+    except ApiError as error:
         raise internal(str(error.__cause__ or error)) from None
     if not isinstance(patched, dict):
         raise internal(f'admission webhook "{called}" patched the object into something else')
@@ -206,14 +215,17 @@ class ValidatingAdmissionWebhook(_Webhooks):
         if not wanted:
             return
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._answer(hook, seen)) for hook, seen in wanted]
+            tasks = [
+                group.create_task(self._answer(hook, seen, f"round_0_index_{i}"))
+                for i, (hook, seen) in enumerate(wanted)
+            ]
         for task in tasks:
             if (error := task.result()) is not None:
                 raise error
 
-    async def _answer(self, hook: _Hook, request: AdmissionRequest) -> ApiError | None:
+    async def _answer(self, hook: _Hook, request: AdmissionRequest, place: str) -> ApiError | None:
         try:
-            await self._call(hook, request)
+            await self._call(hook, request, place)
         except ApiError as error:
             return error
         return None

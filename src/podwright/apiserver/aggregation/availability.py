@@ -18,6 +18,7 @@ from podwright.api.status import ApiError
 from podwright.apiserver.admission.webhook_client import SERVICE_NAME, CallFailed
 from podwright.apiserver.aggregation.backends import AGGREGATOR, Backends, Remote, identity_headers
 from podwright.apiserver.aggregation.proxying import Aggregator
+from podwright.apiserver.call_failures import told
 from podwright.apiserver.openapi.merging import narrowed
 from podwright.apiserver.requests import Objects, Writer
 
@@ -157,8 +158,7 @@ class Availability:
             try:
                 listed = await self._get(remote, url, tls)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                why = "context deadline exceeded" if isinstance(error, TimeoutError) else str(error)
-                problem = f'failing or missing response from {url}: Get "{url}": {why}'
+                problem = f'failing or missing response from {url}: Get "{url}": {told(error)}'
                 continue
             except ValueError as error:
                 problem = f"failing or missing response from {url}: {error}"

@@ -12,7 +12,7 @@ import orjson
 from podwright.api import status
 from podwright.api.objects import Object, deepcopy
 from podwright.api.validation import metadata as metadata_rules
-from podwright.apiserver.admission.webhook_client import CallFailed, WebhookClient
+from podwright.apiserver.admission.webhook_client import CallFailed, WebhookClient, gvk
 
 TIMEOUT = 30
 """Seconds until the webhook must have answered."""
@@ -36,7 +36,7 @@ class WebhookConverter:
         review = next((v for v in self._versions if v in _REVIEW_VERSIONS), None)
         if review is None:
             raise _failure("no supported conversion review versions")
-        about = f"conversion webhook for {_kind(objs[0])}"
+        about = f"conversion webhook for {gvk(objs[0])}"
         identifier = str(uuid.uuid4())
         body: Object = {
             "kind": "ConversionReview",
@@ -50,16 +50,17 @@ class WebhookConverter:
             raise _failure(f"{about} failed: {str(error).removeprefix('failed to call webhook: ')}") from None
         if len(found) != len(objs):
             raise _failure(f"{about} returned {len(found)} objects, expected {len(objs)}")
-        pairs = enumerate(zip(objs, found, strict=True))
-        return [_checked(before, after, api_version, i) for i, (before, after) in pairs]
+        if len(objs) == 1:
+            return [_checked(objs[0], found[0], api_version, "object at index 0", "object", "metadata")]
+        return [
+            _checked(before, after, api_version, f"converted object at index {i}", f"converted object at index {i}",
+                     f"metadata in object at index {i}")
+            for i, (before, after) in enumerate(zip(objs, found, strict=True))
+        ]
 
 
 def _failure(message: str) -> status.ApiError:
     return status.failure(500, "", message)
-
-
-def _kind(obj: Object) -> str:
-    return f"{obj.get('apiVersion')}, Kind={obj.get('kind')}"
 
 
 def _converted(answer: Any, identifier: str, review: str) -> list[Any]:
@@ -67,8 +68,8 @@ def _converted(answer: Any, identifier: str, review: str) -> list[Any]:
     if not isinstance(answer, dict):
         raise CallFailed("the answer is no object")
     wanted = {"apiVersion": f"apiextensions.k8s.io/{review}", "kind": "ConversionReview"}
-    if any(answer.get(field) != value for field, value in wanted.items()):
-        raise CallFailed(f"expected webhook response of {_kind(wanted)}, got {_kind(answer)}")
+    if review == "v1" and any(answer.get(field) != value for field, value in wanted.items()):
+        raise CallFailed(f"expected webhook response of {gvk(wanted)}, got {gvk(answer)}")
     response = answer.get("response")
     if not isinstance(response, dict):
         raise CallFailed("no response provided")
@@ -81,32 +82,32 @@ def _converted(answer: Any, identifier: str, review: str) -> list[Any]:
     return list(response.get("convertedObjects") or ())
 
 
-def _checked(before: Object, after: Any, api_version: str, index: int) -> Object:
-    """Raises ApiError (500) unless `after` is the same object in the wanted version."""
-    about = f"conversion webhook for {_kind(before)} returned invalid"
-    where = f"converted object at index {index}"
+def _checked(before: Object, after: Any, api_version: str, version: str, whole: str, part: str) -> Object:
+    """Raises ApiError (500) unless `after` is the same object in the wanted version. The other arguments say how
+    messages name it: where its version is wrong, where it is another object, and where its metadata is wrong."""
+    about = f"conversion webhook for {gvk(before)} returned invalid"
     if not isinstance(after, dict):
-        raise _failure(f"{about} {where}: not an object")
+        raise _failure(f"{about} {version}: not an object")
     if after.get("apiVersion") != api_version:
-        raise _failure(
-            f"{about} {where}: invalid groupVersion (expected {api_version}, received {after.get('apiVersion')})"
-        )
+        said = f"(expected {api_version}, received {after.get('apiVersion') or ''})"
+        raise _failure(f"{about} {version}: invalid groupVersion {said}")
     if after.get("kind") != before.get("kind"):
-        raise _failure(f"{about} {where}: invalid kind (expected {before.get('kind')}, received {after.get('kind')})")
+        said = f"(expected {before.get('kind')}, received {after.get('kind') or ''})"
+        raise _failure(f"{about} {version}: invalid kind {said}")
     metadata = after.get("metadata")
     for field, called in (("name", "name"), ("namespace", "namespace"), ("uid", "UID")):
         had = before["metadata"].get(field) or ""
         has = (metadata.get(field) or "") if isinstance(metadata, dict) else ""
         if had != has:
-            raise _failure(f"{about} {where}: must have the same {called}: {had} != {has}")
+            raise _failure(f"{about} {whole}: must have the same {called}: {had} != {has}")
     if not isinstance(metadata, dict):
         missing = "missing metadata" if metadata is None else f"invalid metadata of type {_go_type(metadata)}"
-        raise _failure(f"{about} metadata in object at index {index}: {missing} in converted object")
+        raise _failure(f"{about} {part}: {missing} in converted object")
     kept = deepcopy(before["metadata"])
     for field in ("labels", "annotations"):
         problem = _take_over(kept, metadata, field)
         if problem:
-            raise _failure(f"{about} metadata in object at index {index}: {problem}")
+            raise _failure(f"{about} {part}: {problem}")
     return {**after, "metadata": kept}
 
 

@@ -105,7 +105,6 @@ class Streaming:
             name=name,
             object=options,
             old_object=None,
-            options=options,
         )
         await self._admission.admit(admission)
         await self._admission.validate(admission)

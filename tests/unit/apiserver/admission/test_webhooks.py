@@ -27,7 +27,7 @@ from podwright.apiserver.requests import AdmissionRequest, UserInfo
 
 API = "admissionregistration.k8s.io/v1"
 RULE = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
-Answer = Callable[[Object], Object]
+Answer = Callable[[Object], Any]
 
 
 class Hooks:
@@ -36,16 +36,22 @@ class Hooks:
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         self.asked: list[tuple[str, Object]] = []
+        self.versions: list[str] = []
         self.port = 0
         self.bundle = ""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         review = orjson.loads(await request.read())
         self.asked.append((request.path, review["request"]))
+        self.versions.append(review["apiVersion"])
         if request.path == "/slow":
             await asyncio.sleep(30)
-        response = {"uid": review["request"]["uid"], **self.answers[request.path](review["request"])}
-        return web.json_response({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+        answer = self.answers[request.path](review["request"])
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        response = {"uid": review["request"]["uid"], **answer}
+        envelope = response.pop("envelope", {k: review[k] for k in ("apiVersion", "kind")})
+        return web.json_response({**envelope, "response": response})
 
     def hook(self, path: str, **more: Any) -> Object:
         return {
@@ -53,6 +59,7 @@ class Hooks:
             "clientConfig": {"url": f"https://127.0.0.1:{self.port}/{path}", "caBundle": self.bundle},
             "rules": [RULE],
             "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
             "timeoutSeconds": 5,
             **more,
         }
@@ -190,13 +197,109 @@ async def test_other_plugins_see_what_a_webhook_changed(hooks: Hooks) -> None:
 async def test_failures_follow_the_failure_policy(hooks: Hooks) -> None:
     gone = {**hooks.hook("gone"), "clientConfig": {"url": "https://127.0.0.1:1/x", "caBundle": hooks.bundle}}
     error = await refused("Validating", request(), gone)
-    assert error.code == 500
-    assert 'failed calling webhook "gone.example.com": failed to call webhook: Post' in str(error)
-    await run("Validating", request(), {**gone, "failurePolicy": "Ignore"})
+    assert (error.code, error.reason) == (500, "InternalError")
+    assert str(error) == (
+        'Internal error occurred: failed calling webhook "gone.example.com": failed to call webhook: Post'
+        ' "https://127.0.0.1:1/x?timeout=5s": dial tcp 127.0.0.1:1: connect: connection refused'
+    )
+    req = await run("Validating", request(), {**gone, "failurePolicy": "Ignore"})
+    assert req.audit == {"failed-open.validating.webhook.admission.k8s.io/round_0_index_0": "gone.example.com"}
     error = await refused("Mutating", request(), hooks.hook("slow", timeoutSeconds=1))
-    assert "context deadline exceeded" in str(error)
-    hooks.answers["/odd"] = lambda _: {"uid": "other", "allowed": True}
-    assert "expected response.uid" in str(await refused("Validating", request(), hooks.hook("odd")))
+    assert str(error).endswith(f'Post "https://127.0.0.1:{hooks.port}/slow?timeout=1s": context deadline exceeded')
+
+
+def status_answer(code: int, text: str = "", **status: Any) -> Answer:
+    if status:
+        return lambda _: web.json_response({"kind": "Status", "apiVersion": "v1", **status}, status=code)
+    return lambda _: web.Response(text=text, status=code)
+
+
+def encoded(text: bytes, **more: Any) -> Answer:
+    return lambda _: {"allowed": True, "patch": base64.b64encode(text).decode(), **more}
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "told"),
+    [
+        ("Validating", lambda _: {"uid": "other", "allowed": True},
+         "received invalid webhook response: expected response.uid="),
+        ("Validating", lambda _: {"envelope": {}, "allowed": True},
+         "received invalid webhook response: expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview,"
+         " got /, Kind="),
+        ("Validating",
+         lambda _: {"envelope": {"apiVersion": "admission.k8s.io/v1beta1", "kind": "AdmissionReview"}, "allowed": True},
+         "failed to call webhook: converting (v1beta1.AdmissionReview) to (v1.AdmissionReview): unknown conversion"),
+        ("Validating", lambda _: web.json_response({"kind": "AdmissionReview"}),
+         "received invalid webhook response: webhook response was absent"),
+        ("Validating", encoded(b"[]"),
+         "received invalid webhook response: validating webhook may not return response.patch"),
+        ("Mutating", encoded(b"[]"),
+         "received invalid webhook response: webhook returned response.patch but not response.patchType"),
+        ("Mutating", lambda _: {"allowed": True, "patchType": "JSONPatch"},
+         "received invalid webhook response: webhook returned response.patchType but not response.patch"),
+        ("Mutating", encoded(b'[{"op":"x"}]', patchType="Merge"), 'unsupported patch type "Merge"'),
+        ("Mutating", encoded(b"{", patchType="JSONPatch"), "received undecodable patch in webhook response: "),
+        ("Mutating", status_answer(404), "failed to call webhook: the server could not find the requested resource"),
+        ("Mutating", status_answer(500, "oh no\n"),
+         'failed to call webhook: an error on the server ("oh no") has prevented the request from succeeding'),
+        ("Mutating", status_answer(403, status="Failure", message="not you"), "failed to call webhook: not you"),
+        ("Mutating", status_answer(503),
+         "failed to call webhook: the server is currently unable to handle the request"),
+        ("Mutating", status_answer(418),
+         "failed to call webhook: the server responded with the status code 418 but did not return more information"),
+        ("Mutating", status_answer(200, "no"), "failed to call webhook: couldn't get version/kind; json parse error: "),
+    ],
+)
+async def test_answers_that_are_none_are_failures_in_upstreams_words(
+    hooks: Hooks, kind: str, answer: Answer, told: str
+) -> None:
+    hooks.answers["/odd"] = answer
+    error = await refused(kind, request(), hooks.hook("odd"))
+    assert error.code == 500
+    assert str(error).startswith(f'Internal error occurred: failed calling webhook "odd.example.com": {told}')
+    await run(kind, request(), hooks.hook("odd", failurePolicy="Ignore"))
+
+
+async def test_who_is_not_trusted_is_not_called(hooks: Hooks) -> None:
+    for bundle, told in (
+        ("", "tls: failed to verify certificate: x509: certificate signed by unknown authority"),
+        (hooks.bundle, "tls: failed to verify certificate: x509: certificate is not valid for any names, but wanted to"
+                       " match localhost"),
+    ):
+        config = {"url": f"https://localhost:{hooks.port}/x", "caBundle": bundle}
+        assert str(await refused("Validating", request(), hooks.hook("x", clientConfig=config))).endswith(told)
+    config = {"url": f"https://127.0.0.1:{hooks.port}/x", "caBundle": base64.b64encode(b"nonsense").decode()}
+    assert "could not get REST client: unable to load root certificates" in str(
+        await refused("Validating", request(), hooks.hook("x", clientConfig=config))
+    )
+    assert not hooks.asked
+
+
+async def test_reviews_of_the_first_version_that_is_known(hooks: Hooks) -> None:
+    """v1beta1 is neither held to the request's uid nor to a patchType."""
+    operations = orjson.dumps([{"op": "add", "path": "/data/x", "value": "1"}])
+    hooks.answers["/old"] = encoded(operations, uid="", envelope={})
+    req = await run("Mutating", request(), hooks.hook("old", admissionReviewVersions=["v2", "v1beta1", "v1"]))
+    assert req.object is not None and req.object["data"] == {"a": "b", "x": "1"}
+    assert hooks.versions == ["admission.k8s.io/v1beta1"]
+    error = await refused("Mutating", request(), hooks.hook("old", admissionReviewVersions=["v2"]))
+    assert str(error).endswith(
+        "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)"
+    )
+
+
+async def test_what_webhooks_did_is_kept_for_the_audit(hooks: Hooks) -> None:
+    operation = {"op": "add", "path": "/data/x", "value": "1"}
+    hooks.answers["/x"] = patch(operation)
+    hooks.answers["/y"] = lambda _: {"allowed": True}
+    req = await run("Mutating", request(), hooks.hook("x"), hooks.hook("y"))
+    found = {key: orjson.loads(value) for key, value in req.audit.items()}
+    who = {"configuration": "w", "webhook": "x.example.com"}
+    assert found == {
+        "mutation.webhook.admission.k8s.io/round_0_index_0": {**who, "mutated": True},
+        "patch.webhook.admission.k8s.io/round_0_index_0": {**who, "patch": [operation], "patchType": "JSONPatch"},
+        "mutation.webhook.admission.k8s.io/round_0_index_1": {**who, "webhook": "y.example.com", "mutated": False},
+    }
 
 
 async def test_dry_run_needs_webhooks_without_side_effects(hooks: Hooks) -> None:

@@ -159,20 +159,20 @@ async def test_only_labels_and_annotations_may_change(api: Api, hooks: HookServe
         (lambda r: r.update(convertedObjects=[]), "returned 0 objects, expected 1"),
         (
             lambda r: r["convertedObjects"][0].update(apiVersion="conv.example.com/v1"),
-            "returned invalid converted object at index 0: invalid groupVersion"
+            "returned invalid object at index 0: invalid groupVersion"
             " (expected conv.example.com/v2, received conv.example.com/v1)",
         ),
         (
             lambda r: r["convertedObjects"][0].update(kind="Other"),
-            "returned invalid converted object at index 0: invalid kind (expected Widget, received Other)",
+            "returned invalid object at index 0: invalid kind (expected Widget, received Other)",
         ),
         (
             lambda r: r["convertedObjects"][0]["metadata"].update(name="b"),
-            "returned invalid converted object at index 0: must have the same name: a != b",
+            "returned invalid object: must have the same name: a != b",
         ),
         (
             lambda r: r["convertedObjects"][0]["metadata"].update(labels={"a": 1}),
-            "returned invalid metadata in object at index 0: metadata.labels[a] must be a string, but is int64",
+            "returned invalid metadata: metadata.labels[a] must be a string, but is int64",
         ),
     ],
 )
@@ -195,6 +195,20 @@ async def test_nonsense_is_refused_in_upstreams_words(api: Api, hooks: HookServe
     assert (await api.get(f"{V1}/a")).status == 200
     async with api.watch(f"{V2}?watch=1") as events:
         assert (await take(events, 1))[0]["type"] == "ERROR"
+    await api.post(V1, widget("b", hostPort="h:2"))
+    failed = await api.get(V2)
+    if "invalid" in told:
+        assert "returned invalid " in failed.text and "object at index 0: " in failed.text, failed.text
+
+
+async def test_old_reviews_are_held_to_less(api: Api, hooks: HookServer) -> None:
+    """v1beta1 without the uid; of the versions that the definition names, the first that is known is sent."""
+    body = definition(hooks)
+    body["spec"]["conversion"]["webhook"]["conversionReviewVersions"] = ["v9", "v1beta1", "v1"]
+    assert (await api.post(CRDS, body)).status == 201
+    await api.post(V1, widget("a", hostPort="h:1"))
+    hooks.answers["/convert"] = lambda request: {**convert(request), "uid": ""}
+    assert (await api.get(f"{V2}/a")).json["spec"] == {"host": "h", "port": "1"}
 
 
 async def test_a_webhook_that_is_away(api: Api, hooks: HookServer) -> None:
