@@ -19,6 +19,7 @@ from podwright.api.cel.declarations import (
     TYPE,
     UINT,
     DeclType,
+    escape,
     list_of,
     optional_of,
 )
@@ -26,6 +27,7 @@ from podwright.api.cel.errors import CompileError, located
 from podwright.api.cel.functions import FUNCTIONS, METHODS, NAMESPACES
 from podwright.api.cel.signatures import Overload, fits, overloads, resolved
 from podwright.api.cel.syntax import (
+    RESERVED,
     Call,
     Ident,
     Index,
@@ -111,6 +113,8 @@ class _Checker:
         kind = of.type.parts[0] if of.type.name == "optional_type" else of.type
         cost = of.cost + (kind is of.type and (kind.name == "map" or kind.is_object)) + node.optional
         if kind.is_object:
+            if name not in kind.fields and name in RESERVED:
+                name = escape(name)  # Where it cannot be mistaken, a reserved word may stand as it is.
             if name not in kind.fields:
                 return self.fail(node, f"undefined field '{name}'")
             found = kind.fields[name]

@@ -7,6 +7,17 @@ from typing import Any
 
 from podwright.api.cel.errors import EvaluationError
 
+_IN_GO = {
+    "invalid perl operator": "invalid or unsupported Perl syntax",
+    "missing )": "missing closing )",
+    "missing ]": "missing closing ]",
+    "no argument for repetition operator": "missing argument to repetition operator",
+    "invalid repetition size": "invalid repeat count",
+    "bad repetition operator": "invalid nested repetition operator",
+    "invalid named capture group": "invalid named capture",
+}
+"""Some errors by the names that they have in Go's package of the same syntax."""
+
 
 @functools.lru_cache(maxsize=512)
 def compiled(pattern: str) -> Any:
@@ -18,7 +29,8 @@ def compiled(pattern: str) -> Any:
     try:
         return re2.compile(pattern, options)
     except re2.error as error:
-        raise EvaluationError(f"error parsing regexp: {error}") from None
+        what, _, where = error.args[0].decode().partition(": ")
+        raise EvaluationError(f"error parsing regexp: {_IN_GO.get(what, what)}: `{where}`") from None
 
 
 def search(pattern: str, text: str) -> Any:

@@ -4,8 +4,7 @@ compiled, and so checked, by the API server."""
 
 from __future__ import annotations
 
-import re
-
+from podwright.api.cel import EvaluationError, regular
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation.field_errors import forbidden, invalid, not_supported, one_of, required
@@ -124,9 +123,9 @@ def _values(errs: list[FieldError], node: Object, path: str, *, allow_types: boo
         _nested(errs, child, f"{path}.not", allow_types=False)
     if pattern_text := node.get("pattern"):
         try:
-            re.compile(pattern_text)
-        except re.error as error:
-            said = f"must be a valid regular expression, but isn't: error parsing regexp: {error}"
+            regular.compiled(pattern_text)
+        except EvaluationError as error:
+            said = f"must be a valid regular expression, but isn't: {error}"
             errs.append(invalid(f"{path}.pattern", pattern_text, said))
 
 

@@ -8,12 +8,12 @@ import ipaddress
 import math
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from podwright.api import objects, status
+from podwright.api.cel import EvaluationError, regular
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import field_errors
@@ -168,19 +168,6 @@ def _array(schema: Object, value: list[Any], path: str, old: Any) -> Iterator[Fi
                 entries.add(key)
 
 
-@lru_cache(maxsize=512)
-def _pattern(text: str) -> Any:
-    """Compiled by RE2 where it is installed (linear time), as upstream's patterns are RE2's."""
-    try:
-        import re2  # type: ignore[import-untyped,import-not-found,unused-ignore]
-
-        return re2.compile(text)
-    except ImportError:
-        return re.compile(text)
-    except Exception:
-        return None
-
-
 def _text(schema: Object, value: str, path: str) -> Iterator[FieldError]:
     low, high = schema.get("minLength"), schema.get("maxLength")
     if low is not None and len(value) < low:
@@ -189,8 +176,11 @@ def _text(schema: Object, value: str, path: str) -> Iterator[FieldError]:
         yield field_errors.too_long(path, high)
     pattern = schema.get("pattern")
     if pattern:
-        compiled = _pattern(pattern)
-        if compiled is not None and not compiled.search(value):
+        try:
+            matches = regular.search(pattern, value)
+        except EvaluationError:
+            matches = True  # A schema of before the pattern was held to be one.
+        if not matches:
             yield _wrong(path, value, f"should match '{pattern}'")
     form = schema.get("format")
     if form and not _has_format(str(form), value):

@@ -138,6 +138,13 @@ def test_spent_cost(source: str, expected: int) -> None:
     assert OBJECT - budget.left == expected
 
 
+def test_a_reserved_word_may_stand_as_the_name_of_a_field() -> None:
+    meta = {"type": "object", "properties": {"namespace": text(10)}}
+    assert cost("has(self.namespace) && self.namespace != ''", meta) == cost(
+        "has(self.__namespace__) && self.__namespace__ != ''", meta
+    )
+
+
 def test_evaluations_share_a_budget() -> None:
     program = compile_expression("self.all(x, self.all(y, x <= y || x > y))", ["self"])
     budget, variables = Budget(), {"self": list(range(200))}

@@ -614,6 +614,15 @@ WRONG: dict[str, tuple[str, Object, FieldError]] = {
         {"spec.versions.0.schema.openAPIV3Schema.properties.spec": {}},
         required(f"{V1}.properties[spec].type", "must not be empty for specified object fields"),
     ),
+    "crd pattern": (
+        CRDS,
+        {"spec.versions.0.schema.openAPIV3Schema.properties.spec": {"type": "string", "pattern": "(?<=a)b"}},
+        invalid(
+            f"{V1}.properties[spec].pattern",
+            "(?<=a)b",
+            "must be a valid regular expression, but isn't: error parsing regexp: invalid or unsupported Perl syntax: `(?<=`",
+        ),
+    ),
     "crd root": (
         CRDS,
         {"spec.versions.0.schema.openAPIV3Schema.type": "string"},

@@ -19,7 +19,7 @@ def definition(**names: Any) -> dict[str, Any]:
                 "type": "object",
                 "required": ["cron"],
                 "properties": {
-                    "cron": {"type": "string", "pattern": "^[0-9*]+$"},
+                    "cron": {"type": "string", "pattern": "^(?i)[0-9*]+$"},
                     "image": {"type": "string", "default": "busybox"},
                     "replicas": {"type": "integer", "minimum": 1},
                     "mode": {"type": "string", "enum": ["a", "b"]},
