@@ -620,7 +620,8 @@ WRONG: dict[str, tuple[str, Object, FieldError]] = {
         invalid(
             f"{V1}.properties[spec].pattern",
             "(?<=a)b",
-            "must be a valid regular expression, but isn't: error parsing regexp: invalid or unsupported Perl syntax: `(?<=`",
+            "must be a valid regular expression, but isn't: error parsing regexp: invalid or unsupported Perl syntax: "
+            "`(?<=`",
         ),
     ),
     "crd root": (
