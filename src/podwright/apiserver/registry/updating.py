@@ -66,10 +66,7 @@ async def update(registry: Registry, request: Request, row: Resource) -> One:
     key = f"{info.namespace}/{info.name}" if row.namespaced else info.name
     if strategy.create_on_update and not info.subresource and registry.cache(row).get(key) is None:
         if metadata.get("uid"):
-            raise status.conflict(
-                row.group, row.plural, info.name,
-                f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: ",
-            )
+            raise _other_object(registry, row, info.name, key, metadata["uid"], "")
         metadata.pop("resourceVersion", None)
         made = await create_object(registry, request, row, info.namespace, wanted, options)
         return One.of(row, made, 201)
@@ -209,11 +206,17 @@ def _check_version(registry: Registry, update: Update, current: Cached, metadata
         metadata["resourceVersion"] = str(current.revision)
     uid = metadata.get("uid") or ""
     if uid and uid != current.object["metadata"].get("uid"):
-        raise status.conflict(
-            row.group, row.plural, update.name,
-            f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
-            f"{current.object['metadata'].get('uid')}",
-        )
+        found = current.object["metadata"].get("uid")
+        raise _other_object(registry, row, update.name, current.key, uid, found)
+
+
+def _other_object(registry: Registry, row: Resource, name: str, key: str, uid: str, found: str) -> status.ApiError:
+    """What is stored under the name is not what the client has read."""
+    return status.conflict(
+        row.group, row.plural, name,
+        f"StorageError: invalid object, Code: 4, Key: {registry.cache(row).prefix}{key}, ResourceVersion: 0, "
+        f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {found}",
+    )
 
 
 def _keep_system_fields(metadata: Object, before: Object) -> None:

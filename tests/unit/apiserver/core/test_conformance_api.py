@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import random
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -32,20 +34,25 @@ async def hooks(pki: Pki) -> AsyncIterator[HookServer]:
 
 
 async def lifecycle(api: Api, path: str, body: dict[str, Any], *, status: dict[str, Any] | None = None) -> None:
-    """Every verb that a client has: create, get, list, watch, patch, update, status, delete, deletecollection."""
+    """Every verb that a client has: create (three, where the server may name them), get, list, watch, patch, update,
+    status, delete, deletecollection."""
     labels = {"row": "lifecycle"}
-    name = body["metadata"]["name"]
     body = {**body, "metadata": {**body["metadata"], "labels": labels}}
     query = "labelSelector=row%3Dlifecycle"
-    made = await api.post(path, body)
-    assert made.status == 201, made.text
+    count = 3 if "generateName" in body["metadata"] else 1
+    for _ in range(count):
+        made = await api.post(path, body)
+        assert made.status == 201, made.text
+    name = made.json["metadata"]["name"]
     at = f"{path}/{name}"
-    version = made.json["metadata"]["resourceVersion"]
     assert (await api.get(at)).json["metadata"]["uid"] == made.json["metadata"]["uid"]
-    assert [o["metadata"]["name"] for o in (await api.get(f"{path}?{query}")).json["items"]] == [name]
+    found = (await api.get(f"{path}?{query}")).json
+    assert len(found["items"]) == count
+    version = found["metadata"]["resourceVersion"]
     async with api.watch(f"{path}?watch=1&{query}&resourceVersion={version}") as events:
         patched = await api.patch(at, {"metadata": {"annotations": {"patched": "true"}}})
         assert patched.json["metadata"]["annotations"]["patched"] == "true"
+        assert int(patched.json["metadata"]["resourceVersion"]) > int(made.json["metadata"]["resourceVersion"])
         changed = patched.json
         changed["metadata"]["annotations"]["updated"] = "true"
         updated = await api.put(at, changed)
@@ -55,6 +62,7 @@ async def lifecycle(api: Api, path: str, body: dict[str, Any], *, status: dict[s
             written = await api.patch(f"{at}/status", {"status": status})
             assert written.status == 200, written.text
             read = (await api.get(f"{at}/status")).json
+            assert (read["kind"], read["metadata"]["uid"]) == (made.json["kind"], made.json["metadata"]["uid"])
             assert all(read["status"][key] == value for key, value in status.items())
             put = await api.put(f"{at}/status", {**read, "metadata": {**read["metadata"], "annotations": {"s": "u"}}})
             assert put.status == 200, put.text
@@ -63,6 +71,7 @@ async def lifecycle(api: Api, path: str, body: dict[str, Any], *, status: dict[s
         assert (await api.delete(at)).status == 200
         assert [e["type"] for e in await take(events, len(seen) + 1)] == [*seen, "DELETED"]
     assert (await api.get(at)).status == 404
+    assert len((await api.get(f"{path}?{query}")).json["items"]) == count - 1
     assert (await api.post(path, body)).status == 201
     assert (await api.delete(f"{path}?{query}")).status == 200
     assert not (await api.get(f"{path}?{query}")).json["items"]
@@ -98,7 +107,7 @@ async def test_flow_schemas_and_priority_levels(api: Api) -> None:
         "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["*"]}],
     }
     schema = {
-        "metadata": {"name": "e2e"},
+        "metadata": {"generateName": "e2e-"},
         "spec": {"matchingPrecedence": 10000, "priorityLevelConfiguration": {"name": "global-default"},
                  "rules": [rule], "distinguisherMethod": {"type": "ByUser"}},
     }
@@ -106,10 +115,32 @@ async def test_flow_schemas_and_priority_levels(api: Api) -> None:
                  "lastTransitionTime": "2026-01-01T00:00:00Z"}
     await lifecycle(api, f"{group}/flowschemas", schema, status={"conditions": [condition]})
     limited = {"nominalConcurrencyShares": 2, "limitResponse": {"type": "Reject"}}
-    level = {"metadata": {"name": "e2e"}, "spec": {"type": "Limited", "limited": limited}}
+    level = {"metadata": {"generateName": "e2e-"}, "spec": {"type": "Limited", "limited": limited}}
     await lifecycle(
         api, f"{group}/prioritylevelconfigurations", level, status={"conditions": [{**condition, "type": "E2E"}]}
     )
+
+
+async def test_requests_are_classified(api: Api) -> None:
+    """An answer names the flow schema and the priority level that it was served by."""
+    group = "/apis/flowcontrol.apiserver.k8s.io/v1"
+    limited = {"nominalConcurrencyShares": 1, "limitResponse": {"type": "Reject"}}
+    level = await api.post(
+        f"{group}/prioritylevelconfigurations",
+        {"metadata": {"name": "test-level"}, "spec": {"type": "Limited", "limited": limited}},
+    )
+    rule = {"subjects": [{"kind": "User", "user": {"name": "noxu"}}],
+            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}]}
+    schema = await api.post(f"{group}/flowschemas", {"metadata": {"name": "test-schema"}, "spec": {
+        "matchingPrecedence": 1000, "priorityLevelConfiguration": {"name": "test-level"},
+        "distinguisherMethod": {"type": "ByUser"}, "rules": [rule]}})
+    uids = schema.json["metadata"]["uid"], level.json["metadata"]["uid"]
+    for user, own in (("noxu", True), ("foo", False)):
+        headers = {"Impersonate-User": user, "Impersonate-Group": "system:authenticated"}
+        answer = await api.get("/version", headers=headers)
+        served = tuple(answer.headers[f"X-Kubernetes-PF-{kind}-UID"] for kind in ("FlowSchema", "PriorityLevel"))
+        assert all(served) and (served == uids) is own
+    assert 'apiserver_flowcontrol_nominal_limit_seats{priority_level="test-level"}' in (await api.get("/metrics")).text
 
 
 async def test_certificate_signing_requests(api: Api, pki: Pki) -> None:
@@ -181,6 +212,20 @@ async def test_service_accounts(api: Api) -> None:
         assert [e["type"] for e in await take(events, 4)] == ["ADDED", "MODIFIED", "MODIFIED", "DELETED"]
 
 
+async def test_a_token_of_an_account_is_reviewed(api: Api) -> None:
+    await api.post(f"{NS}/serviceaccounts", {"metadata": {"name": "e2e-sa"}})
+    made = await api.post(f"{NS}/serviceaccounts/e2e-sa/token", {})
+    assert made.status == 201 and made.json["status"]["token"]
+    review = {"spec": {"token": made.json["status"]["token"]}}
+    said = (await api.post("/apis/authentication.k8s.io/v1/tokenreviews", review)).json["status"]
+    assert said["authenticated"] is True and not said.get("error")
+    assert said["user"]["username"] == "system:serviceaccount:default:e2e-sa"
+    assert set(said["user"]["groups"]) == {
+        "system:authenticated", "system:serviceaccounts", "system:serviceaccounts:default"}
+    (credential,) = said["user"]["extra"]["authentication.kubernetes.io/credential-id"]
+    assert credential.startswith("JTI=")
+
+
 async def test_subject_reviews_agree_with_what_an_account_may(api: Api) -> None:
     await service_account(api)
     user = "system:serviceaccount:default:default"
@@ -210,15 +255,33 @@ async def test_subject_reviews_agree_with_what_an_account_may(api: Api) -> None:
         assert done.status == (200 if allowed else 403)
 
 
+PRESENT = {
+    "admissionregistration.k8s.io/v1": "validatingwebhookconfigurations",
+    "apiextensions.k8s.io/v1": "customresourcedefinitions", "apiregistration.k8s.io/v1": "apiservices",
+    "apps/v1": "deployments", "authentication.k8s.io/v1": "tokenreviews",
+    "authorization.k8s.io/v1": "selfsubjectaccessreviews", "autoscaling/v1": "horizontalpodautoscalers",
+    "autoscaling/v2": "horizontalpodautoscalers", "batch/v1": "jobs",
+    "certificates.k8s.io/v1": "certificatesigningrequests", "coordination.k8s.io/v1": "leases",
+    "discovery.k8s.io/v1": "endpointslices", "events.k8s.io/v1": "events", "networking.k8s.io/v1": "ingresses",
+    "node.k8s.io/v1": "runtimeclasses", "policy/v1": "poddisruptionbudgets",
+    "scheduling.k8s.io/v1": "priorityclasses", "storage.k8s.io/v1": "csinodes",
+}
+
+
 async def test_the_version_and_every_group(api: Api) -> None:
     version = (await api.get("/version")).json
     assert int(version["major"]) == 1 and int(version["minor"]) == 37
-    groups = (await api.get("/apis")).json["groups"]
+    groups = (await api.get("/apis/")).json["groups"]
     assert len(groups) > 15
+    for group_version, resource in PRESENT.items():
+        await listed(api, group_version, resource)
+    await listed(api, "v1", "namespaces")
+    assert (await api.get("/apis/not-these-apps/v1")).status == 404
+    assert "please-dont-ever-create-this" not in (await api.get("/apis/apps/v1")).text
     for group in groups:
         versions = [v["groupVersion"] for v in group["versions"]]
         assert group["preferredVersion"]["groupVersion"] in versions
-        assert (await api.get(f"/apis/{group['name']}")).json["preferredVersion"] == group["preferredVersion"]
+        assert (await api.get(f"/apis/{group['name']}/")).json["preferredVersion"] == group["preferredVersion"]
         for each in versions:
             resources = (await api.get(f"/apis/{each}")).json
             assert resources["groupVersion"] == each and resources["resources"], each
@@ -247,7 +310,13 @@ async def test_pages_of_pod_templates(api: Api) -> None:
         if not token:
             break
     assert names == [b["metadata"]["name"] for b in bodies] and len(versions) == 1
-    assert len((await api.get(path)).json["items"]) == 40
+    whole = (await api.get(f"{path}?limit=40")).json
+    assert len(whole["items"]) == 40 and whole["metadata"].keys() == {"resourceVersion"}
+    table = {"Accept": "application/json;as=Table;v=v1beta1;g=meta.k8s.io"}
+    first = (await api.get(f"{path}?limit=2", headers=table)).json
+    assert [row["cells"][0] for row in first["rows"]] == ["t-000", "t-001"]
+    rest = (await api.get(f"{path}?continue={first['metadata']['continue']}", headers=table)).json
+    assert len(rest["rows"]) == 38 and rest["rows"][0]["cells"][0] == "t-002"
 
 
 async def test_namespaces_patch_status_finalizer(api: Api) -> None:
@@ -255,10 +324,13 @@ async def test_namespaces_patch_status_finalizer(api: Api) -> None:
     made = (await api.post(path, {"metadata": {"name": "n"}})).json
     assert made["status"]["phase"] == "Active"
     assert (await api.patch(f"{path}/n", {"metadata": {"labels": {"a": "b"}}})).json["metadata"]["labels"]["a"] == "b"
-    condition = {"type": "StatusPatch", "status": "True", "reason": "E2E", "message": "m"}
+    condition = {"type": "StatusPatch", "status": "True", "reason": "E2E", "message": "m", "lastTransitionTime": None}
     patched = await api.patch(f"{path}/n/status", {"metadata": {"annotations": {"s": "1"}},
                                                    "status": {"conditions": [condition]}})
-    assert patched.json["status"]["conditions"][0]["type"] == "StatusPatch", patched.text
+    assert patched.json["metadata"]["annotations"] == {"s": "1"}, patched.text
+    assert patched.json["status"]["phase"] == "Active"
+    assert [(c["type"], c["reason"], c["message"]) for c in patched.json["status"]["conditions"]] == [
+        ("StatusPatch", "E2E", "m")]
     status = (await api.get(f"{path}/n/status")).json
     status["status"]["conditions"].append({**condition, "type": "StatusUpdate"})
     assert len((await api.put(f"{path}/n/status", status)).json["status"]["conditions"]) == 2
@@ -274,27 +346,72 @@ async def test_namespaces_patch_status_finalizer(api: Api) -> None:
     assert (await api.put(f"{path}/n", whole)).json["metadata"]["labels"]["updated"] == "true"
 
 
+def labelled(name: str, label: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "labels": {"w": label}}}
+
+
+async def test_several_watchers_see_what_they_select(api: Api) -> None:
+    def watching(*labels: str) -> Any:
+        return api.watch(f"{MAPS}?watch=1&labelSelector=w%20in%20({','.join(labels)})")
+
+    async with watching("a") as only_a, watching("b") as only_b, watching("a", "b") as both:
+        made = [(await api.post(MAPS, labelled("a", "a"))).json]
+        for step in ("1", "2"):
+            read = (await api.get(f"{MAPS}/a")).json
+            made.append((await api.put(f"{MAPS}/a", {**read, "data": {"mutation": step}})).json)
+        await api.delete(f"{MAPS}/a")
+        made.append((await api.post(MAPS, labelled("b", "b"))).json)
+        await api.delete(f"{MAPS}/b")
+        seen = await take(both, 6)
+        assert [e["type"] for e in seen] == ["ADDED", "MODIFIED", "MODIFIED", "DELETED", "ADDED", "DELETED"]
+        assert [e["object"] for e in seen if e["type"] != "DELETED"] == made, "the very objects that were answered"
+        assert await take(only_a, 4) == seen[:4]
+        assert await take(only_b, 2) == seen[4:]
+
+
 async def test_watches_start_where_others_ended(api: Api) -> None:
-    """Closed and restarted; from a version; several at once; the same order for everybody."""
-    await api.post(MAPS, {**config_map("a"), "metadata": {"name": "a", "labels": {"w": "a"}}})
-    first = await api.patch(f"{MAPS}/a", {"data": {"n": "1"}})
-    async with api.watch(f"{MAPS}?watch=1&labelSelector=w%3Da") as events:
-        last = (await take(events, 1))[0]["object"]["metadata"]["resourceVersion"]
-    assert last == first.json["metadata"]["resourceVersion"]
-    await api.patch(f"{MAPS}/a", {"data": {"n": "2"}})
-    await api.post(MAPS, {**config_map("b"), "metadata": {"name": "b", "labels": {"w": "b"}}})
-    await api.delete(f"{MAPS}/a")
+    """Closed and restarted; from a version, also of what is gone since."""
+    path = f"{MAPS}?watch=1&labelSelector=w%3Da"
+    async with api.watch(path) as events:
+        await api.post(MAPS, labelled("a", "a"))
+        first = (await api.patch(f"{MAPS}/a", {"data": {"mutation": "1"}})).json
+        added, last = await take(events, 2)
+    assert (added["type"], last["type"], last["object"]) == ("ADDED", "MODIFIED", first)
+    second = (await api.patch(f"{MAPS}/a", {"data": {"mutation": "2"}})).json
+    since = last["object"]["metadata"]["resourceVersion"]
+    async with api.watch(f"{path}&resourceVersion={since}") as events:
+        await api.delete(f"{MAPS}/a")
+        seen = await take(events, 2)
+    assert [e["type"] for e in seen] == ["MODIFIED", "DELETED"] and seen[0]["object"] == second
+    assert int(seen[1]["object"]["metadata"]["resourceVersion"]) > int(second["metadata"]["resourceVersion"])
+    async with api.watch(f"{path}&resourceVersion={since}") as events:
+        assert await take(events, 2) == seen
 
-    async def seen(query: str, count: int) -> list[tuple[str, str]]:
-        async with api.watch(f"{MAPS}?watch=1&resourceVersion={last}{query}") as events:
-            return [(e["type"], e["object"]["metadata"]["name"]) for e in await take(events, count)]
 
-    expected = [("MODIFIED", "a"), ("ADDED", "b"), ("DELETED", "a")]
-    assert await asyncio.gather(*(seen("", 3) for _ in range(5))) == [expected] * 5
-    both = "&labelSelector=w%20in%20(a,b)"
-    assert await seen(both, 3) == expected
-    assert await seen("&labelSelector=w%3Da", 2) == [expected[0], expected[2]]
-    assert await seen("&labelSelector=w%3Db", 1) == [expected[1]]
+async def test_watches_from_each_version_see_the_same_order(api: Api) -> None:
+    rounds, chance = 25, random.Random(1)
+    since = (await api.get(MAPS)).json["metadata"]["resourceVersion"]
+    present: list[str] = []
+
+    async def change(number: int) -> None:
+        act = chance.choice(("create", "update", "delete")) if present else "create"
+        if act == "create":
+            present.append(f"cm-{number}")
+            await api.post(MAPS, {"metadata": {"name": present[-1]}})
+        elif act == "update":
+            name = chance.choice(present)
+            await api.put(f"{MAPS}/{name}", {"metadata": {"name": name}, "data": {"n": str(number)}})
+        else:
+            await api.delete(f"{MAPS}/{present.pop(chance.randrange(len(present)))}")
+
+    async with AsyncExitStack() as stack:
+        watches = []
+        for number in range(rounds):
+            watches.append(await stack.enter_async_context(api.watch(f"{MAPS}?watch=1&resourceVersion={since}")))
+            await change(number)
+            versions = [e["object"]["metadata"]["resourceVersion"] for w in watches for e in await take(w, 1)]
+            assert len(set(versions)) == 1
+            since = versions[0]
 
 
 async def test_an_object_that_leaves_the_selector_is_deleted_to_the_watcher(api: Api) -> None:
@@ -305,8 +422,11 @@ async def test_an_object_that_leaves_the_selector_is_deleted_to_the_watcher(api:
             {"metadata": {"labels": {"w": "yes"}}}, {"data": {"mutation": "3"}},
         ):
             assert (await api.patch(f"{MAPS}/a", change)).status == 200
-        await api.delete(f"{MAPS}/a")
+        gone = await api.delete(f"{MAPS}/a")
+        assert gone.status == 200
         got = await take(events, 6)
+    versions = [int(e["object"]["metadata"]["resourceVersion"]) for e in got]
+    assert versions == sorted(set(versions)), "a deletion has the version at which the object left"
     assert [(e["type"], e["object"].get("data", {}).get("mutation")) for e in got] == [
         ("ADDED", None), ("MODIFIED", "1"), ("DELETED", "1"), ("ADDED", "2"), ("MODIFIED", "3"), ("DELETED", "3"),
     ]

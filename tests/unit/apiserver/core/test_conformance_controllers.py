@@ -206,9 +206,14 @@ async def test_quota_counts_what_comes_and_goes(api: Space) -> None:
     await used(api, "q", none)
 
 
+async def served_tabs(api: Space) -> str:
+    """Where CronTabs of the namespace are; their definition is the module's."""
+    assert (await api.post(CRDS, crontabs())).status in (201, 409)
+    return api.ns.replace("/api/v1", "/apis/stable.example.com/v1") + "/crontabs"
+
+
 async def test_quota_of_custom_resources(api: Space) -> None:
-    assert (await api.post(CRDS, crontabs())).status == 201
-    tabs = api.ns.replace("/api/v1", "/apis/stable.example.com/v1") + "/crontabs"
+    tabs = await served_tabs(api)
     await make(api, f"{api.ns}/resourcequotas", quota("q", {"count/crontabs.stable.example.com": "1"}))
     await used(api, "q", {"count/crontabs.stable.example.com": "0"})
     await make(api, tabs, tab("a", cron="*"))
@@ -348,14 +353,27 @@ async def deployment(api: Space, name: str) -> str:
     return (await names(api, f"{api.apps}/replicasets"))[0]
 
 
+def policy(name: str, owner: dict[str, Any]) -> dict[str, Any]:
+    preconditions = {"uid": owner["metadata"]["uid"]}
+    return {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": name, "preconditions": preconditions}
+
+
 async def test_deployments_and_what_they_own(api: Space) -> None:
-    owned = await deployment(api, "d")
-    await api.delete(f"{api.apps}/deployments/d", {"propagationPolicy": "Background"})
-    await gone(api, f"{api.apps}/replicasets/{owned}")
+    replicas, pods = f"{api.apps}/replicasets", f"{api.ns}/pods"
+    await deployment(api, "d")
+    made = (await api.get(f"{api.apps}/deployments/d")).json
+    assert (await api.delete(f"{api.apps}/deployments/d", policy("Background", made))).status == 200
+    for path in (f"{api.apps}/deployments", replicas, pods):
+        await until(api, path, lambda obj: not obj["items"])
     owned = await deployment(api, "e")
-    await api.delete(f"{api.apps}/deployments/e", {"propagationPolicy": "Orphan"})
+    await until(api, f"{replicas}/{owned}", lambda obj: obj.get("status", {}).get("replicas") == 2)
+    made = (await api.get(f"{api.apps}/deployments/e")).json
+    assert (await api.delete(f"{api.apps}/deployments/e", policy("Orphan", made))).status == 200
     await gone(api, f"{api.apps}/deployments/e")
-    await until(api, f"{api.apps}/replicasets/{owned}", lambda obj: not obj["metadata"].get("ownerReferences"))
+    left = (await api.get(replicas)).json["items"]
+    assert [(o["metadata"]["name"], o["metadata"].get("ownerReferences")) for o in left] == [(owned, None)]
+    kept = (await api.get(pods)).json["items"]
+    assert len(kept) == 2 and all(o["metadata"]["ownerReferences"][0]["name"] == owned for o in kept)
 
 
 async def replication(api: Space, name: str) -> dict[str, Any]:
@@ -370,16 +388,15 @@ async def replication(api: Space, name: str) -> dict[str, Any]:
 async def test_replication_controllers_and_their_pods(api: Space) -> None:
     """Background, orphan, foreground; a second owner spares a Pod."""
     path = f"{api.ns}/replicationcontrollers"
-    for name in ("background", "orphan", "foreground", "other"):
-        await replication(api, name)
-    await api.delete(f"{path}/background", {"propagationPolicy": "Background"})
+    made = {name: await replication(api, name) for name in ("background", "orphan", "default", "foreground", "other")}
+    await api.delete(f"{path}/background", policy("Background", made["background"]))
     await until(api, f"{api.ns}/pods?labelSelector=rc%3Dbackground", lambda obj: not obj["items"])
-    await api.delete(f"{path}/orphan", {"propagationPolicy": "Orphan"})
-    await gone(api, f"{path}/orphan")
-    await until(
-        api, f"{api.ns}/pods?labelSelector=rc%3Dorphan",
-        lambda obj: len(obj["items"]) == 3 and not any(o["metadata"].get("ownerReferences") for o in obj["items"]),
-    )
+    await api.delete(f"{path}/orphan", policy("Orphan", made["orphan"]))
+    await api.delete(f"{path}/default")
+    for name in ("orphan", "default"):
+        await gone(api, f"{path}/{name}")
+        left = (await api.get(f"{api.ns}/pods?labelSelector=rc%3D{name}")).json["items"]
+        assert len(left) == 3 and not any(o["metadata"].get("ownerReferences") for o in left)
     pods = await names(api, f"{api.ns}/pods?labelSelector=rc%3Dforeground")
     other = (await api.get(f"{path}/other")).json
     reference = {"apiVersion": "v1", "kind": "ReplicationController", "name": "other", "uid": other["metadata"]["uid"]}
@@ -387,7 +404,7 @@ async def test_replication_controllers_and_their_pods(api: Space) -> None:
         f"{api.ns}/pods/{pods[0]}", {"metadata": {"ownerReferences": [reference]}}, "strategic-merge-patch+json"
     )
     await api.patch(f"{api.ns}/pods/{pods[1]}", {"metadata": {"finalizers": ["example.com/hold"]}})
-    deleted = await api.delete(f"{path}/foreground", {"propagationPolicy": "Foreground"})
+    deleted = await api.delete(f"{path}/foreground", policy("Foreground", made["foreground"]))
     assert "foregroundDeletion" in deleted.json["metadata"]["finalizers"]
     await gone(api, f"{api.ns}/pods/{pods[2]}")
     assert (await api.get(f"{path}/foreground")).status == 200, "a Pod of it is still there"
@@ -407,6 +424,63 @@ async def test_a_ring_of_owners_goes(api: Space) -> None:
         await api.patch(f"{api.ns}/pods/{obj['metadata']['name']}", patch)
     await api.delete(f"{api.ns}/pods/p0", {"propagationPolicy": "Foreground"})
     await until(api, f"{api.ns}/pods", lambda obj: not obj["items"])
+
+
+async def test_custom_resources_and_what_they_own(api: Space) -> None:
+    tabs = await served_tabs(api)
+
+    async def own(name: str, owner: dict[str, Any] | None = None) -> dict[str, Any]:
+        obj = tab(name, cron="*")
+        if owner is not None:
+            reference = {"apiVersion": "stable.example.com/v1", "kind": "CronTab",
+                         "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}
+            obj["metadata"] = {**obj["metadata"], "ownerReferences": [reference]}
+        return await make(api, tabs, obj)
+
+    await own("child", await own("owner"))
+    await api.delete(f"{tabs}/owner", {"propagationPolicy": "Background"})
+    await gone(api, f"{tabs}/child")
+    await own("canary")
+    await api.delete(f"{tabs}/canary", {"propagationPolicy": "Foreground"})
+    await gone(api, f"{tabs}/canary")
+    await own("kept", await own("leaving"))
+    await api.delete(f"{tabs}/leaving", {"propagationPolicy": "Orphan"})
+    await gone(api, f"{tabs}/leaving")
+    assert "ownerReferences" not in (await api.get(f"{tabs}/kept")).json["metadata"]
+
+
+async def test_pods_go_before_what_they_may_need(api: Space) -> None:
+    """KEP-5080: while a Pod is there, nothing else of a namespace that goes is touched."""
+    inside = "/api/v1/namespaces/ordered"
+    await make(api, "/api/v1/namespaces", {"metadata": {"name": "ordered"}})
+    await until(api, f"{inside}/serviceaccounts/default", lambda obj: True)
+    held = pod("p")
+    held["metadata"]["finalizers"] = ["e2e.example.com/finalizer"]
+    await make(api, f"{inside}/pods", held)
+    await make(api, f"{inside}/configmaps", config_map("c"))
+    await api.delete(inside)
+
+    def processed(obj: dict[str, Any]) -> bool:
+        kinds = {c["type"] for c in obj["status"].get("conditions", ())}
+        return obj["status"]["phase"] == "Terminating" and "NamespaceDeletionContentFailure" in kinds
+
+    await until(api, inside, processed)
+    assert (await api.get(f"{inside}/pods/p")).json["metadata"]["deletionTimestamp"]
+    assert (await api.get(f"{inside}/configmaps/c")).status == 200
+    conditions = {c["type"]: c for c in (await api.get(inside)).json["status"]["conditions"]}
+    assert {kind: c["status"] for kind, c in conditions.items()} == {
+        "NamespaceDeletionDiscoveryFailure": "False", "NamespaceDeletionGroupVersionParsingFailure": "False",
+        "NamespaceDeletionContentFailure": "False", "NamespaceContentRemaining": "True",
+        "NamespaceFinalizersRemaining": "True",
+    }
+    assert conditions["NamespaceContentRemaining"]["message"] == (
+        "Some resources are remaining: pods. has 1 resource instances")
+    assert conditions["NamespaceFinalizersRemaining"]["message"] == (
+        "Some content in the namespace has finalizers remaining: e2e.example.com/finalizer in 1 resource instances")
+    refused = await api.post(f"{inside}/configmaps", config_map("late"))
+    assert refused.status == 403 and refused.json["details"]["causes"][0]["reason"] == "NamespaceTerminating"
+    await api.patch(f"{inside}/pods/p", {"metadata": {"finalizers": None}})
+    await gone(api, inside)
 
 
 async def test_a_namespace_takes_what_is_in_it(api: Space) -> None:

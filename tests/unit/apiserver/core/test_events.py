@@ -28,15 +28,29 @@ def new(name: str, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+async def change(api: Any, path: str, patch: dict[str, Any], update: dict[str, Any]) -> None:
+    """A patch changes what it names and no more; so does an update without a resourceVersion of what was read."""
+
+    async def read() -> dict[str, Any]:
+        found: dict[str, Any] = (await api.get(path)).json
+        for name in ("resourceVersion", "managedFields"):
+            found["metadata"].pop(name, None)
+        return found
+
+    before = await read()
+    assert (await api.patch(path, patch, "strategic-merge-patch+json")).status == 200
+    assert await read() == {**before, **patch}
+    wanted = {**before, **patch, **update}
+    assert (await api.put(path, wanted)).status == 200
+    assert await read() == wanted
+
+
 async def test_life_of_a_core_event(api: Any) -> None:
     assert (await api.post(CORE, core("one"))).status == 201
     everywhere = (await api.get("/api/v1/events?labelSelector=testevent%3Dyes")).json["items"]
     assert [e["metadata"]["name"] for e in everywhere] == ["one"]
-    patched = await api.patch(f"{CORE}/one", {"message": "patched"})
-    assert patched.status == 200 and patched.json["message"] == "patched"
-    series = {"count": 100, "lastObservedTime": "2026-01-02T03:04:05.000006Z"}
-    updated = await api.put(f"{CORE}/one", {**patched.json, "series": series})
-    assert updated.status == 200 and updated.json["series"] == series
+    await change(api, f"{CORE}/one", {"message": "patched"}, {
+        "series": {"count": 100, "lastObservedTime": "2026-01-02T03:04:05.000006Z"}})
     assert (await api.delete(f"{CORE}/one")).status == 200
     assert (await api.get(f"{CORE}?labelSelector=testevent%3Dyes")).json["items"] == []
 
@@ -46,11 +60,11 @@ async def test_life_of_a_new_event(api: Any) -> None:
     everywhere = (await api.get("/apis/events.k8s.io/v1/events?labelSelector=testevent%3Dyes")).json["items"]
     assert [e["regarding"]["name"] for e in everywhere] == ["web"]
     assert (await api.get(f"{CORE}/one")).json["message"] == "seen", "one storage"
-    series = {"count": 100, "lastObservedTime": "2026-01-02T03:05:05.000006Z"}
-    patched = await api.patch(f"{NEW}/one", {"series": series, "note": "another"})
-    assert patched.status == 200 and patched.json["series"] == series and patched.json["note"] == "another"
-    again = {"count": 101, "lastObservedTime": "2026-01-02T03:06:05.000006Z"}
-    assert (await api.put(f"{NEW}/one", {**patched.json, "series": again})).json["series"] == again
+    by = "test.example.com/controller"
+    for query in (f"{CORE}?fieldSelector=source%3D{by}", f"{NEW}?fieldSelector=reportingController%3D{by}"):
+        assert [e["metadata"]["name"] for e in (await api.get(query)).json["items"]] == ["one"]
+    await change(api, f"{NEW}/one", {"note": "another"}, {
+        "series": {"count": 100, "lastObservedTime": "2026-01-02T03:05:05.000006Z"}})
     assert (await api.delete(f"{NEW}/one")).status == 200
     assert (await api.get(f"{NEW}/one")).status == 404
 

@@ -148,8 +148,12 @@ async def test_field_validation(api: Api) -> None:
 
 async def test_delete_and_its_preconditions(api: Api) -> None:
     made = (await api.post(CONFIG_MAPS, config_map("a"))).json
-    wrong = await api.delete(f"{CONFIG_MAPS}/a", {"preconditions": {"uid": "nope"}})
-    assert wrong.status == 409
+    for precondition in ({"uid": "nope"}, {"resourceVersion": "1"}):
+        wrong = await api.delete(f"{CONFIG_MAPS}/a", {"preconditions": precondition})
+        assert wrong.status == 409 and wrong.json["details"] == {"name": "a", "kind": "ConfigMap"}
+    other = await api.put(f"{CONFIG_MAPS}/a", {**made, "metadata": {**made["metadata"], "uid": "nope"}})
+    assert other.status == 409 and "Precondition failed: UID in precondition: nope" in other.json["message"]
+    assert "Key: /registry/configmaps/default/a," in other.json["message"]
     gone = await api.delete(f"{CONFIG_MAPS}/a", {"preconditions": {"uid": made["metadata"]["uid"]}})
     assert gone.json["status"] == "Success"
     assert gone.json["details"] == {"name": "a", "kind": "configmaps", "uid": made["metadata"]["uid"]}
