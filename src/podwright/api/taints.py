@@ -53,7 +53,7 @@ def tolerates(toleration: Object, taint: Object) -> bool:
     mine, its = toleration.get("value") or "", taint.get("value") or ""
     if operator == "Equal":
         return bool(mine == its)
-    bound, value = _integer(mine), _integer(its)
+    bound, value = integer(mine), integer(its)
     if bound is None or value is None:
         return False
     if operator == "Gt":
@@ -61,7 +61,8 @@ def tolerates(toleration: Object, taint: Object) -> bool:
     return value < bound if operator == "Lt" else False
 
 
-def _integer(text: str) -> int | None:
+def integer(text: str) -> int | None:
+    """What Gt and Lt compare: a decimal integer of 64 bits in its one form."""
     if not _DECIMAL.fullmatch(text) or len(text) > 20:
         return None
     number = int(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from podwright.api import taints
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
 from podwright.api.validation import metadata, names
@@ -185,10 +186,11 @@ def tolerations(errs: list[FieldError], values: list[Object], path: str) -> None
         elif operator == "Exists":
             if value:
                 errs.append(invalid(f"{where}.operator", value, "value must be empty when `operator` is 'Exists'"))
+        elif operator in ("Gt", "Lt"):
+            if taints.integer(value) is None:
+                errs.append(invalid(f"{where}.value", value, "must be a valid decimal integer in canonical form"))
         else:
-            # Gt and Lt are behind a gate that is off (KEP-5471), but known.
-            allowed = ("Equal", "Exists", *(("Lt", "Gt") if operator in ("Gt", "Lt") else ()))
-            errs.append(not_supported(f"{where}.operator", operator, allowed))
+            errs.append(not_supported(f"{where}.operator", operator, ("Equal", "Exists")))
         if effect and effect not in EFFECTS:
             errs.append(not_supported(f"{where}.effect", effect, EFFECTS))
 

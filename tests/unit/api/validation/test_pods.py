@@ -559,6 +559,10 @@ CASES: dict[str, tuple[Object, FieldError]] = {
         pod({"schedulingGates": [{"name": "a"}], "nodeName": "n"}),
         forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared"),
     ),
+    "toleration's number": (
+        pod({"tolerations": [{"key": "a", "operator": "Gt", "value": "0950"}]}),
+        invalid("spec.tolerations[0].value", "0950", "must be a valid decimal integer in canonical form"),
+    ),
     "toleration operator": (
         pod({"tolerations": [{"key": "a", "operator": "X"}]}),
         not_supported("spec.tolerations[0].operator", "X", ["Equal", "Exists"]),
