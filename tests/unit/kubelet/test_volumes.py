@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from podwright.kubelet.volumes import atomic_writer, host_path, persistent, subpath
+from podwright.api.objects import Object
+from podwright.client.clock import SystemClock
+from podwright.kubelet.volumes import atomic_writer, host_path, payloads, persistent, subpath
 from podwright.kubelet.volumes.atomic_writer import BadPayload, FileContent
 from podwright.kubelet.volumes.mount_points import remove_tree
 from podwright.kubelet.volumes.mounted import VolumeFailure
 from podwright.kubelet.volumes.ownership import give_to_group
+from podwright.kubelet.volumes.tokens import ServiceAccountTokens
+
+from .fake_api import FakeApi
 
 
 def _payload(**files: str) -> dict[str, FileContent]:
@@ -81,6 +87,23 @@ def test_host_path_types(tmp_path: Path, kind: str, make: object, fits: bool) ->
     else:
         with pytest.raises(VolumeFailure, match="hostPath type check failed"):
             host_path.setup({"path": str(path), "type": kind})
+
+
+@pytest.mark.parametrize(
+    ("context", "mode", "uid"),
+    [({}, 0o644, None), ({"runAsUser": 1000}, 0o600, 1000), ({"fsGroup": 10000}, 0o600, None),
+     ({"runAsUser": 1000, "fsGroup": 10000}, 0o600, 1000)],
+)  # fmt: skip
+async def test_whose_a_projected_token_is(context: dict[str, int], mode: int, uid: int | None) -> None:
+    """What the fsGroup may read besides is added with its ownership."""
+    api = FakeApi()
+    pod: Object = {"metadata": {"name": "web", "namespace": "default", "uid": "u"},
+                   "spec": {"securityContext": context, "containers": [{"name": "c"}]}}
+    given = SimpleNamespace(
+        pod=pod, tokens=ServiceAccountTokens(api.client, SystemClock()), fs_group=context.get("fsGroup")
+    )
+    (content,) = (await payloads._token(given, {"path": "token"}, 0o644)).values()  # type: ignore[arg-type]
+    assert (content.mode, content.uid) == (mode, uid)
 
 
 @pytest.mark.parametrize("sub_path", ["/abs", "../up", "a/../../up"])

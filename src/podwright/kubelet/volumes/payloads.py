@@ -135,10 +135,8 @@ async def _token(context: VolumeContext, source: Object, mode: int) -> dict[str,
 
 
 def _private(context: VolumeContext, data: bytes, mode: int, uid: int | None) -> FileContent:
-    """A credential: only the user that all containers run as may read it, or only the fsGroup."""
-    if context.fs_group is None and uid is not None:
-        return FileContent(data, _TOKEN_MODE, uid)
-    return FileContent(data, _TOKEN_MODE if context.fs_group is not None else mode)
+    """A credential: only the user that all containers run as may read it, and the fsGroup."""
+    return FileContent(data, mode if context.fs_group is None and uid is None else _TOKEN_MODE, uid)
 
 
 async def _certificate(context: VolumeContext, index: int, source: Object, mode: int) -> dict[str, FileContent]:
