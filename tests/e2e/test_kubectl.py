@@ -6,11 +6,15 @@ import http.client
 import json
 import os
 import pty
+import re
 import select
 import socket
 import subprocess
 import threading
 import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import yaml
@@ -19,26 +23,52 @@ from tests.e2e.harness import BIN, Cluster, busybox, pod, until
 
 @pytest.fixture(scope="module")
 def talker(cluster: Cluster) -> str:
-    lines = "echo one; echo two; echo three; echo oops >&2; sleep 3600"
-    cluster.apply(pod("talker", busybox("a", lines), busybox("b", "echo from-b; sleep 3600"), labels={"app": "talker"}))
+    cluster.apply(_talker())
     cluster.running("talker")
     return "talker"
+
+
+def _talker() -> dict[str, Any]:
+    lines = "echo one; echo two; echo three; echo oops >&2; sleep 3600"
+    made = pod("talker", busybox("a", lines), busybox("b", "echo from-b; sleep 3600"), labels={"app": "talker"})
+    made["metadata"]["annotations"] = {"kubectl.kubernetes.io/default-container": "b"}
+    return made
+
+
+def described(cluster: Cluster, *what: str) -> Callable[..., None]:
+    """kubectl's description of an object. Each call asks for one line with these words in this order."""
+    text = cluster.kubectl("describe", *what)
+
+    def has(*words: str) -> None:
+        assert re.search(".*".join(map(re.escape, words)), text), f"{words} not in:\n{text}"
+
+    return has
 
 
 def test_what_the_server_is(cluster: Cluster) -> None:
     version = yaml.safe_load(cluster.kubectl("version", "-o", "yaml"))
     assert version["serverVersion"]["gitVersion"].startswith("v1.37")
-    assert "is running at" in cluster.kubectl("cluster-info")
+    assert re.search(r"(?m)^Client Version: v1\.37.*\n(.*\n)*Server Version: v1\.37", cluster.kubectl("version"))
+    server = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    assert f"Kubernetes control plane is running at {server}" in cluster.kubectl("cluster-info")
     resources = cluster.kubectl("api-resources", "--no-headers")
     for short, kind in (("po", "Pod"), ("deploy", "Deployment"), ("sa", "ServiceAccount"), ("no", "Node")):
         assert any(short in line.split() and line.split()[-1] == kind for line in resources.splitlines())
+    extensions = cluster.kubectl("api-resources", "--categories=api-extensions", "-o", "name").split()
+    assert {"apiservices.apiregistration.k8s.io", "mutatingadmissionpolicies.admissionregistration.k8s.io"} < set(
+        extensions
+    )
     assert {"v1", "apps/v1", "rbac.authorization.k8s.io/v1"} <= set(cluster.kubectl("api-versions").split())
+    components = cluster.kubectl("get", "componentstatuses", "-o", "jsonpath={.items[*].metadata.name}").split()
+    assert "Healthy" in cluster.kubectl("get", "componentstatuses", *components) and len(components) == 3
     assert "podwright" in cluster.kubectl("config", "view")
     who = cluster.kubectl("auth", "whoami", "-o", "json")
     assert json.loads(who)["status"]["userInfo"]["username"] == "kubernetes-admin"
     assert cluster.kubectl("auth", "can-i", "create", "pods").strip() == "yes"
     refused = cluster.try_kubectl("auth", "can-i", "create", "pods", "--as", "nobody")
     assert refused.stdout.strip() == "no"
+    may = [line.split() for line in cluster.kubectl("auth", "can-i", "--list").splitlines()]
+    assert ["*.*", "[]", "[]", "[*]"] in may and ["[*]", "[]", "[*]"] in may and ["[/healthz]", "[]", "[get]"] in may
 
 
 def test_explain_reaches_every_depth(cluster: Cluster) -> None:
@@ -63,47 +93,63 @@ def test_get_in_every_form(cluster: Cluster, talker: str) -> None:
     assert cluster.kubectl("get", "pods", "-l", "app=talker,app!=x", "-o", "name").strip() == f"pod/{talker}"
     assert talker in cluster.kubectl("get", "pods", "-A", "--field-selector", "status.phase=Running")
     assert talker not in cluster.kubectl("get", "pods", "-A", "--field-selector", "status.phase=Pending")
-    describe = cluster.kubectl("describe", "pod", talker)
-    for part in ("Containers:", "Conditions:", "QoS Class:", "Events:", "Scheduled", "Started"):
-        assert part in describe
-    node = cluster.kubectl("describe", "node", "node-1")
-    for part in ("Capacity:", "Allocatable:", "System Info:", "Non-terminated Pods:", "default"):
-        assert part in node
-    assert cluster.kubectl("get", "events")
+    has = described(cluster, "pod", talker)
+    for words in (("Name:", talker), ("Namespace:", "default"), ("Labels:", "app=talker"), ("Status:", "Running"),
+                  ("IP:",), ("Image:", "busybox:1.36"), ("State:", "Running"), ("QoS Class:", "BestEffort"),
+                  ("Normal", "Scheduled", "default-scheduler", f"Successfully assigned default/{talker} to node-1"),
+                  ("Normal", "Started", "kubelet")):
+        has(*words)
+    assert "Events:" not in cluster.kubectl("describe", "pod", talker, "--show-events=false")
+    has = described(cluster, "node", "node-1")
+    for words in (("Name:", "node-1"), ("Labels:",), ("Annotations:",), ("CreationTimestamp:",), ("Conditions:",),
+                  ("Type", "Status", "LastHeartbeatTime", "LastTransitionTime", "Reason", "Message"), ("Ready", "True"),
+                  ("Addresses:",), ("Capacity:",), ("Allocatable:",), ("Kubelet Version:", "v1.37"), ("Pods:",),
+                  ("default", talker)):
+        has(*words)
+    shown = cluster.kubectl("events", "--for", f"pod/{talker}", "--no-headers").splitlines()
+    assert {line.split()[2] for line in shown} == {"Scheduled", "Pulled", "Created", "Started"}
+    empty = cluster.kubectl("get", "pods", "-n", "kube-public", "-o", "json", "--chunk-size=1")
+    assert json.loads(empty)["items"] == []
+    missing = cluster.try_kubectl("get", "pods", "abc", "-o", "json")
+    assert (missing.stdout, missing.stderr) == ("", 'Error from server (NotFound): pods "abc" not found\n')
 
 
 def test_get_w_shows_changes_as_they_come(cluster: Cluster) -> None:
+    cluster.apply(pod("herald", busybox("c", "true"), labels={"w": "1"}, nodeSelector={"no": "where"}))
     watch = subprocess.Popen(
         [str(BIN / "kubectl"), "get", "pods", "-w", "--no-headers", "-l", "w=1"],
         env=cluster.environment, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        cluster.apply(pod("watched", busybox("c", "sleep 3600"), labels={"w": "1"}))
-        cluster.running("watched")
-        cluster.kubectl("delete", "pod", "watched", "--now")
-        assert watch.stdout is not None
         seen: list[str] = []
         reader = threading.Thread(target=lambda: seen.extend(watch.stdout or ()), daemon=True)
         reader.start()
+        until(lambda: "herald" in " ".join(seen), "the list that the watch begins with")
+        cluster.apply(pod("watched", busybox("c", "sleep 3600"), labels={"w": "1"}))
+        cluster.running("watched")
+        cluster.kubectl("delete", "pod", "watched", "--now")
         for state in ("Pending", "Running", "Terminating"):
-            until(lambda s=state: s in " ".join(seen), f"the watch shows {state}")
+            until(lambda s=state: any(line.split()[::2][:2] == ["watched", s] for line in seen), f"it shows {state}")
     finally:
         watch.terminate()
         watch.wait(60)
+    cluster.kubectl("delete", "pod", "herald", "--now")
 
 
 def test_logs_in_every_form(cluster: Cluster, talker: str) -> None:
     assert cluster.kubectl("logs", talker, "-c", "a").split() == ["one", "two", "three", "oops"]
     assert cluster.kubectl("logs", talker, "-c", "a", "--tail=2").split() == ["three", "oops"]
     assert set(cluster.kubectl("logs", talker, "--all-containers").split()) == {"one", "two", "three", "oops", "from-b"}
-    assert cluster.kubectl("logs", talker, "-c", "a", "--limit-bytes=2") == "on"
-    stamped = cluster.kubectl("logs", talker, "-c", "b", "--timestamps").split()
-    assert stamped[0].startswith("20") and stamped[1] == "from-b"
-    assert cluster.kubectl("logs", talker, "-c", "a", "--since=1h").split()[0] == "one"
+    assert cluster.kubectl("logs", talker) == "from-b\n", "the container that the annotation names"
+    assert cluster.kubectl("logs", talker, "-c", "a", "--limit-bytes=1") == "o"
+    (stamped,) = cluster.kubectl("logs", talker, "-c", "a", "--tail=1", "--timestamps").splitlines()
+    when, _, line = stamped.partition(" ")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", when) and line in ("oops", "three")
+    assert len(cluster.kubectl("logs", talker, "-c", "a", "--since=24h").splitlines()) == 4
     time.sleep(1.1)  # so that everything written is older than a second
     assert cluster.kubectl("logs", talker, "-c", "a", "--since=1s") == ""
     wrong = cluster.try_kubectl("logs", talker, "-c", "zzz")
-    assert "container zzz is not valid for pod talker" in wrong.stderr
+    assert "container zzz is not valid for pod talker out of: a, b" in wrong.stderr
 
 
 def test_logs_follow_and_previous(cluster: Cluster) -> None:
@@ -124,6 +170,10 @@ def test_exec_with_input_exit_code_and_terminal(cluster: Cluster, talker: str) -
     assert failed.returncode == 7 and "err" in failed.stderr
     missing = cluster.try_kubectl("exec", talker, "-c", "a", "--", "no-such-command")
     assert missing.returncode != 0
+    run = ("run", "-i", "--rm", "--restart=Never", "--image=docker.io/library/busybox:1.36", "once", "--")
+    once = cluster.try_kubectl(*run, "sh", "-c", "cat && exit 42", given="abcd1234")
+    assert once.returncode == 42 and "abcd1234" in once.stdout, once.stderr
+    assert 'pod "once" deleted' in once.stdout
     master, slave = pty.openpty()
     shell = subprocess.Popen(
         [str(BIN / "kubectl"), "exec", "-it", talker, "-c", "a", "--", "sh"],
@@ -164,19 +214,103 @@ def test_changing_objects(cluster: Cluster) -> None:
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=yaml.safe_dump(replacement))
     cluster.kubectl("patch", "configmap", "cm", "-p", '{"data":{"d":"4"}}')
     assert cluster.get("configmap", "cm")["data"]["d"] == "4"
+    unfit = cluster.try_kubectl("patch", "configmap", "cm", "-p", '{"metadata":{"labels":"invalid"}}').stderr
+    assert unfit == (
+        'The request is invalid: patch: Invalid value: "map[metadata:map[labels:invalid]]": '
+        "cannot restore map from string\n"
+    )
+    assert "(no change)" in cluster.kubectl("patch", "configmap", "cm", "-p", '{"data":{"d":"4"}}')
     cluster.kubectl("delete", "configmap", "cm")
     cluster.gone("configmap", "cm")
 
 
+def test_apply_changes_hands_and_prunes(cluster: Cluster, talker: str) -> None:
+    """From the client's apply to the server's and back; what is not applied any more goes, by labels and by a set."""
+    made = _talker()
+    for label, arguments in (("1", ("--server-side",)), ("2", ("--server-side",)), ("3", ())):
+        made["metadata"]["labels"]["hand"] = label
+        cluster.kubectl("apply", *arguments, "-f", "-", given=yaml.safe_dump(made))
+        assert f'"hand": "{label}"' in cluster.kubectl("apply", "view-last-applied", f"pod/{talker}", "-o", "json")
+    spec = cluster.pod(talker)["spec"]
+    assert spec["serviceAccountName"] == "default" and spec["volumes"], "nobody's to take away"
+    made["metadata"]["labels"]["hand"] = "4"
+    conflict = cluster.try_kubectl("apply", "--server-side", "--field-manager=x", "-f", "-", given=yaml.safe_dump(made))
+    assert 'conflict with "kubectl-client-side-apply" using v1: .metadata.labels.hand' in conflict.stderr
+    by_label = ("--prune", "-l", "pruned=1", "--prune-allowlist=core/v1/ConfigMap")
+    for arguments in (by_label, ("--prune", "--applyset=set", "-n", "default")):
+        for name in ("one", "two"):
+            metadata = {"name": name, "labels": {"pruned": "1"}, "namespace": "default"}
+            given = yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+            done = subprocess.run(
+                [str(BIN / "kubectl"), "apply", *arguments, "-f", "-"], input=given, text=True, capture_output=True,
+                env={**cluster.environment, "KUBECTL_APPLYSET": "true"}, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            listed = cluster.kubectl("get", "cm", "-l", "pruned=1", "-o", "name").split()
+            assert listed == [f"configmap/{name}"]
+        cluster.kubectl("delete", "cm", "two")
+    cluster.kubectl("delete", "secret", "set")
+
+
+def test_taints_and_cordons(cluster: Cluster) -> None:
+    def taints() -> list[Any]:
+        return [t for t in cluster.get("node", "node-1")["spec"].get("taints", []) if t["key"] == "dedicated"]
+
+    cluster.kubectl("taint", "node", "node-1", "dedicated=foo:PreferNoSchedule", "--dry-run=server")
+    assert not taints()
+    cluster.kubectl("taint", "node", "node-1", "dedicated=foo:PreferNoSchedule")
+    has = described(cluster, "node", "node-1")
+    has("Taints:", "dedicated=foo:PreferNoSchedule")
+    cluster.kubectl("taint", "node", "node-1", "dedicated-")
+    assert not taints()
+    cluster.kubectl("cordon", "node-1")
+    assert cluster.kubectl("get", "node", "node-1", "--no-headers").split()[1] == "Ready,SchedulingDisabled"
+    assert "already cordoned" in cluster.kubectl("drain", "node-1", "--dry-run=server", "--force")
+    assert "node/node-1 uncordoned" in cluster.kubectl("uncordon", "node-1")
+
+
+def _through(cluster: Cluster, target: str, port: str) -> bytes:
+    """What a server's root page says through a forwarded port."""
+    forward = subprocess.Popen(
+        [str(BIN / "kubectl"), "port-forward", target, port], env=cluster.environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert forward.stdout is not None
+        address = forward.stdout.readline().split()[2]
+        with urllib.request.urlopen(f"http://{address}/", timeout=60) as page:
+            return bytes(page.read())
+    finally:
+        forward.terminate()
+        forward.wait(60)
+
+
 def test_wait_and_rollout(cluster: Cluster) -> None:
-    cluster.kubectl("create", "deployment", "d", "--image=busybox:1.36", "--replicas=2", "--", "sleep", "3600")
+    serves = "echo here; mkdir /w; echo hello > /w/index.html; exec httpd -f -p 8080 -h /w"
+    cluster.kubectl("create", "deployment", "d", "--image=busybox:1.36", "--replicas=2", "--", "sh", "-c", serves)
     cluster.kubectl("rollout", "status", "deployment/d", "--timeout=60s")
+    names = [name.removeprefix("pod/") for name in cluster.kubectl("get", "pods", "-l", "app=d", "-o", "name").split()]
+    said = cluster.kubectl("logs", "deploy/d", "--all-pods", "--all-containers").splitlines()
+    assert sorted(said) == sorted(f"[pod/{name}/busybox] here" for name in names) and len(names) == 2
+    cluster.kubectl("expose", "deployment", "d", "--port=80", "--target-port=8080")
+    until(lambda: (cluster.get("endpointslices", "-l", "kubernetes.io/service-name=d")["items"][0]["endpoints"]))
+    assert _through(cluster, "svc/d", ":80") == _through(cluster, "deploy/d", ":8080") == b"hello\n"
+    assert cluster.kubectl("exec", "svc/d", "--", "hostname").strip() in names
+    cluster.kubectl("delete", "service", "d")
     cluster.kubectl("scale", "deployment/d", "--replicas=1")
     cluster.kubectl("wait", "--for=jsonpath={.status.readyReplicas}=1", "deployment/d", "--timeout=60s")
     cluster.kubectl("rollout", "restart", "deployment/d")
     cluster.kubectl("rollout", "status", "deployment/d", "--timeout=60s")
+    cluster.kubectl("rollout", "pause", "deployment/d")
+    paused = cluster.try_kubectl("rollout", "undo", "deployment/d").stderr
+    assert "you cannot rollback a paused deployment" in paused
+    cluster.kubectl("rollout", "resume", "deployment/d")
     cluster.kubectl("rollout", "undo", "deployment/d")
     cluster.kubectl("rollout", "status", "deployment/d", "--timeout=60s")
+    assert "unable to find specified revision 100" in cluster.try_kubectl(
+        "rollout", "undo", "deployment/d", "--to-revision=100"
+    ).stderr
+    newest = described(cluster, "deployment", "d")
+    newest("Annotations:", "deployment.kubernetes.io/revision: 3")
     cluster.kubectl("delete", "deployment", "d")
     cluster.kubectl("run", "r", "--image=busybox:1.36", "--restart=Never", "--", "sleep", "3600")
     cluster.kubectl("wait", "--for=condition=Ready", "pod/r", "--timeout=60s")
@@ -213,14 +347,30 @@ def test_a_replication_controller_and_its_services(cluster: Cluster) -> None:
         cluster.kubectl("patch", name, "-p", '{"metadata":{"annotations":{"x":"y"}}}')
     found = json.loads(cluster.kubectl("get", "pods", "-l", "app=agnhost", "-o", "json"))["items"]
     assert all(p["metadata"]["annotations"]["x"] == "y" for p in found)
-    parts = {
-        ("rc", "primary"): ("Replicas:", "2 current / 2 desired", "Pods Status:", "2 Running / 0 Waiting"),
-        ("service", "rm2"): ("Type:", "ClusterIP", "TargetPort:", "6379/TCP", "Endpoints:"),
-        ("namespace", "default"): ("Name:", "Status:", "Active"),
-    }
-    for what, expected in parts.items():
-        described = cluster.kubectl("describe", *what)
-        assert all(part in described for part in expected), described
+    name = names()[0].removeprefix("pod/")
+    for what, lines in (
+        (("rc", "primary"), (
+            ("Name:", "primary"), ("Namespace:", "default"), ("Selector:", "app=agnhost,role=primary"),
+            ("Labels:", "app=agnhost"), ("role=primary",), ("Annotations:",), ("Replicas:", "2 current", "2 desired"),
+            ("Pods Status:", "2 Running", "0 Waiting", "0 Succeeded", "0 Failed"), ("Pod Template:",),
+            ("Image:", "docker.io/library/busybox:1.36"), ("Events:",),
+            ("SuccessfulCreate", "replication-controller", f"Created pod: {name}"),
+        )),
+        (("pod", name), (("Controlled By:", "ReplicationController/primary"),)),
+        (("service", "rm2"), (
+            ("Name:", "rm2"), ("Namespace:", "default"), ("Labels:", "app=agnhost"), ("Annotations:",),
+            ("Selector:", "app=agnhost,role=primary"), ("Type:", "ClusterIP"), ("IP:",),
+            ("Port:", "<unset>", "1234/TCP"), ("TargetPort:", "6379/TCP"), ("Endpoints:", ":6379"),
+            ("Session Affinity:", "None"),
+        )),
+        (("namespace", "default"), (
+            ("Name:", "default"), ("Labels:",), ("Annotations:",), ("Status:", "Active"), ("No resource quota",),
+            ("No LimitRange resource",),
+        )),
+    ):
+        has = described(cluster, *what)
+        for words in lines:
+            has(*words)
     cluster.kubectl("delete", "rc,service", "primary", "rm2", "rm3", "--ignore-not-found", "--cascade=background")
 
 
@@ -236,6 +386,7 @@ def test_run_label_diff_dry_run_and_replace(cluster: Cluster) -> None:
     assert "testing-label" not in cluster.get("pod", "ran")["metadata"]["labels"]
     patch = json.dumps({"spec": {"containers": [{"name": "ran", "image": "other:1"}]}})
     assert "other:1" in cluster.kubectl("patch", "pod", "ran", "-p", patch, "--dry-run=server", "-o", "yaml")
+    assert cluster.get("pod", "ran")["spec"]["containers"][0]["image"] == image
 
     def replaced() -> bool:
         whole = cluster.get("pod", "ran")
@@ -255,21 +406,23 @@ def test_run_label_diff_dry_run_and_replace(cluster: Cluster) -> None:
     cluster.kubectl("delete", "deployment", "differs")
 
 
-@pytest.mark.parametrize("where", ["port", "socket"])
+@pytest.mark.parametrize("where", ["port", "prefix", "socket"])
 def test_proxy(cluster: Cluster, where: str) -> None:
     path = cluster.kubeconfig.with_name("proxy.sock")
-    listen = ["--port=0", "--disable-filter"] if where == "port" else [f"--unix-socket={path}"]
+    prefix = "/custom" if where == "prefix" else ""
+    listen = {"port": ["--port=0", "--disable-filter"], "prefix": ["--port=0", f"--api-prefix={prefix}"],
+              "socket": [f"--unix-socket={path}"]}[where]
     proxy = subprocess.Popen(
         [str(BIN / "kubectl"), "proxy", *listen], env=cluster.environment, stdout=subprocess.PIPE, text=True
     )
     try:
         assert proxy.stdout is not None
         said = proxy.stdout.readline().strip()
-        client = http.client.HTTPConnection("127.0.0.1", int(said.rpartition(":")[2]) if where == "port" else 80)
+        client = http.client.HTTPConnection("127.0.0.1", 80 if where == "socket" else int(said.rpartition(":")[2]))
         if where == "socket":
             client.sock = socket.socket(socket.AF_UNIX)
             client.sock.connect(str(path))
-        client.request("GET", "/api/")
+        client.request("GET", f"{prefix}/api/")
         assert json.loads(client.getresponse().read())["versions"] == ["v1"]
         client.close()
     finally:
