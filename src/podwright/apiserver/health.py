@@ -6,10 +6,13 @@ import platform
 from collections.abc import Callable
 from functools import partial
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
 from podwright.api import status
 from podwright.api.objects import Object
 from podwright.apiserver.exchange import Bytes, Request
 from podwright.apiserver.handlers import Handlers, Page
+from podwright.apiserver.metrics import METRICS_TYPE
 
 Check = Callable[[], bool]
 
@@ -52,6 +55,14 @@ class Health:
 
     def __init__(self, stored: Check, synced: Check, registered: Check, stopping: Check) -> None:
         self._passed: set[str] = set()
+        self._indicators = CollectorRegistry()
+        labels = ("name", "type")
+        self._state = Gauge(
+            "kubernetes_healthcheck", "What the check said last.", labels, registry=self._indicators
+        )
+        self._said = Counter(
+            "kubernetes_healthchecks", "What the check said.", (*labels, "status"), registry=self._indicators
+        )
         first: dict[str, Check] = {"ping": lambda: True, "log": lambda: True, "etcd": stored}
         hooks: dict[str, Check] = {}
         for name in _HOOKS:
@@ -72,6 +83,17 @@ class Health:
             page = self._page(name, checks)
             handlers.pages[f"/{name}"] = page
             handlers.page_trees.append((f"/{name}/", page))
+        handlers.pages["/metrics/slis"] = self._show_indicators
+
+    async def _show_indicators(self, request: Request) -> Bytes:
+        """KEP-3466: what the checks said whenever somebody asked."""
+        return Bytes(generate_latest(self._indicators), METRICS_TYPE)
+
+    def _asked(self, page: str, name: str, check: Check) -> bool:
+        well = check()
+        self._state.labels(name, page).set(well)
+        self._said.labels(name, page, "success" if well else "error").inc()
+        return well
 
     def _page(self, title: str, found: dict[str, Check]) -> Page:
         async def page(request: Request) -> Bytes:
@@ -86,7 +108,7 @@ class Health:
             for name, check in found.items():
                 if name in excluded:
                     lines.append(f"[+]{name} excluded: ok")
-                elif check():
+                elif self._asked(title, name, check):
                     lines.append(f"[+]{name} ok")
                 else:
                     lines.append(f"[-]{name} failed: reason withheld")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from podwright.apiserver.exchange import Request
@@ -10,6 +12,9 @@ from podwright.apiserver.routing import RequestInfo
 _BUCKETS = (
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60,
 )
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SIZES = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9)
+_READS = frozenset(("get", "list"))
 _LABELS = ("verb", "group", "version", "resource", "subresource", "scope")
 
 
@@ -36,7 +41,22 @@ class Metrics:
         self.objects = Gauge(
             "apiserver_storage_objects", "Stored objects.", ("resource",), registry=self.registry
         )
-        self._kept: dict[tuple[object, ...], tuple[Counter, Histogram]] = {}
+        self._sizes = Histogram(
+            "apiserver_response_sizes", "Bytes of the answers to reads.", (*_LABELS, "component"), buckets=_SIZES,
+            registry=self.registry,
+        )
+        self.resource_objects = Gauge(
+            "apiserver_resource_objects", "Stored objects.", ("group", "resource"), registry=self.registry
+        )
+        self.stored_bytes = Gauge(
+            "apiserver_storage_size_bytes", "Bytes that the store takes.", ("storage_cluster_id",),
+            registry=self.registry,
+        )
+        self._kept: dict[tuple[object, ...], tuple[Counter, Histogram, Histogram | None]] = {}
+
+    def tell_build(self, facts: Mapping[str, str]) -> None:
+        told = Gauge("kubernetes_build_info", "What runs stands in the labels.", tuple(facts), registry=self.registry)
+        told.labels(**facts).set(1)
 
     def observe(self, request: Request, code: int, seconds: float, size: int) -> None:
         info = request.info
@@ -49,11 +69,16 @@ class Metrics:
         kept = self._kept.get(key)
         if kept is None:
             labels = _labels(info)
-            kept = (self._requests.labels(*labels, "apiserver", str(code)), self._seconds.labels(*labels, "apiserver"))
+            kept = (
+                self._requests.labels(*labels, "apiserver", str(code)), self._seconds.labels(*labels, "apiserver"),
+                self._sizes.labels(*labels, "apiserver") if info.verb in _READS else None,
+            )
             if len(self._kept) < 4096:
                 self._kept[key] = kept
         kept[0].inc()
         kept[1].observe(seconds)
+        if kept[2] is not None:
+            kept[2].observe(size)
 
     def watch_began(self, request: Request) -> None:
         self._watches.labels(*_labels(request.info), "apiserver").inc()

@@ -10,11 +10,15 @@ from podwright.apiserver.exchange import Bytes, Request
 from podwright.apiserver.flowcontrol import Classifier
 from podwright.apiserver.handlers import Handlers
 from podwright.apiserver.health import VERSION
-from podwright.apiserver.metrics import Metrics
+from podwright.apiserver.metrics import METRICS_TYPE, Metrics
 from podwright.apiserver.pipeline import Pipeline
 from podwright.apiserver.registry.registry import Registry
 
-_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUILD = {
+    "major": "major", "minor": "minor", "git_version": "gitVersion", "git_commit": "gitCommit",
+    "git_tree_state": "gitTreeState", "build_date": "buildDate", "go_version": "goVersion", "compiler": "compiler",
+    "platform": "platform",
+}
 
 
 def install_pages(
@@ -35,9 +39,14 @@ def install_pages(
             metrics.inflight.labels(kind).set(executing)
         for path, cache in registry.feed.caches.items():
             metrics.objects.labels(path).set(len(cache.objects))
-        return Bytes(metrics.text(), _METRICS_TYPE)
+        for row in registry.table:
+            if "list" in row.verbs and row.storage_group != "":
+                metrics.resource_objects.labels(row.group, row.plural).set(len(registry.cache(row).objects))
+        metrics.stored_bytes.labels("etcd-0").set(await registry.store.size())
+        return Bytes(metrics.text(), METRICS_TYPE)
 
     metrics.registry.register(flows.tallies)
+    metrics.tell_build({label: VERSION[name] for label, name in _BUILD.items()})
     flow_dumps.install_dumps(handlers, flows)
     handlers.pages["/version"] = version
     handlers.pages["/"] = root

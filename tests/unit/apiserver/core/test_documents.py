@@ -231,4 +231,13 @@ async def test_a_limit_of_time_must_be_one(api: Api) -> None:
 async def test_metrics(api: Api) -> None:
     await api.get("/api/v1/nodes")
     text = (await api.get("/metrics")).text
-    assert "apiserver_request_total{" in text and "apiserver_storage_objects{" in text
+    for line in (
+        "apiserver_request_total{", "apiserver_storage_objects{", "apiserver_response_sizes_bucket{",
+        'apiserver_resource_objects{group="",resource="namespaces"} 4.0', "apiserver_storage_size_bytes{",
+        'kubernetes_build_info{build_date="',
+    ):
+        assert f"\n{line}" in text, line
+    await api.get("/readyz")
+    indicators = (await api.get("/metrics/slis")).text
+    assert 'kubernetes_healthcheck{name="etcd",type="readyz"} 1.0' in indicators
+    assert 'kubernetes_healthchecks_total{name="ping",status="success",type="readyz"}' in indicators
