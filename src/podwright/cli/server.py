@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +44,16 @@ def _components(ctx: click.Context, parameter: click.Parameter, value: str) -> l
     help="Scheduler and controllers work only while this process holds their Lease. Default: yes, unless the API "
     "server is in the same process and no other control plane can be there.",
 )  # fmt: skip
-@click.option("--leader-elect-lease-duration", type=_seconds, default=15.0, show_default=True, help="Seconds.")
-@click.option("--leader-elect-renew-deadline", type=_seconds, default=10.0, show_default=True, help="Seconds.")
-@click.option("--leader-elect-retry-period", type=_seconds, default=2.0, show_default=True, help="Seconds.")
+@click.option("--leader-elect-lease-duration", type=_seconds, default=None, help="Seconds; default 15.")
+@click.option("--leader-elect-renew-deadline", type=_seconds, default=None, help="Seconds; default 10.")
+@click.option("--leader-elect-retry-period", type=_seconds, default=None, help="Seconds; default 2.")
 @click.option(
     "--kubeconfig", type=_file, default=None,
     help="Run scheduler or controllers against this API server, which need not be ours, instead of a cluster of this "
     "machine.",
 )  # fmt: skip
-@click.option("--config", type=_file, default=None, help="KubeSchedulerConfiguration of the scheduler.")
+@click.option("--config", type=_file, default=None, help="KubeSchedulerConfiguration of the scheduler; its "
+              "leaderElection counts for the scheduler where no flag was given.")
 @click.option("--controllers", default="*", show_default=True, help='Which controllers run: "*", NAME, -NAME, …')
 @click.option("--cluster-name", default="kubernetes", show_default=True, help="With --kubeconfig: the cluster's name.")
 @click.option("--cluster-cidr", default="", help="With --kubeconfig: Pod ranges, of which nodes are given a part each.")
@@ -72,8 +74,8 @@ def _components(ctx: click.Context, parameter: click.Parameter, value: str) -> l
 )  # fmt: skip
 @ready_option
 def server(
-    name: str, components: list[str], node: str, leader_elect: bool | None, leader_elect_lease_duration: float,
-    leader_elect_renew_deadline: float, leader_elect_retry_period: float, kubeconfig: Path | None,
+    name: str, components: list[str], node: str, leader_elect: bool | None, leader_elect_lease_duration: float | None,
+    leader_elect_renew_deadline: float | None, leader_elect_retry_period: float | None, kubeconfig: Path | None,
     config: Path | None, controllers: str, ready_fd: int | None, store: str, advertise_address: str, port: int,
     data_dir: str, fast_failover: bool, **remote: Any,
 ) -> None:  # fmt: skip
@@ -81,11 +83,19 @@ def server(
     from podwright.client.leader_election import Timing
     from podwright.scheduler import config_file
 
-    if not leader_elect_retry_period < leader_elect_renew_deadline < leader_elect_lease_duration:
-        raise click.UsageError("leader election: retry period < renew deadline < lease duration must hold")
-    timing = Timing(leader_elect_lease_duration, leader_elect_renew_deadline, leader_elect_retry_period)
+    seconds = {
+        "lease_duration": leader_elect_lease_duration, "renew_deadline": leader_elect_renew_deadline,
+        "retry_period": leader_elect_retry_period,
+    }  # fmt: skip
+    given = {field: value for field, value in seconds.items() if value is not None}
     try:
+        timing = Timing(**given)
         scheduler = config_file.load(config) if config is not None else None
+        if scheduler is not None:
+            election = scheduler.leader_election
+            elect = election.leader_elect if leader_elect is None else leader_elect
+            election = replace(election, leader_elect=elect, timing=replace(election.timing, **given))
+            scheduler = replace(scheduler, leader_election=election)
     except ValueError as bad:
         raise click.ClickException(str(bad)) from bad
     chosen = tuple(c for c in controllers.split(",") if c)

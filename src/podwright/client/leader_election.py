@@ -25,11 +25,19 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Seconds: a Lease not renewed for `lease_duration` may be taken; a leader that could not renew for
-    `renew_deadline` steps down; tries are `retry_period` apart."""
+    `renew_deadline` steps down; tries are `retry_period` apart.
+
+    Raises:
+        ValueError: one of them is not less than the one before it.
+    """
 
     lease_duration: float = 15.0
     renew_deadline: float = 10.0
     retry_period: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.retry_period < self.renew_deadline < self.lease_duration:
+            raise ValueError("leader election: retry period < renew deadline < lease duration must hold")
 
 
 class NotLeading(ServerUnreachable):

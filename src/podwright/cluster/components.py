@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podwright.client.client import Client
@@ -28,13 +28,15 @@ _SERVICE_ACCOUNTS = ("system:serviceaccounts", "system:serviceaccounts:kube-syst
 def scheduler(
     clients: ClientFor, config: SchedulerConfig | None = None, *, election: Timing | None = None
 ) -> Scheduler:
-    """With `election` as candidate for the configuration's Lease, else without one, whatever the configuration says."""
-    from podwright.scheduler.config import SchedulerConfig
+    """A candidate for the configuration's Lease if that says so; if it says nothing, with `election`, which is also the
+    timing if there is no configuration."""
+    from podwright.scheduler.config import LeaderElectionConfig, SchedulerConfig
     from podwright.scheduler.scheduler import Scheduler
 
-    config = config or SchedulerConfig()
-    timing = asdict(election) if election is not None else {}
-    chosen = replace(config.leader_election, leader_elect=election is not None, **timing)
+    config = config or SchedulerConfig(leader_election=LeaderElectionConfig(timing=election or Timing()))
+    chosen = config.leader_election
+    if chosen.leader_elect is None:
+        chosen = replace(chosen, leader_elect=election is not None)
     return Scheduler(clients("system:kube-scheduler", ()), config=replace(config, leader_election=chosen))
 
 

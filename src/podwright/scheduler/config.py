@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from podwright.client.leader_election import Timing
+
 DEFAULT_SCHEDULER = "default-scheduler"
 
 DEFAULT_PLUGINS: tuple[tuple[str, int], ...] = (
@@ -75,12 +77,12 @@ class ExtenderConfig:
 
 @dataclass(frozen=True, slots=True)
 class LeaderElectionConfig:
-    leader_elect: bool = False
+    """`leader_elect` None: whoever runs the scheduler decides; it alone does not elect then."""
+
+    leader_elect: bool | None = None
     name: str = "kube-scheduler"
     namespace: str = "kube-system"
-    lease_duration: float = 15.0
-    renew_deadline: float = 10.0
-    retry_period: float = 2.0
+    timing: Timing = field(default_factory=Timing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from podwright.client.leader_election import Timing
 from podwright.scheduler.config import (
     DEFAULT_PLUGINS,
     DEFAULT_SCHEDULER,
@@ -178,12 +179,14 @@ def _config(raw: dict[str, Any], node: yaml.Node, source: str) -> SchedulerConfi
         extenders=extenders,
         plugin_timeout=5.0 + sum(e.timeout for e in extenders),
         leader_election=LeaderElectionConfig(
-            leader_elect=bool(election.get("leaderElect", True)),
+            leader_elect=election.get("leaderElect"),
             name=election.get("resourceName") or "kube-scheduler",
             namespace=election.get("resourceNamespace") or "kube-system",
-            lease_duration=_seconds(election.get("leaseDuration"), 15.0),
-            renew_deadline=_seconds(election.get("renewDeadline"), 10.0),
-            retry_period=_seconds(election.get("retryPeriod"), 2.0),
+            timing=Timing(
+                _seconds(election.get("leaseDuration"), 15.0),
+                _seconds(election.get("renewDeadline"), 10.0),
+                _seconds(election.get("retryPeriod"), 2.0),
+            ),
         ),
         pod_initial_backoff=first,
         pod_max_backoff=longest,

@@ -16,7 +16,7 @@ from podwright.client.client import Client
 from podwright.client.clock import Clock, SystemClock
 from podwright.client.events import EventRecorder
 from podwright.client.informers import Informer, InformerFactory
-from podwright.client.leader_election import LeaderElector, Timing
+from podwright.client.leader_election import LeaderElector
 from podwright.scheduler.config import SchedulerConfig
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Scheduler:
             name=election.name,
             namespace=election.namespace,
             identity=f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4()}",
-            timing=Timing(election.lease_duration, election.renew_deadline, election.retry_period),
+            timing=election.timing,
             clock=self._clock,
         )
         fenced = elector.fenced(self._client)
