@@ -36,8 +36,12 @@ def request_object(request: AdmissionRequest) -> Object:
     place = {"group": resource.group, "version": resource.version, "resource": resource.plural}
     asked_kind = {"group": asked.group, "version": asked.version, "kind": asked.kind}
     asked_place = {"group": asked.group, "version": asked.version, "resource": asked.plural}
-    if request.operation == "CONNECT" and request.object is not None:
-        kind = asked_kind = {"group": "", "version": "v1", "kind": str(request.object.get("kind") or resource.kind)}
+    if request.subresource and request.object is not None:
+        # A Scale, an Eviction or PodExecOptions are of their own kind, whatever they are of.
+        group, _, version = str(request.object.get("apiVersion") or "").rpartition("/")
+        own = str(request.object.get("kind") or resource.kind)
+        if own != resource.kind:
+            kind = asked_kind = {"group": group, "version": version, "kind": own}
     user: Object = {"username": request.user.name, "groups": list(request.user.groups)}
     if request.user.uid:
         user["uid"] = request.user.uid
@@ -57,8 +61,9 @@ def request_object(request: AdmissionRequest) -> Object:
         made["subResource"] = made["requestSubResource"] = request.subresource
     if request.name:
         made["name"] = request.name
-    if request.namespace:
-        made["namespace"] = request.namespace
+    namespace = request.namespace or (request.name if resource is NAMESPACES else "")
+    if namespace:
+        made["namespace"] = namespace
     return made
 
 

@@ -101,7 +101,8 @@ class MutatingAdmissionPolicy(Policies):
             else:
                 changed = _patched(request.object, value)
             _check_identity(request.object, changed)
-            defaulting.apply(request.resource, changed)
+            if changed.get("kind") == request.resource.kind:
+                defaulting.apply(request.resource, changed)
             if changed != request.object:
                 request.object = changed
 

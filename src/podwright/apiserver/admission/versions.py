@@ -26,7 +26,8 @@ async def in_version(request: AdmissionRequest, version: Resource, convert: Conv
     if version is source and request.requested is None:
         return request
     asked = request.requested or source
-    if version is source or request.operation == "CONNECT":
+    # What is no object of the resource itself (a Scale, PodExecOptions) has no other version of the resource's.
+    if version is source or (request.subresource and (request.object or {}).get("kind") != source.kind):
         return replace(request, resource=version, requested=asked)
     obj, old = [
         None if one is None else await convert(source, version, one) for one in (request.object, request.old_object)

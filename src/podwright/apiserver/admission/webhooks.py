@@ -191,7 +191,7 @@ def _patched(hook: _Hook, request: AdmissionRequest, response: Object) -> Object
         raise internal(str(error.__cause__ or error)) from None
     if not isinstance(patched, dict):
         raise internal(f'admission webhook "{called}" patched the object into something else')
-    if request.operation != "CONNECT" and not request.resource.custom:
+    if patched.get("kind") == request.resource.kind:
         defaulting.apply(request.resource, patched)
     return patched if patched != request.object else None
 

@@ -60,8 +60,6 @@ async def create_object(
     generate = metadata.get("generateName") or ""
     generates = bool(generate) and not metadata.get("name")
     tries = _GENERATE_TRIES if generates else 1
-    if generates:
-        metadata["name"] = generated_name(generate)
     fill_system_fields(registry, metadata)
     _, stored = registry.storage(row)
     obj = registry.convert(row, stored, obj)
@@ -69,12 +67,10 @@ async def create_object(
     for attempt in range(tries):
         if attempt:
             obj = objects.deepcopy(original)
-            obj["metadata"]["name"] = generated_name(generate)
         try:
             return await _create_once(registry, request, row, stored, namespace, obj, options, apply)
-        except KeyExists:
-            continue
-    name = obj["metadata"]["name"]
+        except KeyExists as taken:
+            name = str(taken).rpartition("/")[2]
     if generates:
         raise status.failure(
             409, "AlreadyExists",
@@ -115,6 +111,10 @@ async def _create_once(
             admission.object = registry.form(row).settled(admission.object)
         obj = admission.object
         metadata = obj["metadata"]
+        if not metadata.get("name") and metadata.get("generateName"):
+            # Mutating admission knows what the name begins with, and may give one; the rest sees the whole.
+            metadata["name"] = generated_name(metadata["generateName"])
+        admission.name = name = str(metadata.get("name") or "")
         registry.rules.prepare_create(stored, obj)
         strategy.made_by(obj, request.user)
         undo += await strategy.begin_create(registry, obj, options.dry_run)
@@ -123,7 +123,6 @@ async def _create_once(
             raise status.invalid(stored.group, stored.kind, name, errors)
         await registry.admission.validate(admission)
         request.warnings.extend(registry.rules.warnings(stored, obj, None))
-        name = str(obj["metadata"].get("name") or "")
         key = f"{namespace}/{name}" if row.namespaced else name
         if options.dry_run:
             if registry.cache(row).get(key) is not None:

@@ -21,21 +21,17 @@ _META = "meta.k8s.io"
 
 @dataclass(slots=True)
 class WriteOptions:
-    """Options of create, update and patch. `manager` is never empty."""
+    """Options of create, update and patch. `manager` is never empty; `asked` is what the request itself says."""
 
     dry_run: bool = False
     manager: str = "unknown"
     field_validation: str = WARN
     force: bool | None = None
+    asked: Object = field(default_factory=dict)
 
     def as_object(self, kind: str) -> Object:
-        """For admission: CreateOptions, UpdateOptions or PatchOptions."""
-        options: Object = {"kind": kind, "apiVersion": "meta.k8s.io/v1", "fieldManager": self.manager}
-        if self.dry_run:
-            options["dryRun"] = ["All"]
-        if self.field_validation:
-            options["fieldValidation"] = self.field_validation
-        return options
+        """For admission, of the operation that is performed: CreateOptions or UpdateOptions, of a patch too."""
+        return {"kind": kind, "apiVersion": "meta.k8s.io/v1", **self.asked}
 
 
 def write_options(request: Request, kind: str, *, apply: bool = False) -> WriteOptions:
@@ -67,7 +63,9 @@ def write_options(request: Request, kind: str, *, apply: bool = False) -> WriteO
         errors.append(field_errors.required("fieldManager", "is required for apply patch"))
     if errors:
         raise status.invalid(_META, kind, "", errors)
-    return WriteOptions(bool(dry_run), manager or default_manager(request), validation, force)
+    asked: Object = {"dryRun": ["All"]} if dry_run else {}
+    asked |= {name: value for name in ("fieldManager", "fieldValidation") if (value := query.get(name))}
+    return WriteOptions(bool(dry_run), manager or default_manager(request), validation, force, asked)
 
 
 def default_manager(request: Request) -> str:

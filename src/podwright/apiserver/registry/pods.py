@@ -171,7 +171,8 @@ async def _end(registry: Registry, request: Request, deletion: DeleteOptions) ->
         marked = await apply_update(registry, update)
         if asked and isinstance(marked, Cached):
             deletion.resource_version = str(marked.revision)
-    await delete_object(registry, request, PODS, info.namespace, info.name, deletion)
+    # Admission is asked of the eviction; of the deletion that follows from it, it is not.
+    await delete_object(registry, request, PODS, info.namespace, info.name, deletion, admit=False)
 
 
 def _covers(budget: Object, pod: Object) -> bool:

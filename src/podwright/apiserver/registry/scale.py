@@ -119,8 +119,12 @@ async def update_scale(registry: Registry, request: Request, row: Resource) -> O
             result["metadata"]["resourceVersion"] = version
         return result
 
+    def taken(obj: Object, scale: Object) -> None:
+        _put(obj, _paths(registry, row).spec, (scale.get("spec") or {}).get("replicas") or 0)
+
     update = Update(
-        request, row, info.namespace, info.name, "scale", options, change,
+        request, row, info.namespace, info.name, "scale", options, change, taken=taken,
+        shown=lambda obj: scale_of(registry, row, obj),
         options_kind="PatchOptions" if is_patch else "UpdateOptions",
         explicit_version=not is_patch and bool(body["metadata"].get("resourceVersion")),
     )

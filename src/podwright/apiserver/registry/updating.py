@@ -48,6 +48,10 @@ class Update:
     top and the metadata in any case."""
     explicit_version: bool = False
     """The change asks for one resourceVersion: losing a race is final."""
+    shown: Callable[[Object], Object] | None = None
+    """What admission sees of the object, if that is not the object itself but its Scale."""
+    taken: Callable[[Object, Object], None] | None = None
+    """Takes over into the object what admission made of what it was shown."""
 
 
 async def update(registry: Registry, request: Request, row: Resource) -> One:
@@ -140,18 +144,23 @@ async def _once(registry: Registry, update: Update, current: Cached) -> Cached |
     admission = AdmissionRequest(
         user=request.user, operation="UPDATE", resource=stored, requested=row, subresource=update.subresource,
         namespace=update.namespace, name=update.name, object=new, old_object=old,
-        options=options.as_object(update.options_kind), dry_run=options.dry_run, warnings=request.warnings,
+        options=options.as_object("UpdateOptions"), dry_run=options.dry_run, warnings=request.warnings,
         audit=request.audit,
     )
+    if update.shown is not None:
+        admission.object, admission.old_object = update.shown(new), update.shown(old)
     undo: list[Callable[[], None]] = []
     done = False
     try:
         if update.admit:
             await registry.admission.admit(admission)
             assert admission.object is not None
-            if row.custom and admission.object is not new:
-                admission.object = registry.form(row).settled(admission.object)
-            new = admission.object
+            if update.taken is not None:
+                update.taken(new, admission.object)
+            else:
+                if row.custom and admission.object is not new:
+                    admission.object = registry.form(row).settled(admission.object)
+                new = admission.object
         if update.prepares:
             registry.rules.prepare_update(stored, new, old, update.subresource)
         if not update.subresource:
@@ -164,6 +173,8 @@ async def _once(registry: Registry, update: Update, current: Cached) -> Cached |
             if errors:
                 raise status.invalid(stored.group, stored.kind, update.name, errors)
         if update.admit:
+            if update.shown is not None:
+                admission.object = update.shown(new)
             await registry.admission.validate(admission)
         if not update.subresource:
             request.warnings.extend(registry.rules.warnings(stored, new, old))

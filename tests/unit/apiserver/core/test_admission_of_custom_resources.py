@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Api, Pki, take
+from .conftest import Api, Pki, pod, service_account, take
 from .hook_server import HookServer, hook_server
 from .test_conversion_webhooks import CRDS, NAME, V1, V2, convert, definition, widget
 from .test_custom_resources import TABS, tab
@@ -119,6 +119,56 @@ async def test_equivalent_versions_of_built_in_kinds(api: Api, hooks: HookServer
     assert made.status == 201, made.text
     assert seen[0]["object"]["apiVersion"] == "autoscaling/v1" and seen[0]["requestKind"]["version"] == "v2"
     assert seen[0]["object"]["spec"]["maxReplicas"] == 3
+
+
+async def test_reviews_name_the_kind_that_is_sent_and_what_was_asked(api: Api, hooks: HookServer) -> None:
+    """A Scale is a Scale, an Eviction no deletion; options are what the request says, a patch's those of an update;
+    a name to be generated comes between mutation and validation."""
+    seen: list[dict[str, Any]] = []
+
+    def look(request: dict[str, Any]) -> dict[str, Any]:
+        seen.append(request)
+        if request.get("subResource") == "scale" and request["object"]["spec"].get("replicas") == 5:
+            return patch({"op": "replace", "path": "/spec/replicas", "value": 3})
+        return {"allowed": True}
+
+    hooks.answers["/change"] = look
+    hooks.answers["/look"] = lambda request: {**look(request), "patch": None, "patchType": None}
+    everything = {"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"], "operations": ["*"]}
+    await register(api, hooks, "Mutating", "/change", everything)
+    await register(api, hooks, "Validating", "/look", everything)
+    ns = "/api/v1/namespaces/default"
+    await api.post(f"{ns}/configmaps?fieldManager=me&fieldValidation=Strict", {"metadata": {"generateName": "g-"}})
+    first, second = seen
+    assert "name" not in first and "name" not in first["object"]["metadata"]
+    assert second["name"] == second["object"]["metadata"]["name"] and second["name"].startswith("g-")
+    meta = {"apiVersion": "meta.k8s.io/v1"}
+    assert first["options"] == {**meta, "kind": "CreateOptions", "fieldManager": "me", "fieldValidation": "Strict"}
+    await api.patch(f"{ns}/configmaps/{second['name']}?dryRun=All", {"data": {"a": "b"}})
+    assert seen[-1]["options"] == {**meta, "kind": "UpdateOptions", "dryRun": ["All"]} and seen[-1]["dryRun"] is True
+    await api.post("/api/v1/namespaces", {"metadata": {"name": "fresh"}})
+    assert seen[-1]["name"] == seen[-1]["namespace"] == "fresh"
+
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    await api.post("/apis/apps/v1/namespaces/default/deployments", {
+        "metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}})
+    at = "/apis/apps/v1/namespaces/default/deployments/d"
+    scaled = await api.patch(f"{at}/scale", {"spec": {"replicas": 5}})
+    assert scaled.json["spec"] == {"replicas": 3} and (await api.get(at)).json["spec"]["replicas"] == 3
+    review = seen[-1]
+    assert review["kind"] == review["requestKind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+    assert (review["resource"]["resource"], review["subResource"]) == ("deployments", "scale")
+    assert (review["object"]["kind"], review["object"]["spec"]) == ("Scale", {"replicas": 3})
+    assert review["oldObject"]["spec"] == {"replicas": 1} and review["oldObject"]["status"]["selector"] == "a=b"
+
+    await service_account(api)
+    assert (await api.post(f"{ns}/pods", pod("p"))).status == 201
+    seen.clear()
+    evicted = await api.post(f"{ns}/pods/p/eviction", {
+        "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}})
+    assert evicted.status == 201 and (await api.get(f"{ns}/pods/p")).status == 404
+    assert [(r["operation"], r["kind"]["kind"], r["resource"]["resource"]) for r in seen] == [
+        ("CREATE", "Eviction", "pods")] * 2
 
 
 def policy(kind: str, name: str, rule: dict[str, Any], **spec: Any) -> tuple[dict[str, Any], dict[str, Any]]:
