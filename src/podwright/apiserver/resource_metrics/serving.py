@@ -36,8 +36,8 @@ def _answer(registry: Registry, request: Request, row: Resource, made: Iterator[
         for metrics in made:
             if objects.name(metrics) == info.name:
                 return One(None, object=metrics)
-        raise status.not_found(row.group, row.plural if not row.namespaced else "pods",
-                               f"{info.namespace}/{info.name}" if row.namespaced else info.name)
+        name = f"{info.namespace}/{info.name}" if row.namespaced else info.name
+        raise status.not_found(row.group, row.kind.lower(), name)  # metrics-server names the kind
     wanted = lists.filter_of(registry, row, request)
     entries = (Cached.from_object(f"{objects.namespace(m)}/{objects.name(m)}", m, 0) for m in made)
     return Many(row, [entry for entry in entries if wanted.matches(entry)], 0)
