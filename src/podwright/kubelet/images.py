@@ -61,8 +61,10 @@ class ImageManager:
         *,
         field_path: str = "",
         pulling: Callable[[], None] | None = None,
+        present: Callable[[], None] | None = None,
     ) -> Image:
-        """The image, pulled if it has to be. `pulling` is called before a pull begins.
+        """The image, pulled if it has to be. `pulling` is called before a pull begins, `present` instead of
+        :meth:`tell_present` if it is there already.
 
         Raises:
             ContainerFailure: with reason ErrImagePull, ImagePullBackOff, ErrImageNeverPull, InvalidImageName, …
@@ -76,16 +78,20 @@ class ImageManager:
         found = None if policy == "Always" else await self._status(pod, reference, field_path)
         if found is not None and await self._may_use(pod, reference, found):
             self._used[found.id] = self._clock.now()
-            self._event(
-                pod, NORMAL, "Pulled",
-                f'Container image "{reference}" already present on machine and can be accessed by the pod', field_path,
-            )  # fmt: skip
+            if present is not None:
+                present()
+            else:
+                self.tell_present(pod, reference, field_path)
             return found
         if policy == "Never":
             message = f'Container image "{reference}" is not present with pull policy of Never'
             self._event(pod, WARNING, ERR_NEVER, message, field_path)
             raise ContainerFailure(ERR_NEVER, message)
         return await self._pull(pod, reference, field_path, pulling)
+
+    def tell_present(self, pod: Object, reference: str, field_path: str = "") -> None:
+        message = f'Container image "{reference}" already present on machine and can be accessed by the pod'
+        self._event(pod, NORMAL, "Pulled", message, field_path)
 
     async def _may_use(self, pod: Object, reference: str, image: Image) -> bool:
         if self.access.is_open(reference, image.id):

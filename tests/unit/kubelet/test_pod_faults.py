@@ -361,12 +361,14 @@ async def test_unknown_runtime_class(cluster: Cluster) -> None:
     await cluster.until(
         lambda: any('RuntimeClass "special" not found' in m for r, m in cluster.api.events("web"))
     )
+    assert all(r != "Pulled" for r, _ in cluster.api.events("web")), "told with each attempt"
     await cluster.api.client.create(
         RUNTIMECLASSES,
         {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "special"}, "handler": "h"},
     )
     await cluster.until_ready()
     assert next(iter(cluster.runtime.sandbox_configs.values())).runtime_handler == "h"
+    await cluster.until(lambda: any(r == "Pulled" for r, _ in cluster.api.events("web")))
 
 
 async def test_finished_pod_survives_a_restart_with_its_words(cluster: Cluster) -> None:

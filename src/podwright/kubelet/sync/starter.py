@@ -61,6 +61,7 @@ class ContainerStarter:
         self._ctr = ctr
         self._slow = slow
         self._where = container_field_path(pod, ctr["name"])
+        self._present = False
         self.container_id = ""
         """Of the container that was made, "" before."""
 
@@ -84,6 +85,9 @@ class ContainerStarter:
                 retry = self._retry_delay(failed)
             raise RetryLater(failed, retry) from failed
         sandbox = await asyncio.shield(prepared)
+        if self._present:
+            # Not before: it is asked for again with each attempt to make sandbox and volumes.
+            self._context.images.tell_present(self._pod, self._ctr.get("image") or "", self._where)
         try:
             return await self._run(sandbox, image, last)
         except ContainerFailure as failed:
@@ -118,7 +122,11 @@ class ContainerStarter:
             self._ctr.get("imagePullPolicy") or "IfNotPresent",
             field_path=self._where,
             pulling=self._slow,
+            present=self._found,
         )
+
+    def _found(self) -> None:
+        self._present = True
 
     async def _run(self, sandbox: Sandbox, image: Image, last: Container | None) -> Container:
         context, uid = self._context, objects.uid(self._pod)
