@@ -61,7 +61,8 @@ class Resizer:
         self._pending: tuple[str, str] | None = None
         self._error = ""
         self._in_progress = False
-        self._restarting: set[str] = set()
+        self._restarting: dict[str, str] = {}
+        """Containers that are restarted for their new resources → the id of the one that ends."""
         self._pod_changed = False
         self._cached: tuple[Object, Object] | None = None
 
@@ -178,6 +179,10 @@ class Resizer:
         if found.sandbox is None:
             return
         busy = work.jobs.names()
+        self._restarting = {
+            name: old for name, old in self._restarting.items()
+            if name in busy or (now := found.latest(name, found.sandbox.id)) is None or now.id == old
+        }  # fmt: skip
         changes = []
         for kind in _KINDS:
             for ctr in pod["spec"].get(kind) or ():
@@ -187,22 +192,25 @@ class Resizer:
                 if self._pod_changed or _part(self._has(container)) != _part(ctr.get("resources") or {}):
                     changes.append((ctr, container))
         if not changes and not self._pod_changed:
-            self._finish(pod, busy)
+            self._finish(pod)
             return
         self._error = ""
+        self._pod_changed = True
         try:
             # The Pod's own limits grow before its containers' and shrink after them: they hold for both orders
             # because a Pod's group that is too small would be the only one to refuse.
             await self._grow_pod(pod, found.sandbox.id)
             for ctr, container in changes:
                 if _needs_restart(ctr, self._has(container)):
-                    self._restarting.add(ctr["name"])
+                    self._restarting[ctr["name"]] = container.id
                     message = f"Container {ctr['name']} resize requires restart"
                     work.kill(Kill(container.id, ctr["name"], message, start_again=True))
                     continue
                 resources = container_resources(pod, ctr, self._context.node.policy, lift=True)
                 await self._context.runtime.update_container_resources(container.id, resources)
                 self._applied[container.id] = ctr.get("resources") or {}
+            if self._restarting:
+                return  # The kernel would not let the Pod have less than those that end still have.
             node = self._context.node
             whole = pod_resources(pod, node.policy, node.allocatable, lift=True)
             await self._context.runtime.update_pod_resources(found.sandbox.id, whole)
@@ -212,13 +220,12 @@ class Resizer:
             self._error = str(failed)
             self._tell(WARNING, "ResizeError", "Pod resize error", pod, error=self._error)
             return
-        self._finish(pod, work.jobs.names())
+        self._finish(pod)
 
-    def _finish(self, pod: Object, busy: set[str]) -> None:
+    def _finish(self, pod: Object) -> None:
         """A resize is over when every container that runs has what is allocated to it."""
-        if self._in_progress and not self._error and not self._restarting & busy:
+        if self._in_progress and not self._error and not self._restarting:
             self._in_progress = False
-            self._restarting.clear()
             self._tell(NORMAL, "ResizeCompleted", "Pod resize completed", pod)
 
     async def _grow_pod(self, pod: Object, sandbox_id: str) -> None:

@@ -229,8 +229,11 @@ class Containers:
         """Blocks. Saves how it ended, then lets go of what an exited container does not need."""
         host = self._host
         records.save(host.paths.container_record(record.id), record)
-        if record.boot == host.boot and (record.shares_pids or record.exit_code == recovery.LOST):
-            ending.kill_all(host.cgroups, record.cgroup)
+        if record.boot == host.boot:
+            if record.shares_pids or record.exit_code == recovery.LOST:
+                ending.kill_all(host.cgroups, record.cgroup)
+            # Version 1 would give the Pod no less than a group below it has, though nobody is in that any more.
+            host.cgroups.remove(record.cgroup)
         preparation.unmount(host, record.id)
 
     async def update(self, container_id: str, resources: Resources) -> None:
