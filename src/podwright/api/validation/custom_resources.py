@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
-from podwright.api.validation import metadata, names, ratcheting
+from podwright.api.validation import metadata, names, ratcheting, schema_warnings
 from podwright.api.validation.field_errors import (
     duplicate,
     forbidden,
@@ -311,6 +311,7 @@ KINDS: Kinds = {
         subresources={"status": _status},
         prepare_create=_prepare,
         prepare_update=_prepare_update,
+        warnings=schema_warnings.warnings,
         generation=True,
         status_keeps_metadata=True,
     ),

@@ -158,6 +158,24 @@ async def test_a_group_of_the_project_says_who_approved_it(api: Api) -> None:
         assert condition["message"].startswith(message)
 
 
+async def test_a_schema_that_says_what_nobody_checks_warns(api: Api) -> None:
+    body = definition()
+    spec = body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    spec["odd"] = {"type": "string", "format": "odd"}
+    spec["when"] = {"type": "string", "format": "date-time"}
+    spec["list"] = {"type": "array", "x-kubernetes-list-type": "set", "items": {
+        "type": "object", "x-kubernetes-map-type": "atomic", "properties": {"a": {"type": "string"}}}}
+    told = (await api.post(CRDS, body)).headers.getall("Warning")
+    assert told == [
+        '299 - "unrecognized format \\"odd\\""',
+        '299 - "x-kubernetes-list-type: set for items of type \\"object\\" is not supported by server-side apply or'
+        ' CEL validation rules"',
+    ]
+    spec["more"] = {"type": "integer", "format": "more"}
+    told = (await api.patch(f"{CRDS}/{NAME}", {"spec": body["spec"]})).headers.getall("Warning")
+    assert told == ['299 - "unrecognized format \\"more\\""']
+
+
 async def test_names_are_accepted_one_by_one(api: Api) -> None:
     await api.post(CRDS, definition())
     body = other("stable.example.com", "Tabs")
