@@ -137,7 +137,9 @@ class ApiServer:
         )
         self.registrations = Registrations(self.registry, self.writer)
         self.cluster_ips = Keeper(self.registry, self.objects, self.writer, config.service_cidr)
-        self.peers = Peers(self.registry, self.writer, config.advertise_address, lambda: self.port)
+        self.peers = Peers(
+            self.registry, self.writer, config.advertise_address, lambda: self.port, standing=self._keep_standing
+        )
         self._stopping = asyncio.Event()
         self.health = Health(
             lambda: not self.feed.lost, lambda: self._ready, self.registrations.complete, self._stopping.is_set
@@ -306,9 +308,12 @@ class ApiServer:
             ssl=server_context(config.certificate, config.key, config.client_ca, config.requestheader_client_ca),
         )
         self.port = self._listener.sockets[0].getsockname()[1]
-        await bootstrap.kubernetes_service(self.writer, self.objects, config, self.port)
         await self.peers.reconcile()
         self.health.passed("bootstrap-controller")
+
+    async def _keep_standing(self) -> None:
+        await bootstrap.namespaces(self.writer, self.objects)
+        await bootstrap.kubernetes_service(self.writer, self.objects, self.config, self.port)
 
     def _auditor(self) -> Auditor | None:
         config = self.config

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 from podwright.api import objects, status
@@ -12,7 +11,7 @@ from podwright.api.resources import Resource
 from podwright.apiserver.cache.entries import Cached
 from podwright.apiserver.exchange import Many, One, Request
 from podwright.apiserver.registry.bodies import body_value
-from podwright.apiserver.registry.lists import filter_of
+from podwright.apiserver.registry.lists import list_objects
 from podwright.apiserver.registry.options import DeleteOptions, delete_options
 from podwright.apiserver.registry.registry import Conflict, Missing, Registry
 from podwright.apiserver.registry.strategies import ORPHAN_DEPENDENTS, UNSUPPORTED, Strategy
@@ -110,7 +109,8 @@ async def _once(
     metadata.pop("resourceVersion", None)
     if options.dry_run:
         return One(row, object={**obj, "metadata": {**metadata, "resourceVersion": str(current.revision)}})
-    return One(row, await registry.commit_update(row, current, obj))
+    code = 202 if options.orphan_dependents is False else 200
+    return One.of(row, await registry.commit_update(row, current, obj), code)
 
 
 def _mark_graceful(metadata: Object, grace: int, asked: int | None, now: float) -> bool:
@@ -176,35 +176,26 @@ async def _remove(
 
 
 async def delete_collection(registry: Registry, request: Request, row: Resource) -> Many:
-    """Deletes what matches; objects that others deleted meanwhile are no error."""
+    """Deletes what matches (with a limit, so many of it); objects that others deleted meanwhile are no error."""
     options = await _options(request)
-    await registry.fresh()
-    cache = registry.cache(row)
-    flt = filter_of(registry, row, request)
-    if row.custom and flt.fields is not None:
-        await registry.form(row).prepare(cache.ordered(flt.namespace))
-    entries = list(flt.select(cache))
-    revision = registry.feed.revision
+    found = await list_objects(registry, request, row)
     gate = asyncio.Semaphore(_COLLECTION_WORKERS)
 
     async def remove(entry: Cached) -> None:
         async with gate:
             try:
-                await delete_object(
-                    registry, request, row, entry.namespace, entry.name,
-                    replace(options, uid=None, resource_version=None),
-                )
+                await delete_object(registry, request, row, entry.namespace, entry.name, options)
             except status.ApiError as exc:
                 if exc.code != 404:
                     raise
 
     try:
         async with asyncio.TaskGroup() as tasks:
-            for entry in entries:
+            for entry in found.items:
                 tasks.create_task(remove(entry))
     except BaseExceptionGroup as group:
         for error in group.exceptions:
             if isinstance(error, status.ApiError):
                 raise error from None
         raise
-    return Many(row, entries, revision)
+    return found

@@ -255,6 +255,27 @@ async def test_the_kubernetes_service_has_every_server_that_lives(pair: list[Api
     assert [e.key for e in (await registry.store.list(PREFIX)).entries] == [f"{PREFIX}10.0.0.1"]
 
 
+async def test_what_every_cluster_has_comes_back(api: Api) -> None:
+    paths = [f"/api/v1/namespaces/default/{kind}/kubernetes" for kind in ("services", "endpoints")]
+    paths += ["/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
+              "/api/v1/namespaces/kube-node-lease"]
+    before = {path: (await api.get(path)).json for path in paths}
+    assert (await api.delete("/api/v1/namespaces/default/services")).status == 200
+    for path in paths[1:3]:
+        assert (await api.delete(path)).status == 200
+    gone = before[paths[3]]
+    await api.delete(paths[3])
+    gone["spec"]["finalizers"] = []
+    gone["metadata"].pop("resourceVersion")
+    assert (await api.put(f"{paths[3]}/finalize", gone)).status == 200
+    for path, old in before.items():
+        async with asyncio.timeout(60):
+            while (now := await api.get(path)).status != 200 or now.json["metadata"]["uid"] == old["metadata"]["uid"]:
+                await asyncio.sleep(0.01)
+        for part in ("subsets", "endpoints", "ports"):
+            assert now.json.get(part) == old.get(part)
+
+
 async def test_a_server_that_lost_the_store_says_so_and_ends_its_watches(pair: list[Api]) -> None:
     one, two = pair
     path = "/api/v1/namespaces/default/configmaps"

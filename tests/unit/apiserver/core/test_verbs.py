@@ -146,6 +146,16 @@ async def test_field_validation(api: Api) -> None:
     assert doubled.status == 400 and 'duplicate field "data.a"' in doubled.json["message"]
 
 
+async def test_a_collection_is_deleted_in_portions_if_asked(api: Api) -> None:
+    for name in ("a", "b", "c"):
+        await api.post(CONFIG_MAPS, config_map(name))
+    some = (await api.delete(f"{CONFIG_MAPS}?limit=2")).json
+    assert [o["metadata"]["name"] for o in some["items"]] == ["a", "b"] and some["metadata"]["continue"]
+    wrong = await api.delete(CONFIG_MAPS, {"preconditions": {"uid": "nope"}})
+    assert wrong.status == 409
+    assert [o["metadata"]["name"] for o in (await api.get(CONFIG_MAPS)).json["items"]] == ["c"]
+
+
 async def test_delete_and_its_preconditions(api: Api) -> None:
     made = (await api.post(CONFIG_MAPS, config_map("a"))).json
     for precondition in ({"uid": "nope"}, {"resourceVersion": "1"}):
