@@ -313,6 +313,5 @@ KINDS: Kinds = {
         prepare_update=_prepare_update,
         warnings=schema_warnings.warnings,
         generation=True,
-        status_keeps_metadata=True,
     ),
 }

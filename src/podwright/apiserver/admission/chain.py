@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from podwright.api.objects import Object, deepcopy
 from podwright.apiserver.requests import AdmissionPlugin, AdmissionRequest
 
 Step = Callable[[AdmissionRequest], Awaitable[None]]
@@ -14,13 +15,15 @@ _Key = tuple[str, str, str, str]
 @dataclass(slots=True)
 class Reinvocation:
     """The second round of the mutating plugins. ``wanted``: an out-of-tree step changed the object; ``again``: this is
-    the second round; ``before``: the steps that ran and ask to run again (by an identity of their own), ``required``
-    those of them that must, because something after them changed the object."""
+    the second round; ``before``: the steps that ran and ask to run again (by an identity that begins with their
+    plugin's name), ``required`` those of them that must, because something after them changed the object; ``left``:
+    what each plugin with such steps left behind."""
 
     wanted: bool = False
     again: bool = False
-    before: list[object] = field(default_factory=list)
-    required: set[object] = field(default_factory=set)
+    before: list[tuple[str, ...]] = field(default_factory=list)
+    required: set[tuple[str, ...]] = field(default_factory=set)
+    left: dict[str, Object] = field(default_factory=dict)
 
     @staticmethod
     def of(request: AdmissionRequest) -> Reinvocation:
@@ -29,10 +32,19 @@ class Reinvocation:
         found: Reinvocation = request.reinvocation
         return found
 
-    def skips(self, step: object) -> bool:
+    def begins(self, plugin: str, obj: Object | None) -> None:
+        """What other plugins changed since is a reason to run again too."""
+        if self.again and plugin in self.left and self.left[plugin] != obj:
+            self.required.update(step for step in self.before if step[0] == plugin)
+
+    def ends(self, plugin: str, obj: Object | None) -> None:
+        if obj is not None and any(step[0] == plugin for step in self.before):
+            self.left[plugin] = deepcopy(obj)
+
+    def skips(self, step: tuple[str, ...]) -> bool:
         return self.again and step not in self.required
 
-    def ran(self, step: object, *, changed: bool, if_needed: bool) -> None:
+    def ran(self, step: tuple[str, ...], *, changed: bool, if_needed: bool) -> None:
         if changed:
             self.required.update(self.before)
             self.wanted = True

@@ -55,6 +55,7 @@ class MutatingAdmissionPolicy(Policies):
         if self._compiled is not None and not self._compiled:
             return
         round_ = Reinvocation.of(request)
+        round_.begins(self.name, request.object)
         for definition, version, bindings in self.matching(request):
             for binding in bindings:
                 identity = (self.name, definition.name, binding.name)
@@ -72,6 +73,7 @@ class MutatingAdmissionPolicy(Policies):
                     changed=request.object is not before,
                     if_needed=definition.policy["spec"].get("reinvocationPolicy") == "IfNeeded",
                 )
+        round_.ends(self.name, request.object)
 
     def _apply(self, definition: Definition, binding: Binding, request: AdmissionRequest) -> None:
         try:

@@ -152,8 +152,10 @@ class MutatingAdmissionWebhook(_Webhooks):
             return
         views: dict[Resource, AdmissionRequest] = {}
         round_ = Reinvocation.of(request)
+        round_.begins(self.name, request.object)
         for index, hook in enumerate(hooks):
-            if round_.skips(hook.identity) or (seen := await self._wanted(hook, request, views)) is None:
+            step = (self.name, *hook.identity)
+            if round_.skips(step) or (seen := await self._wanted(hook, request, views)) is None:
                 continue
             place = f"round_{int(round_.again)}_index_{index}"
             response = await self._call(hook, seen, place)
@@ -164,7 +166,8 @@ class MutatingAdmissionWebhook(_Webhooks):
                 same = seen.resource is request.resource or request.operation == "CONNECT"
                 request.object = patched if same else await self._convert(seen.resource, request.resource, patched)
                 views.clear()
-            round_.ran(hook.identity, changed=changed, if_needed=hook.webhook.get("reinvocationPolicy") == "IfNeeded")
+            round_.ran(step, changed=changed, if_needed=hook.webhook.get("reinvocationPolicy") == "IfNeeded")
+        round_.ends(self.name, request.object)
 
 
     def _note(self, request: AdmissionRequest, hook: _Hook, place: str, changed: bool, patch: Any) -> None:

@@ -193,6 +193,25 @@ async def test_other_plugins_see_what_a_webhook_changed(hooks: Hooks) -> None:
     assert seen == [["a"], ["a", "x"]]
     assert len(hooks.asked) == 1
 
+    class Follow(Plugin):
+        """Adds what goes with what a webhook added; a webhook that asks for it sees that too."""
+
+        def handles(self, request: AdmissionRequest) -> bool:
+            return True
+
+        async def admit(self, request: AdmissionRequest) -> None:
+            data = (request.object or {})["data"]
+            if "x" in data:
+                data["followed"] = "1"
+
+    for policy, calls in (("IfNeeded", 2), ("Never", 1)):
+        hooks.asked.clear()
+        fake = FakeObjects(configuration("MutatingWebhookConfiguration", hooks.hook("x", reinvocationPolicy=policy)))
+        chain = Chain([Follow(), MutatingAdmissionWebhook(fake, Union([rbac], rbac))])
+        await chain.admit(request())
+        await chain.close()
+        assert len(hooks.asked) == calls and ("followed" in hooks.asked[-1][1]["object"]["data"]) is (calls == 2)
+
 
 async def test_failures_follow_the_failure_policy(hooks: Hooks) -> None:
     gone = {**hooks.hook("gone"), "clientConfig": {"url": "https://127.0.0.1:1/x", "caBundle": hooks.bundle}}
