@@ -225,6 +225,9 @@ class PodWorker:
             actions = self._actions(work)
             self._status.publish_exits()
             if actions.finished:
+                if self._context.cache.pod(self.uid).running():
+                    # Sidecars have their grace to end: until then it must not look as if nothing had begun.
+                    self._status.publish()
                 self._ending.set()
                 return 0.0
             if not (actions.create_sandbox or actions.kill_pod or actions.start or actions.kill):

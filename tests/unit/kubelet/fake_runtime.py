@@ -1,7 +1,7 @@
 """A ContainerRuntime and ImageService in memory. "Processes" are scripts: a container's command says what it does.
 
-``["sleep", "N"]`` runs N seconds (fake or real, as the loop goes), ``["exit", "N"]`` ends at once with code N, anything
-else runs until it is stopped. ``["ignore-term"]`` only ends on SIGKILL. Tests may also call :meth:`FakeRuntime.exit`.
+``["sleep", "N"]`` runs N seconds (fake or real, as the loop goes), ``["exit", "N"]`` ends at once with code N, or,
+with "already" as third word, before anybody has seen it run; anything else runs until it is stopped. ``["ignore-term"]`` only ends on SIGKILL. Tests may also call :meth:`FakeRuntime.exit`.
 """
 
 from __future__ import annotations
@@ -164,7 +164,9 @@ class FakeRuntime:
         config = self.configs[container_id]
         command = [*(config.command or ()), *(config.args or ())]
         loop = asyncio.get_running_loop()
-        if command[:1] == ["exit"]:
+        if command == ["exit", "0", "already"]:
+            self.exit(container_id, 0)
+        elif command[:1] == ["exit"]:
             self._timers[container_id] = loop.call_later(0.001, self.exit, container_id, int(command[1]))
         elif command[:1] == ["sleep"]:
             code = int(command[2]) if len(command) > 2 else 0

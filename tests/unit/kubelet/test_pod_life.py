@@ -172,11 +172,14 @@ async def test_sidecar_does_not_keep_a_finished_pod(cluster: Cluster) -> None:
     assert statuses(pod, "initContainerStatuses")["side"]["state"]["terminated"]
 
 
-async def test_main_container_has_ended_while_the_sidecar_still_takes_its_grace_period(cluster: Cluster) -> None:
+@pytest.mark.parametrize("command", [("exit", "0"), ("exit", "0", "already")])
+async def test_main_container_has_ended_while_the_sidecar_still_takes_its_grace_period(
+    cluster: Cluster, command: tuple[str, ...]
+) -> None:
     await cluster.create(
         make_pod(
             "web",
-            make_container("job", "exit", "0"),
+            make_container("job", *command),
             initContainers=[make_container("side", "ignore-term", restartPolicy="Always")],
             restartPolicy="Never",
         )
