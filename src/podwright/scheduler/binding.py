@@ -23,7 +23,7 @@ class Stopped(Exception):
 def _stop(refusal: Refusal | None, plugin: object) -> None:
     if refusal is not None:
         name = refusal.plugin or str(getattr(plugin, "name", ""))
-        raise Stopped(Refusal(refusal.message, refusal.code, name))
+        raise Stopped(Refusal(refusal.message, name))
 
 
 async def bind(profile: Profile, permits: Permits, pod: PodInfo, node: str, *, plugin_timeout: float) -> None:

@@ -198,16 +198,11 @@ def _extender(raw: dict[str, Any]) -> ExtenderConfig:
     if not raw.get("urlPrefix"):
         raise ValueError("extenders: urlPrefix: Required value")
     return ExtenderConfig(
-        url_prefix=raw["urlPrefix"],
-        filter_verb=raw.get("filterVerb") or "",
-        prioritize_verb=raw.get("prioritizeVerb") or "",
-        preempt_verb=raw.get("preemptVerb") or "",
-        bind_verb=raw.get("bindVerb") or "",
-        weight=int(raw.get("weight") or 1),
-        timeout=_seconds(raw.get("httpTimeout"), 5.0),
-        node_cache_capable=bool(raw.get("nodeCacheCapable")),
-        ignorable=bool(raw.get("ignorable")),
-        enable_https=bool(raw.get("enableHTTPS")),
+        url_prefix=raw["urlPrefix"], filter_verb=raw.get("filterVerb") or "",
+        prioritize_verb=raw.get("prioritizeVerb") or "", preempt_verb=raw.get("preemptVerb") or "",
+        bind_verb=raw.get("bindVerb") or "", weight=int(raw.get("weight") or 1),
+        timeout=_seconds(raw.get("httpTimeout"), 5.0), node_cache_capable=bool(raw.get("nodeCacheCapable")),
+        ignorable=bool(raw.get("ignorable")), enable_https=bool(raw.get("enableHTTPS")),
         tls=raw.get("tlsConfig") or {},
         managed_resources=tuple(
             (m["name"], bool(m.get("ignoredByScheduler"))) for m in raw.get("managedResources") or ()

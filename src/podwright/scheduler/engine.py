@@ -13,53 +13,21 @@ from typing import Any, TypeVar
 
 from podwright.api import objects
 from podwright.api.objects import Object
-from podwright.api.quantity import QuantityError
-from podwright.api.resources import (
-    CSIDRIVERS,
-    CSINODES,
-    CSISTORAGECAPACITIES,
-    DEVICECLASSES,
-    DEVICETAINTRULES,
-    NAMESPACES,
-    NODES,
-    PERSISTENTVOLUMECLAIMS,
-    PERSISTENTVOLUMES,
-    PODDISRUPTIONBUDGETS,
-    PODS,
-    REPLICASETS,
-    REPLICATIONCONTROLLERS,
-    RESOURCECLAIMS,
-    RESOURCESLICES,
-    SERVICES,
-    STATEFULSETS,
-    STORAGECLASSES,
-    VOLUMEATTACHMENTS,
-    Resource,
-)
+from podwright.api.resources import PODS
 from podwright.api.status import ApiError
 from podwright.client.client import Client
 from podwright.client.clock import Clock
 from podwright.client.events import NORMAL, WARNING, EventRecorder
-from podwright.client.informers import EventHandler, Informer, InformerFactory
+from podwright.client.informers import Informer, InformerFactory
 from podwright.client.transport import STRATEGIC_MERGE_PATCH, ServerUnreachable
 from podwright.scheduler import metrics
 from podwright.scheduler.binding import Stopped, bind
-from podwright.scheduler.changes import node_actions, pending_pod_actions
 from podwright.scheduler.config import SchedulerConfig
 from podwright.scheduler.diagnosis import NO_NODES, diagnose, fit_error
+from podwright.scheduler.event_handlers import EventHandlers
 from podwright.scheduler.framework.apart import in_thread
 from podwright.scheduler.framework.evaluation import Evaluation, Judgement, Refused
-from podwright.scheduler.framework.events import (
-    ASSIGNED_POD,
-    NAMESPACE,
-    NODE,
-    PENDING_POD,
-    PV,
-    PVC,
-    STORAGE_CLASS,
-    Action,
-    ClusterEvent,
-)
+from podwright.scheduler.framework.events import ASSIGNED_POD, Action, ClusterEvent
 from podwright.scheduler.framework.extenders import Extender
 from podwright.scheduler.framework.handle import Handle
 from podwright.scheduler.framework.permits import Permits
@@ -74,20 +42,6 @@ from podwright.scheduler.state.pods import PodInfo
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_OTHERS = (
-    (PERSISTENTVOLUMECLAIMS, PVC),
-    (PERSISTENTVOLUMES, PV),
-    (STORAGECLASSES, STORAGE_CLASS),
-    (NAMESPACES, NAMESPACE),
-    *(
-        (row, row.kind)
-        for row in (
-            PODDISRUPTIONBUDGETS, SERVICES, REPLICATIONCONTROLLERS, REPLICASETS, STATEFULSETS, CSINODES, CSIDRIVERS,
-            CSISTORAGECAPACITIES, VOLUMEATTACHMENTS, RESOURCECLAIMS, RESOURCESLICES, DEVICECLASSES, DEVICETAINTRULES,
-        )
-    ),
-)
-"""What plugins look up, with the kind of its events."""
 _LAST_BINDS = 2.0
 """Seconds that bindings under way have when the scheduler ends."""
 
@@ -100,31 +54,23 @@ class Engine:
     """
 
     def __init__(
-        self,
-        client: Client,
-        config: SchedulerConfig,
-        clock: Clock,
-        *,
-        pods: Informer,
-        informers: InformerFactory,
+        self, client: Client, config: SchedulerConfig, clock: Clock, *, pods: Informer, informers: InformerFactory,
         recorder: EventRecorder,
     ) -> None:
         self._client = client
         self._config = config
         self._clock = clock
         self._pods = pods
-        self._informers = informers
         self._recorder = recorder
         self.state = ClusterState()
         self._random = random.Random(config.seed)
+        self._profiles: dict[str, Evaluation] = {}
         handle = Handle(
             client, self.state, clock,
             objects_of=lambda row: informers.informer(row).items(),
             object_of=lambda row, key: informers.informer(row).get(key),
             version_of=lambda row: informers.informer(row).resource_version,
-            until=self._until,
         )  # fmt: skip
-        self._profiles: dict[str, Evaluation] = {}
         handle.random = self._random
         handle.fits = self._fits
         self.nominations = Nominations(self.state)
@@ -151,15 +97,11 @@ class Engine:
         nodes, state = self.state.nodes, self.state
         cache = {"nodes": lambda: float(nodes.count), "pods": lambda: float(len(state.pods()))}
         metrics.follow(self.queue.sizes, cache)
-        self._deferred: list[tuple[EventHandler, Object | None, Object | None]] | None = None
-        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._events = EventHandlers(state, self.queue, self.nominations, self._profiles, informers, clock)
+        handle.until = self._events.until
 
     async def run(self) -> None:
-        for row, kind in _OTHERS:
-            self._follow(row, kind)
-        await self._informers.synced()
-        self._informers.informer(NODES).add_handler(self._node_changed)
-        self._pods.add_handler(self._pod_changed)
+        await self._events.follow(self._pods)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._expire(), name="scheduler assumed pods")
             group.create_task(self.preemption.run(), name="scheduler preemption")
@@ -197,126 +139,6 @@ class Engine:
     def _attempted(self, result: str, pod: PodInfo) -> None:
         now = perf_counter()
         metrics.attempted(result, pod.scheduler_name, now - self._began.pop(pod.uid, now))
-
-    # What the cluster tells
-
-    def _follow(self, row: Resource, kind: str) -> None:
-        def changed(old: Object | None, new: Object | None) -> None:
-            action = Action.ADD if old is None else Action.DELETE if new is None else Action.UPDATE
-            self.queue.happened(ClusterEvent(kind, action, old, new))
-            for waiter in self._waiters.get(kind, ()):
-                waiter.set()
-
-        self._informers.informer(row).add_handler(changed)
-
-    async def _until(self, row: Resource, test: Callable[[], bool]) -> None:
-        """Waits for changes of a followed resource until `test` holds."""
-        kind = next(kind for each, kind in _OTHERS if each == row)
-        changed = asyncio.Event()
-        waiters = self._waiters.setdefault(kind, set())
-        waiters.add(changed)
-        try:
-            while not test():
-                changed.clear()
-                await changed.wait()
-        finally:
-            waiters.discard(changed)
-
-    def _node_changed(self, old: Object | None, new: Object | None) -> None:
-        if self._deferred is not None:
-            self._deferred.append((self._node_changed, old, new))
-            return
-        nodes = self.state.nodes
-        if new is None:
-            assert old is not None
-            nodes.remove(objects.name(old))
-            self.queue.happened(ClusterEvent(NODE, Action.DELETE, old, None))
-            return
-        nodes.put(new)
-        actions = Action.ADD if old is None else node_actions(old, new)
-        if actions:
-            self.queue.happened(ClusterEvent(NODE, actions, old, new))
-
-    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
-        if self._deferred is not None:
-            self._deferred.append((self._pod_changed, old, new))
-            return
-        was_bound = old is not None and bool((old.get("spec") or {}).get("nodeName"))
-        try:
-            if new is None:
-                assert old is not None
-                self._pod_gone(old, was_bound)
-            elif (new.get("spec") or {}).get("nodeName"):
-                self._pod_bound(old if was_bound else None, new)
-            else:
-                self._pod_waits(old, new)
-        except QuantityError as malformed:
-            log.warning("pod %s: %s", objects.key(new or old or {}), malformed)
-
-    def _pod_gone(self, old: Object, was_bound: bool) -> None:
-        self.queue.remove(objects.uid(old))
-        self.nominations.remove(objects.uid(old))
-        known = self.state.pod(objects.key(old))
-        if known is not None:
-            self.state.remove_pod(old)
-        if known is not None or was_bound:
-            self.queue.happened(ClusterEvent(ASSIGNED_POD, Action.DELETE, old, None))
-
-    def _pod_bound(self, old: Object | None, new: Object) -> None:
-        assumed = self.state.is_assumed(objects.key(new))
-        before = self.state.pod(objects.key(new))
-        requests = before.requests if before is not None else None
-        self.state.put_pod(new)
-        if old is None:
-            self.queue.remove(objects.uid(new))
-            self.nominations.remove(objects.uid(new))
-            if not assumed or before is None or before.node != new["spec"]["nodeName"]:
-                self.queue.happened(ClusterEvent(ASSIGNED_POD, Action.ADD, None, new))
-            return
-        actions = Action(0)
-        if objects.labels(old) != objects.labels(new):
-            actions |= Action.UPDATE_LABELS
-        after = self.state.pod(objects.key(new))
-        if requests is not None and after is not None and after.requests is not requests:
-            if any(after.requests.get(r, 0) < amount for r, amount in requests.items()):
-                actions |= Action.UPDATE_SCALE_DOWN
-        if actions:
-            self.queue.happened(ClusterEvent(ASSIGNED_POD, actions, old, new))
-
-    def _pod_waits(self, old: Object | None, new: Object) -> None:
-        uid = objects.uid(new)
-        name = (new.get("spec") or {}).get("schedulerName") or "default-scheduler"
-        evaluation = self._profiles.get(name)
-        if evaluation is None or self.state.is_assumed(objects.key(new)):
-            return
-        if objects.is_deleting(new):
-            self.queue.remove(uid)
-            return
-        known = self.queue.get(uid)
-        if known is not None and old is not None:
-            known.pod = new
-            self.nominations.follow(known)
-            actions = pending_pod_actions(old, new)
-            if not actions:
-                return
-            known.labels = objects.labels(new)
-            known.cls = self.state.classes.of(new)
-            if known.uid in {p.uid for p in self.queue.gated()}:
-                self._enqueue(evaluation, known)
-            else:
-                self.queue.touched(new, uid)
-            self.queue.happened(ClusterEvent(PENDING_POD, actions, old, new))
-            return
-        made = PodInfo(new, self.state.classes.of(new), self._clock.monotonic())
-        self.nominations.follow(made)
-        self._enqueue(evaluation, made)
-
-    def _enqueue(self, evaluation: Evaluation, pod: PodInfo) -> None:
-        for plugin in evaluation.profile.pre_enqueue:
-            if plugin.pre_enqueue(pod.pod) is not None:
-                self.queue.gate(pod)
-                return
-        self.queue.add(pod)
 
     def _helps(self, pod: PodInfo, event: ClusterEvent) -> bool:
         evaluation = self._profiles.get(pod.scheduler_name)
@@ -380,18 +202,14 @@ class Engine:
     async def _apart(self, evaluation: Evaluation, work: Callable[[], T]) -> T:
         """`work` with plugins that are not built in, or extenders, which may hang: in a thread, while the state stands
         still."""
-        self._deferred = []
-        try:
-            return await in_thread(work, self._config.plugin_timeout)
-        except TimeoutError:
-            evaluation.reset()
-            names = ", ".join(sorted(evaluation.profile.foreign))
-            seconds = self._config.plugin_timeout
-            raise PluginFailed(names, "Filter or Score", f"no answer within {seconds:g}s") from None
-        finally:
-            deferred, self._deferred = self._deferred, None
-            for handler, old, new in deferred:
-                handler(old, new)
+        with self._events.deferred():
+            try:
+                return await in_thread(work, self._config.plugin_timeout)
+            except TimeoutError:
+                evaluation.reset()
+                names = ", ".join(sorted(evaluation.profile.foreign))
+                seconds = self._config.plugin_timeout
+                raise PluginFailed(names, "Filter or Score", f"no answer within {seconds:g}s") from None
 
     def _no_node(self, evaluation: Evaluation, pod: PodInfo, judgement: Judgement) -> Coroutine[Any, Any, None]:
         found = diagnose(evaluation, pod, judgement, self.state.nodes)
@@ -499,4 +317,4 @@ class Engine:
                 log.warning("pod %s was bound to %s, but the API does not show it", record.key, record.node)
                 known = self._pods.get(record.key)
                 if known is not None and not (known.get("spec") or {}).get("nodeName"):
-                    self._pod_waits(None, known)
+                    self._events.pod_waits(None, known)

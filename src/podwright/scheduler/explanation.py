@@ -48,12 +48,8 @@ class _NoServer:
 
 
 def explain(
-    pod: Object,
-    nodes: Sequence[Object],
-    all_pods: Sequence[Object],
-    *,
-    others: Mapping[Resource, Sequence[Object]] | None = None,
-    config: SchedulerConfig | None = None,
+    pod: Object, nodes: Sequence[Object], all_pods: Sequence[Object], *,
+    others: Mapping[Resource, Sequence[Object]] | None = None, config: SchedulerConfig | None = None,
 ) -> list[Placement]:
     """Each node as the scheduler would see it now if the Pod were not placed yet; the best first. `others` are the
     volumes, claims and storage classes that plugins look up.
@@ -91,19 +87,12 @@ def explain(
 
 def _handle(state: ClusterState, others: Mapping[Resource, Sequence[Object]]) -> Handle:
     found = {row: {objects.key(o): o for o in listed} for row, listed in others.items()}
-
-    async def until(row: Resource, test: object) -> None:
-        raise ServerUnreachable("an explanation waits for nothing")
-
     return Handle(
-        Client(_NoServer()),  # type: ignore[arg-type]
-        state,
-        SystemClock(),
+        Client(_NoServer()), state, SystemClock(),  # type: ignore[arg-type]
         objects_of=lambda row: list(found.get(row, {}).values()),
         object_of=lambda row, key: found.get(row, {}).get(key),
         version_of=lambda row: "",
-        until=until,
-    )
+    )  # fmt: skip
 
 
 def _judge(evaluation: Evaluation, pod: PodInfo, state: ClusterState) -> tuple[Judgement, str]:

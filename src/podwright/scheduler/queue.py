@@ -10,7 +10,6 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from podwright.api.objects import Object
 from podwright.client.clock import Clock
 from podwright.scheduler.framework.events import ClusterEvent
 from podwright.scheduler.state.pods import PodInfo
@@ -27,14 +26,8 @@ class SchedulingQueue:
     unless its last attempt ended in an error (KEP-5142)."""
 
     def __init__(
-        self,
-        clock: Clock,
-        *,
-        sort_key: Callable[[PodInfo], Any],
-        helps: Hint,
-        first: float = 1.0,
-        longest: float = 10.0,
-        stay: float = 300.0,
+        self, clock: Clock, *, sort_key: Callable[[PodInfo], Any], helps: Hint, first: float = 1.0,
+        longest: float = 10.0, stay: float = 300.0,
     ) -> None:
         self._clock = clock
         self._sort_key = sort_key
@@ -76,8 +69,8 @@ class SchedulingQueue:
         self._where[pod.uid] = "gated"
         self._gated[pod.uid] = pod
 
-    def gated(self) -> list[PodInfo]:
-        return list(self._gated.values())
+    def is_gated(self, uid: str) -> bool:
+        return uid in self._gated
 
     def remove(self, uid: str) -> None:
         self._known.pop(uid, None)
@@ -167,11 +160,10 @@ class SchedulingQueue:
             if helped:
                 self._back_off(pod, since, self._backoff)
 
-    def touched(self, pod: Object, uid: str) -> None:
+    def touched(self, uid: str) -> None:
         """The Pod itself changed in a way that may help it."""
-        known = self._known.get(uid)
-        if known is not None and uid in self._unschedulable:
-            since, _ = self._unschedulable[uid]
+        if uid in self._unschedulable:
+            since, known = self._unschedulable[uid]
             self._back_off(known, since, self._backoff)
 
     def _release(self) -> None:

@@ -237,7 +237,7 @@ class Evaluation:
             if answer is SKIP:
                 skipped.add(name)
             elif isinstance(answer, Refusal):
-                raise Refused(Refusal(answer.message, answer.code, name))
+                raise Refused(Refusal(answer.message, name))
         return skipped
 
     def _filter(self, plugin: Filter, pod: PodInfo, rows: Rows) -> Mask:

@@ -45,7 +45,6 @@ RESOURCE_CLAIM = "ResourceClaim"
 RESOURCE_SLICE = "ResourceSlice"
 DEVICE_CLASS = "DeviceClass"
 DEVICE_TAINT_RULE = "DeviceTaintRule"
-POD_GROUP = "PodGroup"
 
 
 @dataclass(frozen=True, slots=True)

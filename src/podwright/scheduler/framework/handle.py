@@ -23,18 +23,11 @@ Lister = Callable[[Resource], Sequence[Object]]
 
 class Handle:
     """`objects_of` lists the objects of a resource that the scheduler watches; `object_of` finds one by key;
-    `until` waits for changes of a resource until a test holds."""
+    `until` waits for changes of a resource until a test holds (there for who binds)."""
 
     def __init__(
-        self,
-        client: Client,
-        state: ClusterState,
-        clock: Clock,
-        *,
-        objects_of: Lister,
-        object_of: Callable[[Resource, str], Object | None],
-        version_of: Callable[[Resource], str],
-        until: Callable[[Resource, Callable[[], bool]], Awaitable[None]],
+        self, client: Client, state: ClusterState, clock: Clock, *, objects_of: Lister,
+        object_of: Callable[[Resource, str], Object | None], version_of: Callable[[Resource], str],
     ) -> None:
         self.client = client
         self.state = state
@@ -43,7 +36,7 @@ class Handle:
         self.objects_of = objects_of
         self.object_of = object_of
         self.version_of = version_of
-        self.until = until
+        self.until: Callable[[Resource, Callable[[], bool]], Awaitable[None]]
         self.random = random.Random()
         self.fits: Callable[[PodInfo, int], bool] = lambda pod, row: False
         """Whether every filter lets a Pod, which was judged before, onto the node of a row, as the state is now."""

@@ -34,4 +34,4 @@ class Permits:
             return Refusal(f"rejected due to timeout after waiting {seconds:g}s at plugin {plugin}", plugin=plugin)
         finally:
             del self._waiting[uid]
-        return None if answer is None else Refusal(answer.message, answer.code, plugin)
+        return None if answer is None else Refusal(answer.message, plugin)

@@ -64,19 +64,13 @@ class Profile:
             raise ValueError(f"profile {self.scheduler_name}: at least one bind plugin is needed")
 
     def _enable(self, plugin: p.Plugin, points: frozenset[str], weight: int, handle: Handle) -> None:
-        simple: list[tuple[str, type, list[Any]]] = [
-            ("preEnqueue", p.PreEnqueue, self.pre_enqueue),
-            ("queueSort", p.QueueSort, self.queue_sort),
-            ("filter", p.Filter, self.filters),
-            ("postFilter", p.PostFilter, self.post_filter),
-            ("reserve", p.Reserve, self.reserve),
-            ("permit", p.Permit, self.permit),
-            ("preBind", p.PreBind, self.pre_bind),
-            ("bind", p.Bind, self.bind),
-            ("postBind", p.PostBind, self.post_bind),
-        ]
-        for point, protocol, enabled in simple:
-            if point in points and isinstance(plugin, protocol):
+        listed: dict[str, list[Any]] = {
+            "preEnqueue": self.pre_enqueue, "queueSort": self.queue_sort, "filter": self.filters,
+            "postFilter": self.post_filter, "reserve": self.reserve, "permit": self.permit,
+            "preBind": self.pre_bind, "bind": self.bind, "postBind": self.post_bind,
+        }  # fmt: skip
+        for point, enabled in listed.items():
+            if point in points and isinstance(plugin, p.POINTS[point][0]):
                 enabled.append(plugin)
         if "preFilter" in points and isinstance(plugin, p.PreFilter):
             self.pre_filter[plugin.name] = plugin

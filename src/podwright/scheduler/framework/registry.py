@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import re
 from importlib.metadata import entry_points
 from typing import cast
 
+from podwright.scheduler.config import DEFAULT_PLUGINS
 from podwright.scheduler.framework.protocols import PluginFactory
 
 ENTRY_POINTS = "podwright.scheduler.plugins"
 _PACKAGE = "podwright.scheduler.plugins"
 
-_DEFAULT = {
-    "SchedulingGates": "scheduling_gates",
-    "PrioritySort": "priority_sort",
-    "NodeUnschedulable": "node_unschedulable",
-    "NodeName": "node_name",
-    "TaintToleration": "taint_toleration",
-    "NodeAffinity": "node_affinity",
-    "NodePorts": "node_ports",
-    "NodeResourcesFit": "node_resources_fit",
-    "VolumeRestrictions": "volume_restrictions",
-    "NodeVolumeLimits": "node_volume_limits",
-    "VolumeBinding": "volume_binding",
-    "VolumeZone": "volume_zone",
-    "PodTopologySpread": "pod_topology_spread",
-    "InterPodAffinity": "inter_pod_affinity",
-    "DynamicResources": "dynamic_resources",
-    "DefaultPreemption": "default_preemption",
-    "NodeResourcesBalancedAllocation": "balanced_allocation",
-    "ImageLocality": "image_locality",
-    "DefaultBinder": "default_binder",
-}
+_DEFAULT = dict(DEFAULT_PLUGINS)
 
 
 class UnknownPlugin(ValueError):
@@ -48,8 +30,9 @@ def find(name: str) -> PluginFactory:
     Raises:
         UnknownPlugin: there is none.
     """
-    module = _DEFAULT.get(name)
-    if module is not None:
+    if is_built_in(name):
+        # Each in the file of its name.
+        module = re.sub("(?<!^)(?=[A-Z])", "_", name).lower()
         return cast(PluginFactory, getattr(importlib.import_module(f"{_PACKAGE}.{module}"), name))
     for entry in entry_points(group=ENTRY_POINTS, name=name):
         return cast(PluginFactory, entry.load())

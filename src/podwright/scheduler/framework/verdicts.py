@@ -10,25 +10,11 @@ if TYPE_CHECKING:
     from podwright.scheduler.state.nodes import Mask
 
 
-class Code(Enum):
-    """Upstream's status codes, as far as a plugin's answer needs them."""
-
-    UNSCHEDULABLE = "Unschedulable"
-    """Not now; removing Pods may help."""
-    UNRESOLVABLE = "UnschedulableAndUnresolvable"
-    """Not now, and removing Pods does not help."""
-    PENDING = "Pending"
-    """Waits for something outside the scheduler, without backoff."""
-    ERROR = "Error"
-    """The plugin failed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a plugin does not want a Pod. `plugin` is set by the framework."""
 
     message: str
-    code: Code = Code.UNSCHEDULABLE
     plugin: str = ""
 
 

@@ -25,7 +25,7 @@ from podwright.scheduler.framework.events import (
     Interest,
 )
 from podwright.scheduler.framework.handle import Handle
-from podwright.scheduler.framework.verdicts import SKIP, Code, Reason, Refusal, SkipType
+from podwright.scheduler.framework.verdicts import SKIP, Reason, Refusal, SkipType
 from podwright.scheduler.plugins.device_allocation import (
     AllocationFailed,
     Allocator,
@@ -75,7 +75,7 @@ class DynamicResources:
             for claim in state.claims:
                 self._look_at(claim, pod, state)
         except AllocationFailed as refused:
-            return Refusal(str(refused), Code.UNRESOLVABLE)
+            return Refusal(str(refused))
         if not state.claims:
             return SKIP
         if state.open:

@@ -27,7 +27,7 @@ from podwright.scheduler.framework.events import (
     Interest,
 )
 from podwright.scheduler.framework.handle import Handle
-from podwright.scheduler.framework.verdicts import SKIP, Code, Reason, Refusal, SkipType
+from podwright.scheduler.framework.verdicts import SKIP, Reason, Refusal, SkipType
 from podwright.scheduler.plugins.pod_claims import claims_of, class_of
 from podwright.scheduler.state.nodes import Mask, Rows
 from podwright.scheduler.state.pods import PodInfo
@@ -78,7 +78,7 @@ class NodeVolumeLimits:
             return SKIP
         for claim in claims:
             if self._handle.object_of(PERSISTENTVOLUMECLAIMS, f"{pod.namespace}/{claim.name}") is None:
-                return Refusal(f'persistentvolumeclaim "{claim.name}" not found', Code.UNRESOLVABLE)
+                return Refusal(f'persistentvolumeclaim "{claim.name}" not found')
         wanted = self._volumes(pod.pod)
         limits = self._by_driver()
         if not any(driver in limits for driver, _ in wanted):

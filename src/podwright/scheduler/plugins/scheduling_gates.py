@@ -8,7 +8,7 @@ from typing import Any
 from podwright.api.objects import Object
 from podwright.scheduler.framework.events import PENDING_POD, Action, ClusterEvent, Interest
 from podwright.scheduler.framework.handle import Handle
-from podwright.scheduler.framework.verdicts import Code, Refusal
+from podwright.scheduler.framework.verdicts import Refusal
 from podwright.scheduler.state.pods import PodInfo
 
 
@@ -24,7 +24,7 @@ class SchedulingGates:
         gates = [g.get("name") for g in (pod.get("spec") or {}).get("schedulingGates") or ()]
         if not gates:
             return None
-        return Refusal(f"waiting for scheduling gates: [{' '.join(map(str, gates))}]", Code.UNRESOLVABLE)
+        return Refusal(f"waiting for scheduling gates: [{' '.join(map(str, gates))}]")
 
     def interests(self) -> Sequence[Interest]:
         return (Interest(PENDING_POD, Action.UPDATE_GATES),)

@@ -34,7 +34,7 @@ from podwright.scheduler.framework.events import (
     Interest,
 )
 from podwright.scheduler.framework.handle import Handle
-from podwright.scheduler.framework.verdicts import SKIP, Code, Reason, Refusal, SkipType
+from podwright.scheduler.framework.verdicts import SKIP, Reason, Refusal, SkipType
 from podwright.scheduler.plugins.node_affinity import matching_selector, matching_term
 from podwright.scheduler.plugins.pod_claims import claims_of, class_of
 from podwright.scheduler.state.nodes import Ints, Mask, Rows
@@ -84,14 +84,14 @@ class VolumeBinding:
             if claim is None:
                 what = "waiting for ephemeral volume controller to create the " if owned else ""
                 said = f'{what}persistentvolumeclaim "{name}"' + ("" if owned else " not found")
-                return Refusal(said, Code.UNRESOLVABLE)
+                return Refusal(said)
             if objects.is_deleting(claim):
-                return Refusal(f'persistentvolumeclaim "{name}" is being deleted', Code.UNRESOLVABLE)
+                return Refusal(f'persistentvolumeclaim "{name}" is being deleted')
             volume_name = (claim.get("spec") or {}).get("volumeName")
             if volume_name:
                 volume = self._handle.object_of(PERSISTENTVOLUMES, volume_name)
                 if volume is None:
-                    return Refusal(f'persistentvolume "{volume_name}" not found', Code.UNRESOLVABLE)
+                    return Refusal(f'persistentvolume "{volume_name}" not found')
                 claims.bound.append(volume)
                 continue
             class_name = class_of(claim)
@@ -101,7 +101,7 @@ class VolumeBinding:
             else:
                 immediate = True
         if immediate:
-            return Refusal(_UNBOUND, Code.UNRESOLVABLE)
+            return Refusal(_UNBOUND)
         pod.state[self.name] = claims
         return None
 

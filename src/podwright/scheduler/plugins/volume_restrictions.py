@@ -13,7 +13,7 @@ from podwright.api.objects import Object
 from podwright.api.resources import PERSISTENTVOLUMECLAIMS
 from podwright.scheduler.framework.events import ASSIGNED_POD, PVC, Action, ClusterEvent, Interest
 from podwright.scheduler.framework.handle import Handle
-from podwright.scheduler.framework.verdicts import SKIP, Code, Reason, Refusal, SkipType
+from podwright.scheduler.framework.verdicts import SKIP, Reason, Refusal, SkipType
 from podwright.scheduler.state.nodes import Mask, Rows
 from podwright.scheduler.state.pods import PodInfo
 
@@ -35,7 +35,7 @@ class VolumeRestrictions:
         for name in _claims(pod.cls.spec):
             claim = self._handle.object_of(PERSISTENTVOLUMECLAIMS, f"{pod.namespace}/{name}")
             if claim is None:
-                return Refusal(f'persistentvolumeclaim "{name}" not found', Code.UNRESOLVABLE)
+                return Refusal(f'persistentvolumeclaim "{name}" not found')
             if "ReadWriteOncePod" in ((claim.get("spec") or {}).get("accessModes") or ()):
                 exclusive.add(name)
         disks = _disks(pod.cls.spec)

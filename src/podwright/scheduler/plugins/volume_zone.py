@@ -13,7 +13,7 @@ from podwright.api.objects import Object
 from podwright.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
 from podwright.scheduler.framework.events import NODE, PV, PVC, STORAGE_CLASS, Action, ClusterEvent, Interest
 from podwright.scheduler.framework.handle import Handle
-from podwright.scheduler.framework.verdicts import SKIP, Code, Reason, Refusal, SkipType
+from podwright.scheduler.framework.verdicts import SKIP, Reason, Refusal, SkipType
 from podwright.scheduler.plugins.pod_claims import claims_of, class_of
 from podwright.scheduler.state.nodes import Mask, Rows
 from podwright.scheduler.state.pods import PodInfo
@@ -41,7 +41,7 @@ class VolumeZone:
         for name in (c.name for c in claims_of(pod.pod) if not c.owned):
             claim = self._handle.object_of(PERSISTENTVOLUMECLAIMS, f"{pod.namespace}/{name}")
             if claim is None:
-                return Refusal(f'persistentvolumeclaim "{name}" not found', Code.UNRESOLVABLE)
+                return Refusal(f'persistentvolumeclaim "{name}" not found')
             volume_name = (claim.get("spec") or {}).get("volumeName")
             if not volume_name:
                 refusal = self._unbound(claim)
@@ -50,7 +50,7 @@ class VolumeZone:
                 continue
             volume = self._handle.object_of(PERSISTENTVOLUMES, volume_name)
             if volume is None:
-                return Refusal(f'persistentvolume "{volume_name}" not found', Code.UNRESOLVABLE)
+                return Refusal(f'persistentvolume "{volume_name}" not found')
             found += zones(volume)
         if not found:
             return SKIP
@@ -60,13 +60,13 @@ class VolumeZone:
     def _unbound(self, claim: Object) -> Refusal | None:
         class_name = class_of(claim)
         if not class_name:
-            return Refusal("PersistentVolumeClaim had no pv name and storageClass name", Code.UNRESOLVABLE)
+            return Refusal("PersistentVolumeClaim had no pv name and storageClass name")
         storage = self._handle.object_of(STORAGECLASSES, class_name)
         if storage is None:
-            return Refusal(f'storageclass.storage.k8s.io "{class_name}" not found', Code.UNRESOLVABLE)
+            return Refusal(f'storageclass.storage.k8s.io "{class_name}" not found')
         if storage.get("volumeBindingMode") == "WaitForFirstConsumer":
             return None
-        return Refusal("PersistentVolume had no name", Code.UNRESOLVABLE)
+        return Refusal("PersistentVolume had no name")
 
     def filter(self, pod: PodInfo, rows: Rows) -> Mask:
         nodes = self._handle.nodes

@@ -12,7 +12,6 @@ from podwright.api import node_affinity, objects, pods
 from podwright.api.objects import Object
 from podwright.scheduler.state.affinity_terms import TermsOfSpec
 
-DEFAULT_MILLI_CPU = 100
 DEFAULT_MEMORY = 200 * 1024 * 1024
 """What a container that requests nothing counts for in scores."""
 
@@ -145,7 +144,7 @@ class PodInfo:
     """A Pod that waits to be scheduled. `attempts` counts its tries."""
 
     __slots__ = (
-        "added", "attempts", "cls", "first_tried", "key", "labels", "namespace", "pod", "priority", "refused_by",
+        "added", "attempts", "cls", "key", "labels", "namespace", "pod", "priority", "refused_by",
         "state", "uid",
     )  # fmt: skip
 
@@ -158,7 +157,6 @@ class PodInfo:
         self.labels = objects.labels(pod)
         self.priority = pods.priority(pod)
         self.added = added
-        self.first_tried: float | None = None
         self.attempts = 0
         self.refused_by: frozenset[str] = frozenset()
         self.state: dict[str, Any] = {}
