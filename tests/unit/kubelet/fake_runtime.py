@@ -1,7 +1,8 @@
 """A ContainerRuntime and ImageService in memory. "Processes" are scripts: a container's command says what it does.
 
-``["sleep", "N"]`` runs N seconds (fake or real, as the loop goes), ``["exit", "N"]`` ends at once with code N, or,
-with "already" as third word, before anybody has seen it run; anything else runs until it is stopped. ``["ignore-term"]`` only ends on SIGKILL. Tests may also call :meth:`FakeRuntime.exit`.
+``["sleep", "N"]`` runs N seconds (fake or real, as the loop goes), ``["exit", "N"]`` ends at once with code N, or, with
+"already" as third word, before anybody has seen it run; anything else runs until it is stopped. ``["ignore-term"]``
+only ends on SIGKILL. Tests may also call :meth:`FakeRuntime.exit`.
 """
 
 from __future__ import annotations
