@@ -310,11 +310,11 @@ def resizes(api: Api) -> None:
     assert status_of(found, "one")["allocatedResources"] == more["requests"]
     assert execute(api, "p", "sh", "-c", CGROUP, container="one").split()[0] == "30000"
     bigger = {"requests": {"cpu": "100m", "memory": "48Mi"}, "limits": {"cpu": "300m", "memory": "96Mi"}}
-    for restarts, wanted in enumerate((bigger, small), 1):  # The one that ended must not keep the Pod from shrinking.
+    for restarts, wanted in enumerate((bigger, small), 1):  # What ended keeps no Pod from shrinking.
         resize(api, "p", two=wanted)
         found = api.until("Pod", "p", lambda p: status_of(p, "two")["resources"] == wanted  # noqa: B023
                           and status_of(p, "two")["restartCount"] == restarts  # noqa: B023
-                          and not any(c["type"].startswith("PodResize") for c in p["status"]["conditions"]))  # fmt: skip
+                          and not any("PodResize" in c["type"] for c in p["status"]["conditions"]))  # fmt: skip
     assert status_of(found, "one")["restartCount"] == 0
     resize(api, "p", one={"requests": {"cpu": "1000", "memory": "32Mi"}, "limits": {"cpu": "1000", "memory": "64Mi"}})
     found = api.until("Pod", "p", lambda p: has_condition(p, "PodResizePending"))

@@ -97,14 +97,16 @@ def _run(*command: str) -> str:
 def none_left(
     marks: Iterable[str], *, link_prefixes: Iterable[str] = (), directories: Iterable[Path] = (), patience: float = 30.0
 ) -> Iterator[None]:
-    """Fails if anything more is there after the block than before. The kernel takes some things down a moment after
-    their last user is gone: they get `patience` seconds."""
+    """Fails if anything more is there after the block than before, also if the block failed. The kernel takes some
+    things down a moment after their last user is gone: they get `patience` seconds."""
     arguments = {"link_prefixes": tuple(link_prefixes), "directories": tuple(directories)}
     marks = tuple(marks)
     before = take(marks, **arguments)  # type: ignore[arg-type]
-    yield
-    deadline = time.monotonic() + patience
-    while leaked := take(marks, **arguments).leaked_since(before):  # type: ignore[arg-type]
-        if time.monotonic() > deadline:
-            raise AssertionError(f"left behind: {leaked}")
-        time.sleep(0.02)
+    try:
+        yield
+    finally:
+        deadline = time.monotonic() + patience
+        while leaked := take(marks, **arguments).leaked_since(before):  # type: ignore[arg-type]
+            if time.monotonic() > deadline:
+                raise AssertionError(f"left behind: {leaked}")
+            time.sleep(0.02)
