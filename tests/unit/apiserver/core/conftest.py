@@ -48,7 +48,8 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
     def write(name: str, subject: x509.Name, *, ca: bool = False) -> None:
         key = ca_key if ca else ec.generate_private_key(ec.SECP256R1())
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names = [x509.DNSName(known) for known in ("localhost", "e2e-test-webhook.hooks.svc")]
+        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
         built = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -58,7 +59,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
             .not_valid_before(now - datetime.timedelta(hours=1))
             .not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca, None), True)
-            .add_extension(x509.SubjectAlternativeName(names), False)
+            .add_extension(x509.SubjectAlternativeName([*names, address]), False)
             .sign(ca_key, hashes.SHA256())
         )
         (directory / f"{name}.crt").write_bytes(built.public_bytes(serialization.Encoding.PEM))

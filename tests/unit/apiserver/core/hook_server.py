@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,11 +20,12 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 @dataclass
 class HookServer:
-    """`answers` by path, from the review's request to the response; what was asked is kept in `asked`."""
+    """`answers` by path, from the review's request to the response (which may be waited for); what was asked is kept in
+    `asked`."""
 
     port: int
     bundle: str
-    answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = field(default_factory=dict)
+    answers: dict[str, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
 
     def client_config(self, path: str) -> dict[str, Any]:
@@ -32,7 +34,10 @@ class HookServer:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         review = json.loads(await request.read())
         self.asked.append(review["request"])
-        response = {"uid": review["request"]["uid"], **self.answers[request.path](review["request"])}
+        answer = self.answers[request.path](review["request"])
+        if inspect.isawaitable(answer):
+            answer = await answer
+        response = {"uid": review["request"]["uid"], **answer}
         return web.json_response({**{k: review[k] for k in ("apiVersion", "kind")}, "response": response})
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import Api, Pki, pod, service_account, take
 from .hook_server import HookServer, hook_server
-from .test_conversion_webhooks import CRDS, NAME, V1, V2, convert, definition, widget
+from .test_conversion_webhooks import CRDS, V1, V2, convert, definition, widget
 from .test_custom_resources import TABS, tab
 from .test_custom_resources import definition as crontabs
 
@@ -41,41 +41,6 @@ def patch(*operations: dict[str, Any]) -> dict[str, Any]:
     return {
         "allowed": True, "patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(operations).encode()).decode(),
     }
-
-
-async def test_a_webhook_refuses_definitions(api: Api, hooks: HookServer) -> None:
-    hooks.answers["/deny"] = lambda request: {"allowed": False, "status": {"message": "no definitions here"}}
-    rule = {"apiGroups": ["apiextensions.k8s.io"], "apiVersions": ["*"], "resources": ["customresourcedefinitions"]}
-    await register(api, hooks, "Validating", "/deny", rule)
-    refused = await api.post(CRDS, crontabs())
-    assert refused.status == 400
-    assert refused.json["message"] == 'admission webhook "deny.example.com" denied the request: no definitions here'
-
-
-async def test_what_a_webhook_adds_is_pruned_by_the_schema(api: Api, hooks: HookServer) -> None:
-    await api.post(CRDS, crontabs())
-    hooks.answers["/add"] = lambda request: patch(
-        {"op": "add", "path": "/spec/mode", "value": "a"}, {"op": "add", "path": "/spec/unknown", "value": 1}
-    )
-    rule = {"apiGroups": ["stable.example.com"], "apiVersions": ["v1"], "resources": ["crontabs"]}
-    await register(api, hooks, "Mutating", "/add", rule)
-    made = await api.post(TABS, tab("a", cron="*"))
-    assert made.status == 201 and made.json["spec"] == {"cron": "*", "image": "busybox", "mode": "a"}
-    assert (await api.get(f"{TABS}/a")).json["spec"] == made.json["spec"]
-
-
-async def test_a_mutating_webhook_over_a_change_of_the_stored_version(api: Api, hooks: HookServer) -> None:
-    await api.post(CRDS, definition(hooks))
-    hooks.answers["/mutate"] = lambda request: patch(
-        {"op": "add", "path": "/metadata/labels", "value": {"seen": request["object"]["apiVersion"].split("/")[1]}}
-    )
-    rule = {"apiGroups": ["conv.example.com"], "apiVersions": ["*"], "resources": ["widgets"]}
-    await register(api, hooks, "Mutating", "/mutate", rule)
-    assert (await api.post(V1, widget("a", hostPort="h:1"))).json["metadata"]["labels"] == {"seen": "v1"}
-    assert (await api.patch(f"{CRDS}/{NAME}", {"spec": definition(hooks, "v2")["spec"]})).status == 200
-    patched = await api.patch(f"{V1}/a", {"spec": {"hostPort": "h:2"}})
-    assert patched.status == 200 and patched.json["spec"] == {"hostPort": "h:2"}, patched.text
-    assert (await api.get(f"{V2}/a")).json["spec"] == {"host": "h", "port": "2"}
 
 
 @pytest.mark.parametrize(("policy", "called"), [("Equivalent", True), ("Exact", False)])

@@ -6,31 +6,18 @@ import asyncio
 import base64
 import json
 import random
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
-import pytest
-from aiohttp import web
 from multidict import CIMultiDict
 
-from .conftest import Api, Pki, config_map, pod, service_account, take
-from .hook_server import HookServer, hook_server, https_server
-from .test_admission_of_custom_resources import HOOKS, patch, register
+from .conftest import Api, Pki, config_map, service_account, take
+from .test_admission_of_custom_resources import HOOKS
 from .test_certificate_requests import request as signing_request
 from .test_conversion_webhooks import CRDS
-from .test_custom_resources import TABS, tab
-from .test_custom_resources import definition as crontabs
 
 NS = "/api/v1/namespaces/default"
 MAPS = f"{NS}/configmaps"
-_MAPS_RULE = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
-
-
-@pytest.fixture
-async def hooks(pki: Pki) -> AsyncIterator[HookServer]:
-    async with hook_server(pki) as made:
-        yield made
 
 
 async def lifecycle(api: Api, path: str, body: dict[str, Any], *, status: dict[str, Any] | None = None) -> None:
@@ -449,73 +436,6 @@ async def test_field_validation_of_typed_objects(api: Api) -> None:
     assert 'strict decoding error: unknown field "metadata.strange"' in json.loads(metadata.body)["message"]
 
 
-async def test_webhooks_on_pods_attach_and_config_maps(api: Api, hooks: HookServer) -> None:
-    """Deny create, deny attach, hang, fail closed, ordered mutation, defaults after mutation, updates of rules."""
-    await service_account(api)
-    await listed(
-        api, "admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", "validatingwebhookconfigurations"
-    )
-    denied = {"allowed": False, "status": {"message": "not that"}}
-    hooks.answers["/deny"] = lambda request: denied if request["name"].startswith("bad") else {"allowed": True}
-    rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods", "configmaps"]}
-    await register(
-        api, hooks, "Validating", "/deny", rule,
-        namespaceSelector={"matchExpressions": [
-            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-public"]}]},
-    )
-    assert (await api.post(f"{NS}/pods", pod("bad"))).status == 400
-    assert (await api.post(MAPS, config_map("bad"))).status == 400
-    assert (await api.post("/api/v1/namespaces/kube-public/configmaps", config_map("bad"))).status == 201
-    assert (await api.post(MAPS, config_map("good"))).status == 201
-    hooks.answers["/attach"] = lambda request: denied
-    await register(api, hooks, "Validating", "/attach", {
-        "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/attach"], "operations": ["CONNECT"]})
-    assert (await api.post(f"{NS}/pods", pod("p"))).status == 201
-    refused = await api.post(f"{NS}/pods/p/attach?stdin=true&container=c", None)
-    assert refused.status == 400 and "not that" in refused.text
-    hooks.answers["/one"] = lambda request: patch({"op": "add", "path": "/data", "value": {"one": "1"}})
-    hooks.answers["/two"] = lambda request: (
-        patch({"op": "add", "path": "/data/two", "value": "2"}) if (request["object"].get("data") or {}).get("one")
-        else {"allowed": True}
-    )
-    for path in ("/one", "/two"):
-        await register(api, hooks, "Mutating", path, {**_MAPS_RULE, "operations": ["CREATE"]})
-    bare = {"metadata": {"name": "ordered"}}
-    assert (await api.post(MAPS, bare)).json["data"] == {"one": "1", "two": "2"}
-    only_updates = [{"op": "replace", "path": "/webhooks/0/rules/0/operations", "value": ["UPDATE"]}]
-    await api.patch(f"{HOOKS}/mutatingwebhookconfigurations/one", only_updates, "json-patch+json")
-    assert "data" not in (await api.post(MAPS, {"metadata": {"name": "plain"}})).json
-    again = [{**only_updates[0], "value": ["CREATE"]}]
-    await api.patch(f"{HOOKS}/mutatingwebhookconfigurations/one", again, "json-patch+json")
-    assert (await api.post(MAPS, {"metadata": {"name": "again"}})).json["data"]["one"] == "1"
-    container = {"name": "init", "image": "i"}
-    hooks.answers["/init"] = lambda request: patch({"op": "add", "path": "/spec/initContainers", "value": [container]})
-    await register(api, hooks, "Mutating", "/init", {
-        "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]})
-    made = (await api.post(f"{NS}/pods", pod("q"))).json["spec"]["initContainers"][0]
-    assert made["terminationMessagePath"] == "/dev/termination-log" and made["imagePullPolicy"] == "Always"
-
-
-async def test_webhooks_that_do_not_answer(api: Api, hooks: HookServer) -> None:
-    unreachable = {"url": "https://127.0.0.1:1/x", "caBundle": hooks.bundle}
-    await register(api, hooks, "Validating", "/closed", _MAPS_RULE, clientConfig=unreachable, failurePolicy="Fail")
-    refused = await api.post(MAPS, config_map("a"))
-    assert refused.status == 500 and 'failed calling webhook "closed.example.com"' in refused.text.replace("\\", "")
-    ignore = [{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]
-    await api.patch(f"{HOOKS}/validatingwebhookconfigurations/closed", ignore, "json-patch+json")
-    assert (await api.post(MAPS, config_map("a"))).status == 201
-    for field, value in (("timeoutSeconds", 31), ("matchConditions", [{"name": "x", "expression": "nonsense("}])):
-        change = [{"op": "add", "path": f"/webhooks/0/{field}", "value": value}]
-        said = await api.patch(f"{HOOKS}/validatingwebhookconfigurations/closed", change, "json-patch+json")
-        assert said.status == 422 and f"webhooks[0].{field}" in said.text, said.text
-    conditions = [{"name": "not-a", "expression": "object.metadata.name != 'a2'"}]
-    change = [*ignore, {"op": "add", "path": "/webhooks/0/matchConditions", "value": conditions}]
-    change[0] = {**ignore[0], "value": "Fail"}
-    await api.patch(f"{HOOKS}/validatingwebhookconfigurations/closed", change, "json-patch+json")
-    assert (await api.post(MAPS, config_map("a2"))).status == 201
-    assert (await api.post(MAPS, config_map("a3"))).status == 500
-
-
 async def test_policies_whose_expressions_are_none(api: Api) -> None:
     rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}
     policy = {
@@ -534,110 +454,6 @@ async def test_policies_whose_expressions_are_none(api: Api) -> None:
         "spec.validations[0].messageExpression", "spec.validations[0].expression",
     ]
     assert all("compilation failed: ERROR: <input>:1:" in c["message"] for c in causes)
-
-
-async def test_webhook_configurations_are_listed_and_deleted_by_label(api: Api, hooks: HookServer) -> None:
-    hooks.answers.update({f"/l{i}": lambda request: {"allowed": False} for i in range(10)})
-    for kind in ("Validating", "Mutating"):
-        path = f"{HOOKS}/{kind.lower()}webhookconfigurations"
-        for i in range(10):
-            await register(api, hooks, kind, f"/l{i}", {**_MAPS_RULE, "operations": ["CREATE"]})
-            await api.patch(f"{path}/l{i}", {"metadata": {"labels": {"l": "1"}}})
-        assert len((await api.get(f"{path}?labelSelector=l%3D1")).json["items"]) == 10
-        assert (await api.post(MAPS, config_map("a"))).status == 400
-        await api.delete(f"{path}?labelSelector=l%3D1")
-        assert (await api.post(MAPS, config_map(f"after-{kind.lower()}"))).status == 201
-
-
-async def test_what_configures_webhooks_is_beyond_them(api: Api, hooks: HookServer) -> None:
-    everything = {"apiGroups": ["admissionregistration.k8s.io"], "apiVersions": ["*"], "resources": ["*"],
-                  "operations": ["*"]}
-    hooks.answers["/block"] = lambda request: {"allowed": False}
-    hooks.answers["/change"] = lambda request: patch({"op": "add", "path": "/metadata/labels", "value": {"x": "y"}})
-    await register(api, hooks, "Validating", "/block", everything)
-    await register(api, hooks, "Mutating", "/change", everything)
-    # The row's dummies match nothing, and have a Service whose path is empty.
-    dummy = {"clientConfig": {"service": {"namespace": "default", "name": "s", "path": "", "port": 8443}},
-             "failurePolicy": "Ignore"}
-    nothing = {**_MAPS_RULE, "resources": ["invalid"]}
-    for kind in ("Validating", "Mutating"):
-        await register(api, hooks, kind, "/dummy", nothing, **dummy)
-        at = f"{HOOKS}/{kind.lower()}webhookconfigurations/dummy"
-        made = (await api.get(at)).json
-        assert "labels" not in made["metadata"] and made["webhooks"][0]["clientConfig"]["service"]["path"] == ""
-        assert (await api.delete(at)).status == 200
-    for path in ("mutatingwebhookconfigurations/change", "validatingwebhookconfigurations/block"):
-        assert (await api.delete(f"{HOOKS}/{path}")).status == 200
-    assert hooks.asked == []
-
-
-async def test_webhooks_that_take_too_long(api: Api, pki: Pki) -> None:
-    async def slow(request: web.BaseRequest) -> web.StreamResponse:
-        await asyncio.sleep(1.5)
-        review = json.loads(await request.read())
-        return web.json_response({**review, "response": {"uid": review["request"]["uid"], "allowed": True}})
-
-    async with https_server(pki, slow) as port:
-        bundle = base64.b64encode(pki.path("ca.crt").read_bytes()).decode()
-        config = {"url": f"https://127.0.0.1:{port}/slow", "caBundle": bundle}
-        made = HookServer(port, bundle)
-        rule = {**_MAPS_RULE, "operations": ["CREATE"]}
-        outcomes = {}
-        for seconds, policy in ((1, "Fail"), (1, "Ignore"), (10, "Fail")):
-            name = f"{policy.lower()}-{seconds}"
-            await register(
-                api, made, "Validating", f"/{name}", rule, clientConfig=config, timeoutSeconds=seconds,
-                failurePolicy=policy, matchConditions=[
-                    {"name": "mine", "expression": f"object.metadata.name == '{name}'"}],
-            )
-            outcomes[name] = api.post(MAPS, config_map(name))
-        outcomes["hurry"] = api.post(f"{MAPS}?timeout=500ms", config_map("fail-10"))
-        answers = dict(zip(outcomes, await asyncio.gather(*outcomes.values()), strict=True))
-    assert (answers["hurry"].status, answers["hurry"].json["reason"]) == (504, "Timeout")
-    assert "request did not complete within requested timeout" in answers["hurry"].text
-    assert answers["fail-1"].status == 500 and "context deadline exceeded" in answers["fail-1"].text
-    assert answers["ignore-1"].status == 201 and answers["fail-10"].status == 201
-
-
-async def test_conditions_and_rules_of_both_kinds(api: Api, hooks: HookServer) -> None:
-    """matchConditions are judged, changed, and exempt an object by name; a rule without create no longer asks."""
-    hooks.answers["/v"] = lambda request: {"allowed": False}
-    hooks.answers["/m"] = lambda request: patch({"op": "add", "path": "/data", "value": {"m": "1"}})
-    conditions = [{"name": "not-exempt", "expression": "object.metadata.name != 'exempt'"}]
-    for kind, path in (("Mutating", "/m"), ("Validating", "/v")):
-        at = f"{HOOKS}/{kind.lower()}webhookconfigurations{path}"
-        await register(api, hooks, kind, path, {**_MAPS_RULE, "operations": ["CREATE"]}, matchConditions=conditions)
-        bad = [{"op": "replace", "path": "/webhooks/0/matchConditions/0/expression", "value": "object.name =="}]
-        assert (await api.patch(at, bad, "json-patch+json")).status == 422
-        more = [{"op": "add", "path": "/webhooks/0/matchConditions/-",
-                 "value": {"name": "not-other", "expression": "object.metadata.name != 'other'"}}]
-        changed = await api.patch(at, more, "json-patch+json")
-        assert [c["name"] for c in changed.json["webhooks"][0]["matchConditions"]] == ["not-exempt", "not-other"]
-    for name in ("exempt", "other"):
-        assert "data" not in (await api.post(f"{MAPS}?dryRun=All", {"metadata": {"name": name}})).json
-    assert (await api.post(MAPS, {"metadata": {"name": "a"}})).status == 400
-    rules = [{"op": "replace", "path": "/webhooks/0/rules/0/operations", "value": ["DELETE"]}]
-    await api.patch(f"{HOOKS}/validatingwebhookconfigurations/v", rules, "json-patch+json")
-    assert (await api.post(MAPS, {"metadata": {"name": "a"}})).json["data"] == {"m": "1"}
-    assert (await api.delete(f"{MAPS}/a")).status == 403, "there the condition has no object, which is a failure"
-    rules[0]["value"] = ["CREATE"]
-    await api.patch(f"{HOOKS}/validatingwebhookconfigurations/v", rules, "json-patch+json")
-    assert (await api.post(MAPS, {"metadata": {"name": "b"}})).status == 400
-
-
-async def test_webhooks_refuse_custom_resources(api: Api, hooks: HookServer) -> None:
-    await api.post(CRDS, crontabs())
-    made = await api.post(TABS, tab("a", cron="*"))
-    assert made.status == 201, made.text
-    hooks.answers["/deny"] = lambda request: {"allowed": False, "status": {"message": "no tabs"}}
-    await register(api, hooks, "Validating", "/deny", {
-        "apiGroups": ["stable.example.com"], "apiVersions": ["*"], "resources": ["crontabs"],
-        "operations": ["CREATE", "UPDATE", "DELETE"]})
-    for answer in (
-        await api.post(TABS, tab("b", cron="*")), await api.patch(f"{TABS}/a", {"metadata": {"labels": {"x": "y"}}}),
-        await api.delete(f"{TABS}/a"),
-    ):
-        assert answer.status == 400 and "no tabs" in answer.text
 
 
 async def test_field_validation_of_custom_resources(api: Api) -> None:
