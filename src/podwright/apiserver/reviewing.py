@@ -32,6 +32,8 @@ def install_reviews(
         options = write_options(request, "CreateOptions")
         obj = await body_object(request, row)
         obj = checked(registry.schema(row), request, row.kind, row.version, obj, options)
+        name = str((obj.get("metadata") or {}).get("name") or "")
+        obj = await admit_create(registry, request, row, "", name, obj, options)
         answer = await answering.create(row, request.user, request.info.namespace, obj)
         return One(row, object=answer, status=201)
 

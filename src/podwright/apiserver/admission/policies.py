@@ -17,6 +17,9 @@ from podwright.apiserver.admission.matching import Match, is_exempt
 from podwright.apiserver.admission.versions import Convert
 from podwright.apiserver.requests import AdmissionRequest, Authorizer, Objects
 
+_REVIEWS = ("authentication.k8s.io", "authorization.k8s.io")
+"""Webhooks see reviews, policies do not: a policy about everything must not lock everybody out."""
+
 
 class ConfigurationError(Exception):
     """A policy or binding that cannot be used. Whether that refuses the request is failurePolicy's."""
@@ -73,7 +76,7 @@ class Policies(Plugin):
             objects.subscribe(resource, self._changed)
 
     def handles(self, request: AdmissionRequest) -> bool:
-        return not is_exempt(request)
+        return not is_exempt(request) and request.resource.group not in _REVIEWS
 
     def compile_expressions(self, spec: Object, names: frozenset[str]) -> Any:
         """What a subclass evaluates. Raises CompileError."""

@@ -376,6 +376,21 @@ async def test_deny_definitions(api: Api, hooks: HookServer) -> None:
     assert (await defined(api, ANYTHING, e2e="true"))["kind"] == "CustomResourceDefinition"
 
 
+async def test_webhooks_see_reviews_and_policies_do_not(api: Api, hooks: HookServer) -> None:
+    rule = {"apiGroups": ["authorization.k8s.io"], "apiVersions": ["*"], "resources": ["*"]}
+    matched = {"resourceRules": [{**rule, "operations": ["*"]}]}
+    spec = {"matchConstraints": matched, "validations": [{"expression": "false"}]}
+    await api.post(f"{HOOKS}/validatingadmissionpolicies", {"metadata": {"name": "p"}, "spec": spec})
+    bound = {"policyName": "p", "validationActions": ["Deny"]}
+    await api.post(f"{HOOKS}/validatingadmissionpolicybindings", {"metadata": {"name": "p"}, "spec": bound})
+    review = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    assert (await api.post(path, review)).json["status"]["allowed"] is True
+    await register(api, "validating", hook(hooks, "deny", "/always-deny", rule, "CREATE", namespaceSelector={}))
+    refused = await api.post(path, review)
+    assert refused.status == 400 and "this webhook denies all requests" in refused.text
+
+
 async def test_discovery_has_them(api: Api) -> None:
     group = next(g for g in (await api.get("/apis")).json["groups"] if g["name"] == "admissionregistration.k8s.io")
     assert [v["version"] for v in group["versions"]] == ["v1"]
