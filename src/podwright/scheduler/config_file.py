@@ -19,14 +19,11 @@ from podwright.scheduler.config import (
     ProfileConfig,
     SchedulerConfig,
 )
+from podwright.scheduler.framework.protocols import POINTS
 
 API_VERSION = "kubescheduler.config.k8s.io/v1"
 KIND = "KubeSchedulerConfiguration"
 
-_POINTS = (
-    "preEnqueue", "queueSort", "preFilter", "filter", "postFilter", "preScore", "score", "reserve", "permit",
-    "preBind", "bind", "postBind",
-)  # fmt: skip
 _ANY: Any = object()
 _SCORING = {
     "type": None, "resources": [{"name": None, "weight": None}],
@@ -58,7 +55,7 @@ _SHAPE: Any = {
     },
     "profiles": [{
         "schedulerName": None, "percentageOfNodesToScore": None,
-        "plugins": dict.fromkeys((*_POINTS, "multiPoint"), _SET),
+        "plugins": dict.fromkeys((*POINTS, "multiPoint"), _SET),
         "pluginConfig": [{"name": None, "args": _ANY}],
     }],
     "extenders": [{
@@ -217,7 +214,7 @@ def _profile(raw: dict[str, Any]) -> ProfileConfig:
     weights = dict(order)
     single: dict[str, set[str]] = {}
     off: dict[str, set[str]] = {}
-    for point in _POINTS:
+    for point in POINTS:
         chosen = sets.get(point) or {}
         for plugin in chosen.get("disabled") or ():
             off.setdefault(point, set()).add(plugin["name"])
@@ -227,8 +224,8 @@ def _profile(raw: dict[str, Any]) -> ProfileConfig:
                 weights[plugin["name"]] = int(plugin["weight"])
     choices = []
     for name, _ in order:
-        points = {p for p in _POINTS if not off.get(p, set()) & {"*", name}}
-        whole = len(points) == len(_POINTS)
+        points = {p for p in POINTS if not off.get(p, set()) & {"*", name}}
+        whole = len(points) == len(POINTS)
         points |= single.get(name, set())
         choices.append(PluginChoice(name, weights[name], None if whole else frozenset(points), optional=True))
     known = {name for name, _ in order}

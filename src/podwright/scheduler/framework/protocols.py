@@ -179,17 +179,8 @@ class PostBind(Protocol):
 
 
 POINTS: Mapping[str, tuple[type, ...]] = {
-    "preEnqueue": (PreEnqueue,),
-    "queueSort": (QueueSort,),
-    "preFilter": (PreFilter,),
-    "filter": (Filter, NodeFilter),
-    "postFilter": (PostFilter,),
-    "preScore": (PreScore,),
-    "score": (Score, NodeScore),
-    "reserve": (Reserve,),
-    "permit": (Permit,),
-    "preBind": (PreBind,),
-    "bind": (Bind,),
-    "postBind": (PostBind,),
-}
+    "preEnqueue": (PreEnqueue,), "queueSort": (QueueSort,), "preFilter": (PreFilter,), "filter": (Filter, NodeFilter),
+    "postFilter": (PostFilter,), "preScore": (PreScore,), "score": (Score, NodeScore), "reserve": (Reserve,),
+    "permit": (Permit,), "preBind": (PreBind,), "bind": (Bind,), "postBind": (PostBind,),
+}  # fmt: skip
 """The extension points by their names in a configuration."""

@@ -28,7 +28,7 @@ from podwright.scheduler.framework.events import (
 )
 from podwright.scheduler.framework.handle import Handle
 from podwright.scheduler.framework.verdicts import SKIP, Reason, Refusal, SkipType
-from podwright.scheduler.plugins.pod_claims import claims_of, class_of
+from podwright.scheduler.plugins.pod_claims import claims_of, class_of, is_claimed_by
 from podwright.scheduler.state.nodes import Mask, Rows
 from podwright.scheduler.state.pods import PodInfo
 
@@ -164,8 +164,4 @@ class NodeVolumeLimits:
     def helps(self, pod: PodInfo, event: ClusterEvent) -> bool:
         if event.kind == ASSIGNED_POD:
             return bool(claims_of(event.old or {}))
-        if event.kind == PVC:
-            new = event.new or {}
-            mine = {c.name for c in claims_of(pod.pod)}
-            return objects.namespace(new) == pod.namespace and objects.name(new) in mine
-        return True
+        return event.kind != PVC or is_claimed_by(pod.pod, event.new or {})

@@ -25,6 +25,11 @@ def claims_of(pod: Object) -> list[PodClaim]:
     return found
 
 
+def is_claimed_by(pod: Object, claim: Object) -> bool:
+    names = {c.name for c in claims_of(pod)}
+    return objects.namespace(claim) == objects.namespace(pod) and objects.name(claim) in names
+
+
 def class_of(claim: Object) -> str:
     """The storage class that a claim names; the annotation of old is looked at first."""
     old = objects.annotations(claim).get("volume.beta.kubernetes.io/storage-class")

@@ -36,7 +36,7 @@ from podwright.scheduler.framework.events import (
 from podwright.scheduler.framework.handle import Handle
 from podwright.scheduler.framework.verdicts import SKIP, Reason, Refusal, SkipType
 from podwright.scheduler.plugins.node_affinity import matching_selector, matching_term
-from podwright.scheduler.plugins.pod_claims import claims_of, class_of
+from podwright.scheduler.plugins.pod_claims import claims_of, class_of, is_claimed_by
 from podwright.scheduler.state.nodes import Ints, Mask, Rows
 from podwright.scheduler.state.pods import PodInfo
 
@@ -177,7 +177,7 @@ class VolumeBinding:
             claim = claims[i][0]
             for volume in volumes:
                 name = objects.name(volume)
-                if self._assumed.get(name, _key(claim)) != _key(claim) or not _suits(volume, claim):
+                if self._assumed.get(name, objects.key(claim)) != objects.key(claim) or not _suits(volume, claim):
                     continue
                 free = self._usable([volume], rows) & ~matched[i] & ~taken.get(name, np.zeros(size, np.bool_))
                 matched[i] |= free
@@ -235,13 +235,13 @@ class VolumeBinding:
             for volume in volumes:
                 name = objects.name(volume)
                 if name not in self._assumed and _suits(volume, claim) and self._usable([volume], rows)[0]:
-                    self._assumed[name] = _key(claim)
+                    self._assumed[name] = objects.key(claim)
                     break
         return None
 
     def unreserve(self, pod: PodInfo, node: str) -> None:
         claims: _Claims | None = pod.state.get(self.name)
-        self._release({_key(c) for c, _ in claims.waiting} if claims is not None else set())
+        self._release({objects.key(c) for c, _ in claims.waiting} if claims is not None else set())
 
     def post_bind(self, pod: PodInfo, node: str) -> None:
         self.unreserve(pod, node)
@@ -283,16 +283,7 @@ class VolumeBinding:
         )  # fmt: skip
 
     def helps(self, pod: PodInfo, event: ClusterEvent) -> bool:
-        if event.kind != PVC:
-            return True
-        changed = event.new or event.old or {}
-        return objects.namespace(changed) == pod.namespace and objects.name(changed) in {
-            c.name for c in claims_of(pod.pod)
-        }
-
-
-def _key(claim: Object) -> str:
-    return objects.key(claim)
+        return event.kind != PVC or is_claimed_by(pod.pod, event.new or event.old or {})
 
 
 def _request(claim: Object) -> int:

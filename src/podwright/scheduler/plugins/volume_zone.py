@@ -14,7 +14,7 @@ from podwright.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, S
 from podwright.scheduler.framework.events import NODE, PV, PVC, STORAGE_CLASS, Action, ClusterEvent, Interest
 from podwright.scheduler.framework.handle import Handle
 from podwright.scheduler.framework.verdicts import SKIP, Reason, Refusal, SkipType
-from podwright.scheduler.plugins.pod_claims import claims_of, class_of
+from podwright.scheduler.plugins.pod_claims import claims_of, class_of, is_claimed_by
 from podwright.scheduler.state.nodes import Mask, Rows
 from podwright.scheduler.state.pods import PodInfo
 
@@ -97,8 +97,7 @@ class VolumeZone:
     def helps(self, pod: PodInfo, event: ClusterEvent) -> bool:
         new = event.new or {}
         if event.kind == PVC:
-            names = {c.name for c in claims_of(pod.pod)}
-            return objects.namespace(new) == pod.namespace and objects.name(new) in names
+            return is_claimed_by(pod.pod, new)
         if event.kind == STORAGE_CLASS:
             return new.get("volumeBindingMode") == "WaitForFirstConsumer"
         if event.kind == PV and event.old is not None:

@@ -6,7 +6,7 @@ from podwright.api import objects
 from podwright.api.objects import Object
 from podwright.scheduler.state.nodes import NodeTable
 from podwright.scheduler.state.pod_counts import PodCounts
-from podwright.scheduler.state.pods import PodClass, PodClasses, PodRecord
+from podwright.scheduler.state.pods import PodClass, PodClasses, PodRecord, sizes_of
 
 
 class ClusterState:
@@ -121,16 +121,6 @@ def _spec_bar_node(pod: Object) -> Object:
 
 
 def _weighs_the_same(old: Object, new: Object) -> bool:
-    before, after = old.get("status") or {}, new.get("status") or {}
-    if _sizes(before) != _sizes(after):
+    if sizes_of(old) != sizes_of(new):
         return False
     return old.get("spec") is new.get("spec") or _spec_bar_node(old) == _spec_bar_node(new)
-
-
-def _sizes(status: Object) -> list[object]:
-    return [
-        (s.get("resources"), s.get("allocatedResources"))
-        for field in ("containerStatuses", "initContainerStatuses")
-        for s in status.get(field) or ()
-        if "resources" in s or "allocatedResources" in s
-    ] + [status.get("resources"), status.get("allocatedResources")]

@@ -99,72 +99,65 @@ class PodClasses:
         return known
 
 
-class PodRecord:
-    """A Pod on a node: bound, or assumed to be."""
+class _Pod:
+    __slots__ = ("cls", "key", "labels", "namespace", "pod", "priority", "requests", "uid")
 
-    __slots__ = (
-        "cls", "deleting", "key", "labels", "namespace", "node", "non_zero_cpu", "non_zero_memory", "pod", "priority",
-        "requests", "uid",
-    )  # fmt: skip
-
-    def __init__(self, pod: Object, cls: PodClass, node: str) -> None:
+    def __init__(self, pod: Object, cls: PodClass) -> None:
         self.pod = pod
         self.cls = cls
         self.key = objects.key(pod)
         self.uid = objects.uid(pod)
         self.namespace = objects.namespace(pod)
         self.labels: Mapping[str, str] = objects.labels(pod)
-        self.deleting = objects.is_deleting(pod)
         self.priority = pods.priority(pod)
-        self.node = node
         self.requests = cls.requests
+
+    def amount(self, resource: str) -> int:
+        """What it takes, or will take, of a resource, "pods" among them."""
+        return 1 if resource == "pods" else self.requests.get(resource, 0)
+
+
+class PodRecord(_Pod):
+    """A Pod on a node: bound, or assumed to be."""
+
+    __slots__ = ("deleting", "node", "non_zero_cpu", "non_zero_memory")
+
+    def __init__(self, pod: Object, cls: PodClass, node: str) -> None:
+        super().__init__(pod, cls)
+        self.node = node
+        self.deleting = objects.is_deleting(pod)
         self.non_zero_cpu = cls.non_zero_cpu
         self.non_zero_memory = cls.non_zero_memory
-        if _has_status_resources(pod):
+        if any(sizes_of(pod)):
             asked = pods.requests(pod)
             self.non_zero_cpu += max(0, asked.get("cpu", 0) - self.requests.get("cpu", 0))
             self.non_zero_memory += max(0, asked.get("memory", 0) - self.requests.get("memory", 0))
             self.requests = {k: v for k, v in asked.items() if v}
 
-    def amount(self, resource: str) -> int:
-        """What it takes of a resource, "pods" among them."""
-        return 1 if resource == "pods" else self.requests.get(resource, 0)
 
-
-def _has_status_resources(pod: Object) -> bool:
+def sizes_of(pod: Object) -> list[object]:
+    """What the status says of the resources of a Pod that has been resized, or is being."""
     status = pod.get("status") or {}
-    return bool(status.get("resources") or status.get("allocatedResources")) or any(
-        "resources" in s or "allocatedResources" in s
+    return [
+        (s.get("resources"), s.get("allocatedResources"))
         for field in ("containerStatuses", "initContainerStatuses")
         for s in status.get(field) or ()
-    )
+        if "resources" in s or "allocatedResources" in s
+    ] + [status.get("resources"), status.get("allocatedResources")]
 
 
-class PodInfo:
+class PodInfo(_Pod):
     """A Pod that waits to be scheduled. `attempts` counts its tries."""
 
-    __slots__ = (
-        "added", "attempts", "cls", "key", "labels", "namespace", "pod", "priority", "refused_by",
-        "state", "uid",
-    )  # fmt: skip
+    __slots__ = ("added", "attempts", "refused_by", "state")
 
     def __init__(self, pod: Object, cls: PodClass, added: float = 0.0) -> None:
-        self.pod = pod
-        self.cls = cls
-        self.key = objects.key(pod)
-        self.uid = objects.uid(pod)
-        self.namespace = objects.namespace(pod)
-        self.labels = objects.labels(pod)
-        self.priority = pods.priority(pod)
+        super().__init__(pod, cls)
         self.added = added
         self.attempts = 0
         self.refused_by: frozenset[str] = frozenset()
         self.state: dict[str, Any] = {}
         """What plugins computed in this cycle, by plugin name."""
-
-    def amount(self, resource: str) -> int:
-        """What it will take of a resource, "pods" among them."""
-        return 1 if resource == "pods" else self.cls.requests.get(resource, 0)
 
     @property
     def scheduler_name(self) -> str:
