@@ -483,6 +483,14 @@ def test_a_manifest_does_what_its_page_says(applied: Cluster, name: str) -> None
     CASES[name].check(Seen(applied, manifests.namespace(name), first["metadata"]["name"]))
 
 
+def test_processes_are_limited_as_the_page_of_pid_limits_says(applied: Cluster) -> None:
+    forks = busybox("c", "for i in $(seq 200); do sleep 9 & done")
+    applied.apply(pod("forks", forks, restartPolicy="Never", resources={"limits": {"pids": "128"}}))
+    seen = Seen(applied, "default", "forks")
+    seen.until(lambda p: p["status"]["phase"] == "Failed", "no more processes than its limit")
+    assert "can't fork" in seen.logs()
+
+
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_a_manifest_is_refused(cluster: Cluster, name: str) -> None:
     (document,) = manifests.documents(name)
