@@ -6,6 +6,7 @@ import ipaddress
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 NAMESPACE_NAMES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _AUTHENTICATION = "extension-apiserver-authentication"
+AUTHENTICATION = f"kube-system/{_AUTHENTICATION}"
 
 
 async def namespaces(writer: Writer, objects: Objects) -> None:
@@ -41,9 +43,26 @@ async def policy(writer: Writer, objects: Objects) -> None:
 
 
 async def flow_control(writer: Writer, objects: Objects) -> None:
+    """The mandatory and the suggested configuration; a spec is set right unless the object is marked to be left
+    alone. How much the exempt level lends is everybody's own."""
     for row, obj in flowcontrol.default_objects():
-        if objects.get(row, "", obj["metadata"]["name"]) is None:
+        present = objects.get(row, "", obj["metadata"]["name"])
+        if present is None:
             await _create(writer, row, obj)
+            continue
+        kept = (present["metadata"].get("annotations") or {}).get(flowcontrol.AUTOUPDATE) == "true"
+        wanted = {k: v for k, v in obj["spec"].items() if k != "exempt"}
+        if kept and not _includes(present.get("spec"), wanted):
+            await _update(writer, row, {**deepcopy(present), "spec": {**present["spec"], **wanted}})
+
+
+def _includes(present: Any, wanted: Any) -> bool:
+    """Whether `present` says all that `wanted` says: defaults come on top."""
+    if isinstance(wanted, dict):
+        return isinstance(present, dict) and all(_includes(present.get(k), v) for k, v in wanted.items())
+    if isinstance(wanted, list | tuple):
+        return isinstance(present, list) and len(present) == len(wanted) and all(map(_includes, present, wanted))
+    return bool(present == wanted)
 
 
 def service_ip(cidr: str) -> str:
@@ -101,6 +120,15 @@ async def _create(writer: Writer, resource: Resource, obj: Object) -> None:
             raise
 
 
+async def _update(writer: Writer, resource: Resource, obj: Object) -> None:
+    """Somebody who was faster is left to it."""
+    try:
+        await writer.update(resource, obj)
+    except ApiError as exc:
+        if exc.code != 409:
+            raise
+
+
 async def ensure(
     writer: Writer, objects: Objects, resource: Resource, wanted: Object, fields: tuple[str, ...]
 ) -> None:
@@ -111,9 +139,4 @@ async def ensure(
         await _create(writer, resource, wanted)
         return
     if any(present.get(field) != wanted.get(field) for field in fields):
-        changed = {**deepcopy(present), **{field: wanted.get(field) for field in fields}}
-        try:
-            await writer.update(resource, changed)
-        except ApiError as exc:
-            if exc.code != 409:
-                raise
+        await _update(writer, resource, {**deepcopy(present), **{field: wanted.get(field) for field in fields}})

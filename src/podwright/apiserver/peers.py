@@ -12,12 +12,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import orjson
 
 from podwright.api.objects import Object
-from podwright.api.resources import ENDPOINTS, ENDPOINTSLICES, NAMESPACES, SERVICES
+from podwright.api.resources import ENDPOINTS, ENDPOINTSLICES
 from podwright.api.status import ApiError
 from podwright.apiserver import bootstrap
 from podwright.apiserver.cache.entries import Event
@@ -40,9 +40,8 @@ class Peers:
     def __init__(
         self, registry: Registry, writer: Writer, address: str, port: Callable[[], int], *,
         renew_seconds: float = _RENEW_SECONDS, ttl_seconds: float = _TTL_SECONDS,
-        monotonic: Callable[[], float] = time.monotonic, standing: Callable[[], Awaitable[None]] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """`standing` makes what a cluster always has, the Service among it, where it is missing."""
         self._registry = registry
         self._objects = CacheObjects(registry)
         self._writer = writer
@@ -53,16 +52,14 @@ class Peers:
         self._monotonic = monotonic
         self._seen: dict[str, tuple[int, float]] = {}
         """Key → the entry's revision, and when it was first seen."""
-        self._standing = standing
         self._wake = asyncio.Event()
-        for row in (SERVICES, ENDPOINTS, ENDPOINTSLICES, NAMESPACES):
+        for row in (ENDPOINTS, ENDPOINTSLICES):
             registry.cache(row).listeners.append(self._changed)
 
     def _changed(self, event: Event) -> None:
         """Of several servers each writes the endpoints: what one changed the others see in their next round."""
-        if event.type == "DELETED" or self._registry.exclusive:
-            if event.current.key in ("default/kubernetes", *bootstrap.NAMESPACE_NAMES):
-                self._wake.set()
+        if event.current.key == "default/kubernetes" and (event.type == "DELETED" or self._registry.exclusive):
+            self._wake.set()
 
     async def run(self) -> None:
         """Renews the own entry, looks after the others and after what was taken away, until cancelled."""
@@ -76,8 +73,6 @@ class Peers:
     async def reconcile(self) -> None:
         """One round. A store that is lost is left to the next one."""
         try:
-            if self._standing is not None:
-                await self._standing()
             if self._registry.exclusive:
                 addresses: Sequence[str] = [self._address]
             else:

@@ -6,13 +6,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from podwright.api.resources import (
     CLUSTERROLEBINDINGS,
     CLUSTERROLES,
+    CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
     EVENTS,
+    NAMESPACES,
     ROLEBINDINGS,
     ROLES,
     SERVICES,
@@ -40,7 +43,7 @@ from podwright.apiserver.discovery.pages import Discovery
 from podwright.apiserver.encoding import Encoder
 from podwright.apiserver.encryption import EncryptedStore
 from podwright.apiserver.exchange import Request
-from podwright.apiserver.flowcontrol import Classifier
+from podwright.apiserver.flowcontrol import FLOW_SCHEMAS, PRIORITY_LEVELS, Classifier, default_objects
 from podwright.apiserver.handlers import Handlers
 from podwright.apiserver.health import Health
 from podwright.apiserver.http.connections import Server
@@ -64,6 +67,7 @@ from podwright.apiserver.requests import Authenticator, Authorizer
 from podwright.apiserver.resource_metrics.readings import Readings
 from podwright.apiserver.resource_metrics.serving import install_resource_metrics
 from podwright.apiserver.reviewing import install_reviews
+from podwright.apiserver.standing import Standing
 from podwright.apiserver.streaming import Streaming
 from podwright.apiserver.upkeep import Upkeep
 from podwright.store.protocol import Store
@@ -137,9 +141,8 @@ class ApiServer:
         )
         self.registrations = Registrations(self.registry, self.writer)
         self.cluster_ips = Keeper(self.registry, self.objects, self.writer, config.service_cidr)
-        self.peers = Peers(
-            self.registry, self.writer, config.advertise_address, lambda: self.port, standing=self._keep_standing
-        )
+        self.peers = Peers(self.registry, self.writer, config.advertise_address, lambda: self.port)
+        self.standing = Standing(self.registry)
         self._stopping = asyncio.Event()
         self.health = Health(
             lambda: not self.feed.lost, lambda: self._ready, self.registrations.complete, self._stopping.is_set
@@ -214,8 +217,22 @@ class ApiServer:
             self.cluster_ips.follow(services.ranges)
             self.cluster_ips.repairs.append(services.marks.repair)
         self.custom.follow()
+        self._keep_standing()
         for row in _RBAC:
             self.registry.cache(row).listeners.append(self._rbac_changed)
+
+    def _keep_standing(self) -> None:
+        writer, objects, config = self.writer, self.objects, self.config
+        keep = self.standing.keep
+        keep(partial(bootstrap.namespaces, writer, objects), NAMESPACES, bootstrap.NAMESPACE_NAMES)
+        service = partial(bootstrap.kubernetes_service, writer, objects, config)
+        keep(lambda: service(self.port), SERVICES, ["default/kubernetes"])
+        clients = partial(bootstrap.client_authentication, writer, objects, config)
+        keep(clients, CONFIGMAPS, [bootstrap.AUTHENTICATION], changes=True)
+        flow_control = partial(bootstrap.flow_control, writer, objects)
+        for row in (FLOW_SCHEMAS, PRIORITY_LEVELS):
+            names = [obj["metadata"]["name"] for kind, obj in default_objects() if kind is row]
+            keep(flow_control, row, names, changes=True)
 
     def _rows_changed(self, group: str, version: str) -> None:
         self.discovery.changed()
@@ -248,6 +265,7 @@ class ApiServer:
                 upkeep = Upkeep(self.registry, self.registry.cache(EVENTS), self.config)
                 tasks.create_task(upkeep.run(), name="upkeep")
                 tasks.create_task(self.peers.run(), name="peers")
+                tasks.create_task(self.standing.run(), name="standing")
                 tasks.create_task(self.cluster_ips.run(), name="cluster-ips")
                 tasks.create_task(self.legacy_tokens.run(), name="legacy-tokens")
                 tasks.create_task(self.custom.run(), name="custom-resources")
@@ -308,12 +326,9 @@ class ApiServer:
             ssl=server_context(config.certificate, config.key, config.client_ca, config.requestheader_client_ca),
         )
         self.port = self._listener.sockets[0].getsockname()[1]
+        await bootstrap.kubernetes_service(self.writer, self.objects, config, self.port)
         await self.peers.reconcile()
         self.health.passed("bootstrap-controller")
-
-    async def _keep_standing(self) -> None:
-        await bootstrap.namespaces(self.writer, self.objects)
-        await bootstrap.kubernetes_service(self.writer, self.objects, self.config, self.port)
 
     def _auditor(self) -> Auditor | None:
         config = self.config

@@ -195,6 +195,7 @@ class InformerFactory:
         self._client = client
         self._clock = clock
         self._informers: dict[tuple[str, str, str], Informer] = {}
+        self._running: dict[tuple[str, str, str], asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
 
     def informer(self, resource: Resource) -> Informer:
@@ -203,16 +204,27 @@ class InformerFactory:
         informer = self._informers.get(key)
         if informer is None:
             informer = self._informers[key] = Informer(self._client, resource, clock=self._clock)
-            if self._group is not None:
-                self._group.create_task(informer.run(), name=f"informer {resource.qualified}")
+            self._start(key, informer)
         return informer
+
+    def _start(self, key: tuple[str, str, str], informer: Informer) -> None:
+        if self._group is not None:
+            name = f"informer {informer.resource.qualified}"
+            self._running[key] = self._group.create_task(informer.run(), name=name)
+
+    def drop(self, resource: Resource) -> None:
+        """The resource is served no more: whoever asks for its informer later gets a new one."""
+        key = (resource.group, resource.version, resource.plural)
+        self._informers.pop(key, None)
+        if (task := self._running.pop(key, None)) is not None:
+            task.cancel()
 
     async def run(self) -> None:
         """Keeps all informers, also those asked for later, until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            for informer in self._informers.values():
-                group.create_task(informer.run(), name=f"informer {informer.resource.qualified}")
+            for key, informer in self._informers.items():
+                self._start(key, informer)
             await asyncio.Event().wait()
 
     async def synced(self) -> None:

@@ -38,13 +38,21 @@ class ResourceQuotaController(Controller):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._followed: dict[tuple[str, str], Informer] = {}
-        self.served = ServedResources(context.informers)
+        self.served = ServedResources(context.informers, self._served_changed)
         self._informers.append(self.served.informer)
         self.quotas = self.informer(RESOURCEQUOTAS, self._quota_changed, namespace=refs.by_namespace)
 
     def _quota_changed(self, old: Object | None, new: Object | None) -> None:
         if new is not None and (old is None or old.get("spec") != new.get("spec") or _drifted(new)):
             self.enqueue(old, new)
+
+    def _served_changed(self, row: Resource, served: bool) -> None:
+        """A custom resource that is gone counts no more; one that comes is counted by quotas that wait for it."""
+        if not served and self._followed.pop((row.group, row.plural), None) is not None:
+            self.context.informers.drop(row)
+        for quota in self.quotas.items():
+            if names_resource((quota.get("spec") or {}).get("hard") or {}, row):
+                self.queue.add(objects.key(quota))
 
     def _rows(self, quota: Object) -> list[Resource]:
         hard = (quota.get("spec") or {}).get("hard") or {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from podwright.api import status
 from podwright.api.objects import Object
 from podwright.apiserver.registry.devices import Claims, ClaimTemplates, Slices, TaintRules
 from podwright.apiserver.registry.namespaces import NamespaceStrategy
@@ -39,6 +40,15 @@ class _Conditional(Strategy):
     unconditional_update = False
 
 
+class _PriorityClass(Strategy):
+    def begin_delete(self, obj: Object, now: str) -> bool:
+        name = obj["metadata"]["name"]
+        if name in ("system-cluster-critical", "system-node-critical"):
+            why = "this is a system priority class and cannot be deleted"
+            raise status.forbidden("scheduling.k8s.io", "priorityclasses", name, why)
+        return False
+
+
 class _CertificateSigningRequest(Strategy):
     """Whoever approves or signs goes by the one who asked, so nobody may say that it was another."""
 
@@ -74,6 +84,7 @@ def strategies(service_cidr: str, node_ports: tuple[int, int]) -> dict[tuple[str
             ("coordination.k8s.io", "leases"): _Lease(),
             ("", "replicationcontrollers"): _Orphaning(),
             ("networking.k8s.io", "servicecidrs"): _Conditional(),
+            ("scheduling.k8s.io", "priorityclasses"): _PriorityClass(),
             ("certificates.k8s.io", "certificatesigningrequests"): _CertificateSigningRequest(),
             ("resource.k8s.io", "resourceclaims"): Claims(),
             ("resource.k8s.io", "resourceclaimtemplates"): ClaimTemplates(),

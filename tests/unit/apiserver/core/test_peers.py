@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -256,24 +256,41 @@ async def test_the_kubernetes_service_has_every_server_that_lives(pair: list[Api
 
 
 async def test_what_every_cluster_has_comes_back(api: Api) -> None:
+    flows = "/apis/flowcontrol.apiserver.k8s.io/v1"
     paths = [f"/api/v1/namespaces/default/{kind}/kubernetes" for kind in ("services", "endpoints")]
-    paths += ["/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
-              "/api/v1/namespaces/kube-node-lease"]
-    before = {path: (await api.get(path)).json for path in paths}
+    paths += [
+        "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
+        f"{flows}/flowschemas/catch-all", f"{flows}/prioritylevelconfigurations/workload-low",
+        "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication",
+    ]
+    space = "/api/v1/namespaces/kube-node-lease"
+    before = {path: (await api.get(path)).json for path in (*paths, space)}
     assert (await api.delete("/api/v1/namespaces/default/services")).status == 200
-    for path in paths[1:3]:
+    for path in paths[1:]:
         assert (await api.delete(path)).status == 200
-    gone = before[paths[3]]
-    await api.delete(paths[3])
-    gone["spec"]["finalizers"] = []
-    gone["metadata"].pop("resourceVersion")
-    assert (await api.put(f"{paths[3]}/finalize", gone)).status == 200
-    for path, old in before.items():
+    going = (await api.delete(space)).json
+    going["spec"]["finalizers"] = []
+    assert (await api.put(f"{space}/finalize", going)).status == 200
+
+    async def settles(path: str, holds: Callable[[Any], bool]) -> None:
         async with asyncio.timeout(60):
-            while (now := await api.get(path)).status != 200 or now.json["metadata"]["uid"] == old["metadata"]["uid"]:
+            while (now := await api.get(path)).status != 200 or not holds(now.json):
                 await asyncio.sleep(0.01)
-        for part in ("subsets", "endpoints", "ports"):
-            assert now.json.get(part) == old.get(part)
+
+    parts = ("subsets", "endpoints", "ports", "data")
+    for path, old in before.items():
+        await settles(path, lambda now, old=old: now["metadata"]["uid"] != old["metadata"]["uid"] and all(
+            now.get(part) == old.get(part) for part in parts))
+    changed = {"spec": {"limited": {"nominalConcurrencyShares": 1}}}
+    for mark, shares in (("false", 1), ("true", 100)):
+        told = {"metadata": {"annotations": {"apf.kubernetes.io/autoupdate-spec": mark}}, **changed}
+        assert (await api.patch(f"{flows}/prioritylevelconfigurations/workload-low", told)).status == 200
+        await settles(
+            f"{flows}/prioritylevelconfigurations/workload-low",
+            lambda now, shares=shares: now["spec"]["limited"]["nominalConcurrencyShares"] == shares,
+        )
+    kept = await api.delete("/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical")
+    assert kept.status == 403 and "a system priority class and cannot be deleted" in kept.json["message"]
 
 
 async def test_a_server_that_lost_the_store_says_so_and_ends_its_watches(pair: list[Api]) -> None:
