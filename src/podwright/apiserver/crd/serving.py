@@ -17,6 +17,7 @@ from podwright.apiserver.crd import definitions, establishing
 from podwright.apiserver.crd.conversion import WebhookConverter
 from podwright.apiserver.crd.forms import VersionForm
 from podwright.apiserver.crd.rules import Expressions, VersionRules
+from podwright.apiserver.openapi.custom import SELECTABLE
 from podwright.apiserver.printers import Printers
 from podwright.apiserver.registry.registry import Conflict, Missing, Registry, ScalePaths
 
@@ -54,7 +55,10 @@ class CustomResources:
 
     def openapi(self, row: Resource) -> tuple[str, Object]:
         """Name and schema of a row, for the OpenAPI documents."""
-        return definitions.definition_name(row), self._raw[row.group, row.version, row.plural]
+        key = (row.group, row.version, row.plural)
+        fields = [{"fieldPath": label} for label in self._registry.selectable.get(key) or ()]
+        raw = self._raw[key]
+        return definitions.definition_name(row), {**raw, SELECTABLE: fields} if fields else raw
 
     def _event(self, event: Event) -> None:
         crd = event.current.object

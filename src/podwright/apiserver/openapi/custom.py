@@ -14,6 +14,8 @@ from podwright.api.resources import Resource
 from podwright.api.schema import definitions as schemas_of_kinds
 from podwright.apiserver.openapi.schemas import META, V2
 
+SELECTABLE = "x-kubernetes-selectable-fields"
+"""Of the whole schema: what field selectors may name."""
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
 _ONLY_V3 = ("allOf", "anyOf", "oneOf", "not", "nullable")
 _ANY_KIND = "io.k8s.api.core.v1.ConfigMap"
@@ -43,6 +45,8 @@ def definitions(row: Resource, name: str, raw: Object, prefix: str) -> dict[str,
         "x-kubernetes-group-version-kind": [{"group": row.group, "kind": row.list_kind, "version": row.version}],
     }  # fmt: skip
     body = _body(raw, prefix)
+    if SELECTABLE in raw:
+        body[SELECTABLE] = listed[SELECTABLE] = raw[SELECTABLE]
     body["x-kubernetes-group-version-kind"] = [{"group": row.group, "kind": row.kind, "version": row.version}]
     return {name: body, name + "List": listed}
 

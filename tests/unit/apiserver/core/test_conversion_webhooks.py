@@ -260,6 +260,9 @@ async def test_fields_are_selected_in_the_version_that_is_asked_for(api: Api, ho
         found = await api.get(f"{V2}?{query}")
         assert [o["metadata"]["name"] for o in found.json["items"]] == ["a", "c"], found.text
     assert (await api.get(f"{V1}?fieldSelector=spec.host%3Dx")).status == 400, "v1 has no such field"
+    shown = (await api.get("/openapi/v2")).json["definitions"]
+    assert shown["com.example.conv.v2.Widget"]["x-kubernetes-selectable-fields"] == [{"fieldPath": "spec.host"}]
+    assert "x-kubernetes-selectable-fields" not in shown["com.example.conv.v1.Widget"]
     assert (await api.delete(f"{V2}?fieldSelector=spec.host%3Dx")).status == 200
     assert [o["metadata"]["name"] for o in (await api.get(V1)).json["items"]] == ["b"]
 
