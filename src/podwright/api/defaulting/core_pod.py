@@ -12,6 +12,8 @@ from podwright.api.quantity import QuantityError
 def pod(obj: Object) -> None:
     spec = obj.setdefault("spec", {})
     pod_spec(spec)
+    if spec["terminationGracePeriodSeconds"] < 0:  # of Pods only: a template keeps what it says
+        spec["terminationGracePeriodSeconds"] = 1
     for group in ("containers", "initContainers"):
         for ctr in spec.get(group) or ():
             _requests_from_limits(ctr)

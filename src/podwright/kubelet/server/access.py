@@ -16,7 +16,6 @@ from podwright.client.client import Client
 from podwright.client.clock import Clock
 from podwright.client.transport import ServerUnreachable
 
-OPEN_PATHS = frozenset({"/healthz"})
 _GROUPS = frozenset({"system:masters", "system:kubelet-api-admins"})
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _SUBRESOURCES = {
@@ -67,8 +66,6 @@ class Access:
 
     async def refusal(self, request: web.BaseRequest) -> web.Response | None:
         """None if the request may pass, else the answer that it may not."""
-        if request.path in OPEN_PATHS:
-            return None
         try:
             user = _by_certificate(request) or await self._by_token(request)
         except (ApiError, ServerUnreachable):

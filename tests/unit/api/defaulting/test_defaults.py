@@ -87,6 +87,13 @@ def test_requests_follow_limits() -> None:
     assert template["spec"]["template"]["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "2"}}
 
 
+def test_a_negative_grace_is_a_second_for_pods_but_not_for_templates() -> None:
+    spec: Object = {"terminationGracePeriodSeconds": -1, "containers": []}
+    assert defaulted("v1/Pod", {"spec": dict(spec)})["spec"]["terminationGracePeriodSeconds"] == 1
+    template = defaulted("apps/v1/Deployment", {"spec": {"template": {"spec": spec}}})
+    assert template["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == -1
+
+
 def test_pod_level_requests() -> None:
     spec = pod({"resources": {"requests": {"cpu": "100m"}}}, resources={"limits": {"cpu": "2", "memory": "1Gi"}})
     assert spec["resources"] == {

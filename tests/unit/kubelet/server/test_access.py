@@ -57,7 +57,7 @@ async def code(access: Access, path: str, token: str = "", method: str = "GET") 
 @pytest.mark.parametrize(
     ("path", "token", "method", "expected"),
     [
-        ("/healthz", "", "GET", 200),
+        ("/healthz", "", "GET", 401),
         ("/healthz/ping", "", "GET", 401),
         ("/healthz/ping", "known", "GET", 200),
         ("/metrics", "", "GET", 401),
