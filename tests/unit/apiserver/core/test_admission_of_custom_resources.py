@@ -216,24 +216,6 @@ async def test_who_writes_the_status_does_not_own_the_spec(api: Api) -> None:
     assert entry["fieldsV1"] == {"f:spec": {"f:mode": {}}} and applied.json["status"] == {"replicas": 2}
 
 
-async def test_what_has_not_changed_is_not_held_against_an_update(api: Api) -> None:
-    body = crontabs()
-    await api.post(CRDS, body)
-    await api.post(TABS, tab("a", cron="*", replicas=2))
-    spec = body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    spec["properties"]["replicas"]["minimum"] = 3
-    spec["properties"]["cron"] = {
-        "type": "string", "x-kubernetes-validations": [{"rule": "self != '*'", "message": "not all"}],
-    }
-    await api.patch(f"{CRDS}/crontabs.stable.example.com", {"spec": body["spec"]})
-    assert (await api.patch(f"{TABS}/a", {"spec": {"mode": "a"}})).status == 200
-    refused = await api.patch(f"{TABS}/a", {"spec": {"replicas": 1}})
-    assert refused.status == 422 and refused.json["details"]["causes"][0]["field"] == "spec.replicas"
-    assert (await api.post(TABS, tab("b", cron="*", replicas=2))).status == 422
-    assert (await api.patch(f"{TABS}/a", {"spec": {"replicas": 4, "cron": "7"}})).status == 200
-    assert (await api.patch(f"{TABS}/a", {"spec": {"cron": "*"}})).status == 422
-
-
 async def test_a_deprecated_version_warns(api: Api) -> None:
     body = crontabs()
     body["spec"]["versions"][1].update(deprecated=True)

@@ -107,11 +107,15 @@ async def test_aggregated_discovery_has_a_new_definition(api: Api) -> None:
 
 async def test_definitions_are_listed_and_deleted_by_label(api: Api) -> None:
     await api.post(CRDS, definition())
+    specs: dict[str, Any] = {}
     for i in range(10):
         body = other("many.example.com", f"Kind{chr(97 + i)}")
         body["metadata"]["labels"] = {"made": "here"}
-        assert (await api.post(CRDS, body)).status == 201
-    assert len((await api.get(f"{CRDS}?labelSelector=made=here")).json["items"]) == 10
+        made = await api.post(CRDS, body)
+        assert made.status == 201
+        specs[made.json["metadata"]["name"]] = made.json["spec"]
+    listed = (await api.get(f"{CRDS}?labelSelector=made=here")).json["items"]
+    assert {o["metadata"]["name"]: o["spec"] for o in listed} == specs and len(listed) == 10
     assert (await api.delete(f"{CRDS}?labelSelector=made=here")).status == 200
     async with asyncio.timeout(60):
         while len((await api.get(CRDS)).json["items"]) > 1:
@@ -224,11 +228,22 @@ async def test_defaults_of_what_is_stored_and_of_what_comes(api: Api) -> None:
 async def test_watches_of_custom_resources_and_their_end(api: Api) -> None:
     body = definition()
     await api.post(CRDS, body)
+    by_name = f"{TABS}?watch=1&timeoutSeconds=600&fieldSelector=metadata.name%3D"
+    async with api.watch(f"{by_name}name1") as first, api.watch(f"{by_name}name2") as second:
+        for name in ("name1", "name2"):
+            made = (await api.post(TABS, tab(name, cron="*"))).json
+            assert (made["apiVersion"], made["kind"]) == ("stable.example.com/v1", "CronTab")
+            assert made["metadata"]["uid"]
+        for name in ("name1", "name2"):
+            change = [{"op": "add", "path": "/spec/mode", "value": "a"}]
+            assert (await api.patch(f"{TABS}/{name}", change, kind="json-patch+json")).status == 200
+        for name in ("name1", "name2"):
+            assert (await api.delete(f"{TABS}/{name}")).status == 200
+        # Each sees its own object and nothing of the other.
+        for name, events in (("name1", first), ("name2", second)):
+            seen = [(e["type"], e["object"]["metadata"]["name"]) for e in await take(events, 3)]
+            assert seen == [("ADDED", name), ("MODIFIED", name), ("DELETED", name)]
     async with api.watch(f"{TABS}?watch=1") as events:
-        await api.post(TABS, tab("a", cron="*"))
-        await api.patch(f"{TABS}/a", {"spec": {"cron": "9"}})
-        await api.delete(f"{TABS}/a")
-        assert [e["type"] for e in await take(events, 3)] == ["ADDED", "MODIFIED", "DELETED"]
         # A definition whose spec changes ends watches; clients list anew.
         body["spec"]["versions"][0]["additionalPrinterColumns"] = []
         await api.patch(f"{CRDS}/{NAME}", {"spec": body["spec"]})
