@@ -45,12 +45,14 @@ class Standing:
             await self._wake.wait()
             self._wake.clear()
             due, self._due = self._due, {}
+            again: list[Step] = []
             for step in due:
                 try:
                     await step()
                 except (ApiError, StoreUnavailable) as failed:
                     _log.info("what every cluster has: %s", failed)
-                    self._due[step] = None
-            if self._due:
+                    again.append(step)
+            if again:
                 await asyncio.sleep(_RETRY_SECONDS)
+                self._due.update(dict.fromkeys(again))
                 self._wake.set()
