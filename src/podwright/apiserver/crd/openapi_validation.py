@@ -7,7 +7,7 @@ import binascii
 import ipaddress
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -216,18 +216,29 @@ def _combined(schema: Object, value: Any, path: str) -> Iterator[FieldError]:
         yield from _check(sub, value, path)
     any_of = schema.get("anyOf") or []
     if any_of and all(next(_check(sub, value, path), None) is not None for sub in any_of):
-        yield _wrong(path, value, "must validate at least one schema (anyOf)")
+        yield _composite(path, "must validate at least one schema (anyOf)")
+        yield from _nearest(any_of, value, path)
     one_of = schema.get("oneOf") or []
     if one_of:
         count = sum(1 for sub in one_of if next(_check(sub, value, path), None) is None)
-        if count == 0:
-            yield _wrong(path, value, "must validate one and only one schema (oneOf). Found none valid")
-        elif count > 1:
-            text = "must validate one and only one schema (oneOf)."
-            yield _wrong(path, value, f"{text} Found {count} valid alternatives")
+        if count != 1:
+            found = f"{count} valid alternatives" if count else "none valid"
+            yield _composite(path, f"must validate one and only one schema (oneOf). Found {found}")
+        if not count:
+            yield from _nearest(one_of, value, path)
     negated = schema.get("not")
     if isinstance(negated, dict) and next(_check(negated, value, path), None) is None:
-        yield _wrong(path, value, "must not validate the schema (not)")
+        yield _composite(path, "must not validate the schema (not)")
+
+
+def _composite(path: str, said: str) -> FieldError:
+    """Upstream's have no path of their own."""
+    return field_errors.invalid("<nil>", "", f'"{path}" {said}')
+
+
+def _nearest(alternatives: Sequence[Object], value: Any, path: str) -> list[FieldError]:
+    """What is wrong by the alternative that comes nearest."""
+    return min((list(_check(sub, value, path)) for sub in alternatives), key=len)
 
 
 def _has_format(form: str, value: str) -> bool:

@@ -23,6 +23,8 @@ def definition(**names: Any) -> dict[str, Any]:
                     "image": {"type": "string", "default": "busybox"},
                     "replicas": {"type": "integer", "minimum": 1},
                     "mode": {"type": "string", "enum": ["a", "b"]},
+                    "size": {"type": "string", "oneOf": [{"pattern": "^[0-9]+$"}, {"enum": ["*"]}],
+                             "not": {"maxLength": 0}},
                 },
             },
             "status": {"type": "object", "properties": {"replicas": {"type": "integer"}}},
@@ -72,11 +74,15 @@ async def test_schema_errors(api: Api) -> None:
     await api.post(CRDS, definition())
     for spec, field in (
         ({"cron": "x"}, "spec.cron"), ({}, "spec.cron"), ({"cron": "*", "replicas": 0}, "spec.replicas"),
-        ({"cron": "*", "mode": "c"}, "spec.mode"), ({"cron": 1}, "spec.cron"),
+        ({"cron": "*", "mode": "c"}, "spec.mode"), ({"cron": 1}, "spec.cron"), ({"cron": "*", "size": "x"}, "<nil>"),
     ):
         refused = await api.post(TABS, tab("a", **spec))
         assert refused.status == 422, refused.text
         assert refused.json["details"]["causes"][0]["field"] == field
+    assert [c["message"] for c in refused.json["details"]["causes"]] == [
+        'Invalid value: "": "spec.size" must validate one and only one schema (oneOf). Found none valid',
+        "Invalid value: \"x\": spec.size in body should match '^[0-9]+$'",
+    ]
 
 
 async def test_versions_convert_by_name(api: Api) -> None:
