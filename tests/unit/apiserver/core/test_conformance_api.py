@@ -9,6 +9,7 @@ import random
 from contextlib import AsyncExitStack
 from typing import Any
 
+import pytest
 from multidict import CIMultiDict
 
 from .conftest import Api, Pki, config_map, service_account, take
@@ -502,30 +503,44 @@ async def test_field_validation_of_custom_resources(api: Api) -> None:
     assert 'line 10: key "foo" already set in map' in said, said
 
 
-async def test_a_policy_over_deployments(api: Api) -> None:
+@pytest.mark.parametrize(
+    ("policy", "told", "allowed"),
+    [
+        ({"validations": [
+            {"expression": "object.spec.replicas > 1",
+             "messageExpression": "'wants replicas > 1, got ' + object.spec.replicas"},
+            {"expression": "namespaceObject.metadata.name == 'policed'", "message": "no other namespace"},
+        ]}, "failed expression: object.spec.replicas > 1", 2),
+        ({"variables": [{"name": "replicas", "expression": "object.spec.replicas"},
+                        {"name": "oddReplicas", "expression": "variables.replicas % 2 == 1"}],
+          "validations": [{"expression": "variables.replicas > 1",
+                           "messageExpression": "'got ' + string(variables.replicas)"},
+                          {"expression": "variables.oddReplicas", "reason": "Forbidden"}]}, "got 1", 3),
+    ],
+)
+async def test_a_policy_over_deployments(api: Api, policy: dict[str, Any], told: str, allowed: int) -> None:
+    """The messageExpression of the first adds a number to a text: the message is then that of the expression."""
+    await api.post("/api/v1/namespaces", {"metadata": {"name": "policed", "labels": {"e2e": "true"}}})
+    selected = {"namespaceSelector": {"matchLabels": {"e2e": "true"}}}
     rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
             "resources": ["deployments"]}
-    spec = {
-        "matchConstraints": {"resourceRules": [rule]},
-        "variables": [{"name": "replicas", "expression": "object.spec.replicas"},
-                      {"name": "odd", "expression": "variables.replicas % 2 == 1"}],
-        "validations": [{"expression": "variables.replicas > 1",
-                         "messageExpression": "'wants more than ' + string(variables.replicas)"},
-                        {"expression": "!variables.odd || object.spec.replicas == 3", "reason": "Forbidden",
-                         "messageExpression": "'odd ' + object.metadata.name"}],
-    }
-    await api.post(f"{HOOKS}/validatingadmissionpolicies", {"metadata": {"name": "p"}, "spec": spec})
-    bound = {"policyName": "p", "validationActions": ["Deny"]}
+    spec = {"matchConstraints": {**selected, "resourceRules": [rule]}, **policy}
+    made = await api.post(f"{HOOKS}/validatingadmissionpolicies", {"metadata": {"name": "p"}, "spec": spec})
+    assert made.status == 201, made.text
+    bound = {"policyName": "p", "matchResources": selected, "validationActions": ["Deny"]}
     await api.post(f"{HOOKS}/validatingadmissionpolicybindings", {"metadata": {"name": "b"}, "spec": bound})
     template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     body: dict[str, Any] = {"metadata": {"name": "d"},
                             "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": template}}
-    path = "/apis/apps/v1/namespaces/default/deployments"
-    assert (await api.post("/apis/apps/v1/namespaces/default/replicasets", body)).status == 201
-    refused = await api.post(path, body)
-    assert refused.status == 422 and "wants more than 1" in refused.text
-    body["spec"]["replicas"] = 5
-    refused = await api.post(path, body)
-    assert (refused.status, refused.json["reason"]) == (403, "Forbidden") and "odd d" in refused.text
-    body["spec"]["replicas"] = 2
-    assert (await api.post(path, body)).status == 201
+    path = "/apis/apps/v1/namespaces/policed"
+    refused = await api.post(f"{path}/deployments", body)
+    assert (refused.status, refused.json["reason"]) == (422, "Invalid")
+    about = "ValidatingAdmissionPolicy 'p' with binding 'b' denied request"
+    assert refused.json["message"] == f'deployments.apps "d" is forbidden: {about}: {told}'
+    assert (await api.post(f"{path}/replicasets", body)).status == 201
+    assert (await api.post("/apis/apps/v1/namespaces/default/deployments", body)).status == 201
+    body["spec"]["replicas"] = allowed
+    assert (await api.post(f"{path}/deployments", body)).status == 201
+    body["spec"]["replicas"] = 4
+    changed = await api.put(f"{path}/deployments/d", body)
+    assert (changed.status, changed.json.get("reason")) == ((200, None) if allowed == 2 else (403, "Forbidden"))
