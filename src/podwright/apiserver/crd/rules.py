@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from podwright.api import validation
+from podwright.api import status, validation
 from podwright.api.objects import Object
 from podwright.api.resources import Resource
 from podwright.api.status import FieldError
-from podwright.apiserver.crd import defaults, openapi_validation
+from podwright.api.validation import field_errors
+from podwright.apiserver.crd import defaults, embedded, openapi_validation
 
 Expressions = Callable[[Object, Object | None], Sequence[FieldError]]
 """The x-kubernetes-validations of a schema: errors of an object and, for transition rules, the one before it."""
+
+
+_BLOCKING = frozenset((
+    status.NOT_SUPPORTED, status.REQUIRED, status.TOO_LONG, status.TOO_MANY, status.TYPE_INVALID,
+))
+"""What makes it unsafe to evaluate expressions."""
+_UNCHECKED = field_errors.invalid(
+    "<nil>", None, "some validation rules were not checked because the object was invalid; correct the existing errors"
+    " to complete validation",
+)
 
 
 class VersionRules:
@@ -27,6 +38,7 @@ class VersionRules:
             },
         }
         self._expressions = expressions
+        self._embeds = embedded.occurs(self._schema)
 
     def default(self, obj: Object) -> None:
         defaults.drop_nulls(self._schema, obj)
@@ -48,8 +60,10 @@ class VersionRules:
             self._schema, _without_envelope(obj),
             old=_without_envelope(old) if old is not None else openapi_validation.MISSING,
         )
-        if not found and self._expressions is not None:
-            found += self._expressions(obj, old)
+        if self._embeds:
+            found += embedded.errors(self._schema, obj)
+        if self._expressions is not None:
+            found += [_UNCHECKED] if any(e.reason in _BLOCKING for e in found) else self._expressions(obj, old)
         return found
 
 

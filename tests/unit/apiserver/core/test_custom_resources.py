@@ -199,6 +199,36 @@ async def test_validation_rules(api: Api) -> None:
     assert (await api.patch(f"{TABS}/a", {"spec": {"replicas": 4}})).status == 200
 
 
+async def test_objects_within_objects(api: Api) -> None:
+    body = definition()
+    spec = body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    whole = {"type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True}
+    spec["templates"] = {"type": "array", "items": whole}
+    assert (await api.post(CRDS, body)).status == 201
+    good = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"labels": {"a": "b"}}, "data": {"c": "d"}}
+    made = await api.post(TABS, tab("a", cron="*", templates=[good]))
+    assert made.status == 201 and made.json["spec"]["templates"] == [good], made.text
+    bad = [{"kind": "X"}, {"apiVersion": "a/b/c", "kind": ""}, {**good, "metadata": {"labels": {"a": "-"}}}]
+    refused = await api.post(TABS, tab("b", cron="*", templates=bad))
+    assert [(c["field"], c["message"].partition(":")[0]) for c in refused.json["details"]["causes"]] == [
+        ("spec.templates[0].apiVersion", "Required value"), ("spec.templates[1].apiVersion", "Invalid value"),
+        ("spec.templates[1].kind", "Invalid value"), ("spec.templates[2].metadata.labels", "Invalid value"),
+    ], refused.text
+
+
+async def test_rules_wait_for_what_they_may_rely_on(api: Api) -> None:
+    """A wrong type, a missing field or one of too many entries keeps them from being evaluated, a pattern does not."""
+    body = definition()
+    spec = body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["x-kubernetes-validations"] = [{"rule": "self.replicas < 5", "message": "too many"}]
+    assert (await api.post(CRDS, body)).status == 201
+    refused = (await api.post(TABS, tab("a", cron="*", replicas=7, mode="c"))).json["details"]["causes"]
+    assert [c["field"] for c in refused] == ["spec.mode", "<nil>"]
+    assert refused[1]["message"].startswith("Invalid value: null: some validation rules were not checked because")
+    refused = (await api.post(TABS, tab("a", cron="no", replicas=7))).json["details"]["causes"]
+    assert [c["field"] for c in refused] == ["spec.cron", "spec"]
+
+
 async def test_a_rule_that_does_not_compile_is_refused(api: Api) -> None:
     body = definition()
     schema = body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
