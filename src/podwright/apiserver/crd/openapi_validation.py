@@ -126,7 +126,7 @@ def _object(schema: Object, value: Object, path: str, old: Any) -> Iterator[Fiel
             yield field_errors.required(_join(path, name))
     low, high = schema.get("minProperties"), schema.get("maxProperties")
     if low is not None and len(value) < low:
-        yield _wrong(path, value, f"should have at least {low} properties")
+        yield _wrong(path, low, f"should have at least {low} properties")
     if high is not None and len(value) > high:
         yield field_errors.too_many(path, len(value), high)
     properties = schema.get("properties") or {}
@@ -141,7 +141,7 @@ def _object(schema: Object, value: Object, path: str, old: Any) -> Iterator[Fiel
 def _array(schema: Object, value: list[Any], path: str, old: Any) -> Iterator[FieldError]:
     low, high = schema.get("minItems"), schema.get("maxItems")
     if low is not None and len(value) < low:
-        yield _wrong(path, value, f"should have at least {low} items")
+        yield _wrong(path, len(value), f"should have at least {low} items")
     if high is not None and len(value) > high:
         yield field_errors.too_many(path, len(value), high)
     items = schema.get("items")

@@ -25,6 +25,7 @@ def definition(**names: Any) -> dict[str, Any]:
                     "mode": {"type": "string", "enum": ["a", "b"]},
                     "size": {"type": "string", "oneOf": [{"pattern": "^[0-9]+$"}, {"enum": ["*"]}],
                              "not": {"maxLength": 0}},
+                    "hosts": {"type": "array", "minItems": 1, "items": {"type": "string"}},
                 },
             },
             "status": {"type": "object", "properties": {"replicas": {"type": "integer"}}},
@@ -79,6 +80,10 @@ async def test_schema_errors(api: Api) -> None:
         refused = await api.post(TABS, tab("a", **spec))
         assert refused.status == 422, refused.text
         assert refused.json["details"]["causes"][0]["field"] == field
+    few = await api.post(TABS, tab("a", cron="*", hosts=[]))
+    assert few.json["details"]["causes"][0]["message"] == (
+        "Invalid value: 0: spec.hosts in body should have at least 1 items"
+    )
     assert [c["message"] for c in refused.json["details"]["causes"]] == [
         'Invalid value: "": "spec.size" must validate one and only one schema (oneOf). Found none valid',
         "Invalid value: \"x\": spec.size in body should match '^[0-9]+$'",
