@@ -6,7 +6,6 @@ import ipaddress
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -52,17 +51,8 @@ async def flow_control(writer: Writer, objects: Objects) -> None:
             continue
         kept = (present["metadata"].get("annotations") or {}).get(flowcontrol.AUTOUPDATE) == "true"
         wanted = {k: v for k, v in obj["spec"].items() if k != "exempt"}
-        if kept and not _includes(present.get("spec"), wanted):
+        if kept and not flowcontrol.includes(present.get("spec"), wanted):
             await _update(writer, row, {**deepcopy(present), "spec": {**present["spec"], **wanted}})
-
-
-def _includes(present: Any, wanted: Any) -> bool:
-    """Whether `present` says all that `wanted` says: defaults come on top."""
-    if isinstance(wanted, dict):
-        return isinstance(present, dict) and all(_includes(present.get(k), v) for k, v in wanted.items())
-    if isinstance(wanted, list | tuple):
-        return isinstance(present, list) and len(present) == len(wanted) and all(map(_includes, present, wanted))
-    return bool(present == wanted)
 
 
 def service_ip(cidr: str) -> str:

@@ -120,6 +120,23 @@ def default_objects() -> Iterable[tuple[Resource, Object]]:
         yield FLOW_SCHEMAS, {"metadata": _metadata(name), "spec": spec}
 
 
+def mandatory(row: Resource, name: str) -> Object | None:
+    """The spec that an object without which there is no order must have, but for what the exempt level lends."""
+    if name not in ("exempt", "catch-all"):
+        return None
+    spec = next(o["spec"] for kind, o in default_objects() if kind is row and o["metadata"]["name"] == name)
+    return {k: v for k, v in spec.items() if k != "exempt"}
+
+
+def includes(present: Any, wanted: Any) -> bool:
+    """Whether `present` says all that `wanted` says: defaults come on top."""
+    if isinstance(wanted, dict):
+        return isinstance(present, dict) and all(includes(present.get(k), v) for k, v in wanted.items())
+    if isinstance(wanted, list | tuple):
+        return isinstance(present, list) and len(present) == len(wanted) and all(map(includes, present, wanted))
+    return bool(present == wanted)
+
+
 @dataclass(frozen=True, slots=True)
 class Flow:
     """Where a request belongs: the UIDs of its flow schema and priority level, as the X-Kubernetes-PF-* headers say

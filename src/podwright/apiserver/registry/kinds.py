@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from podwright.api import status
 from podwright.api.objects import Object
+from podwright.api.resources import Resource
+from podwright.api.status import FieldError
+from podwright.api.validation import field_errors
+from podwright.apiserver.flowcontrol import FLOW_SCHEMAS, PRIORITY_LEVELS, includes, mandatory
 from podwright.apiserver.registry.devices import Claims, ClaimTemplates, Slices, TaintRules
 from podwright.apiserver.registry.namespaces import NamespaceStrategy
 from podwright.apiserver.registry.pods import PodStrategy
 from podwright.apiserver.registry.services import ServiceStrategy
 from podwright.apiserver.registry.strategies import ORPHAN_DEPENDENTS, UNSUPPORTED, Strategy
 from podwright.apiserver.requests import UserInfo
+
+if TYPE_CHECKING:
+    from podwright.apiserver.registry.registry import Registry
 
 
 class _CreateOnUpdate(Strategy):
@@ -49,6 +59,19 @@ class _PriorityClass(Strategy):
         return False
 
 
+class _FlowControl(Strategy):
+    def __init__(self, row: Resource) -> None:
+        self._row = row
+
+    def errors(self, registry: Registry, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldError]:
+        name = obj["metadata"].get("name") or ""
+        wanted = mandatory(self._row, name)
+        if subresource or wanted is None or includes(obj.get("spec"), wanted):
+            return ()
+        but = " except the 'spec.exempt' field" if self._row is PRIORITY_LEVELS and name == "exempt" else ""
+        return (field_errors.invalid("spec", obj.get("spec"), f"spec of '{name}'{but} must equal the fixed value"),)
+
+
 class _CertificateSigningRequest(Strategy):
     """Whoever approves or signs goes by the one who asked, so nobody may say that it was another."""
 
@@ -85,6 +108,7 @@ def strategies(service_cidr: str, node_ports: tuple[int, int]) -> dict[tuple[str
             ("", "replicationcontrollers"): _Orphaning(),
             ("networking.k8s.io", "servicecidrs"): _Conditional(),
             ("scheduling.k8s.io", "priorityclasses"): _PriorityClass(),
+            **{(row.group, row.plural): _FlowControl(row) for row in (FLOW_SCHEMAS, PRIORITY_LEVELS)},
             ("certificates.k8s.io", "certificatesigningrequests"): _CertificateSigningRequest(),
             ("resource.k8s.io", "resourceclaims"): Claims(),
             ("resource.k8s.io", "resourceclaimtemplates"): ClaimTemplates(),

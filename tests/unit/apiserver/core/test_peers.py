@@ -289,6 +289,13 @@ async def test_what_every_cluster_has_comes_back(api: Api) -> None:
             f"{flows}/prioritylevelconfigurations/workload-low",
             lambda now, shares=shares: now["spec"]["limited"]["nominalConcurrencyShares"] == shares,
         )
+    for path, change, said in (
+        ("flowschemas/catch-all", {"matchingPrecedence": 9}, "spec of 'catch-all' must equal the fixed value"),
+        ("prioritylevelconfigurations/exempt", {"type": "Limited"}, "except the 'spec.exempt' field must equal"),
+        ("prioritylevelconfigurations/exempt", {"exempt": {"nominalConcurrencyShares": 7}}, ""),
+    ):
+        answer = await api.patch(f"{flows}/{path}", {"spec": change})
+        assert answer.status == (422 if said else 200) and said in answer.text, answer.text
     kept = await api.delete("/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical")
     assert kept.status == 403 and "a system priority class and cannot be deleted" in kept.json["message"]
 
