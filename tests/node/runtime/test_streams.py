@@ -124,6 +124,10 @@ async def test_attach(node: Any) -> None:
     await session.write_stdin(b"one\n")
     assert await read_until(session.read_stdout, b"\n") == b"got one\n"
     assert await read_until(session.read_stderr, b"\n") == b"err one\n"
+    await session.close_stdin()
+    async with asyncio.timeout(60):
+        assert await session.wait() == 0, "the container's stays open: this attachment is over, not the container"
+        assert await read_all(session.read_stdout) == b""
     await session.aclose()
     again = await node.runtime.attach(container)
     await again.write_stdin(b"end\n")

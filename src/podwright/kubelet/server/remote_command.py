@@ -21,9 +21,10 @@ Start = Callable[[], Awaitable[ExecSession]]
 
 
 async def serve(
-    request: web.Request, start: Start, *, stdin: bool, stdout: bool, stderr: bool, tty: bool
+    request: web.Request, start: Start, *, stdin: bool, stdout: bool, stderr: bool, tty: bool, coded: bool = True
 ) -> web.StreamResponse:
-    """Runs the session that `start` gives until its process ends or the client goes away."""
+    """Runs the session that `start` gives until its process ends or the client goes away. The client is told the exit
+    code if `coded`: not of an attachment, which ends well however the container does."""
     try:
         streams = await open_streams(request, stdin=stdin, stdout=stdout, stderr=stderr and not tty, tty=tty)
     except NoProtocol as refused:
@@ -36,7 +37,8 @@ async def serve(
         await streams.finish(failure(f"error executing command in container: {failed}"))
         return streams.response
     try:
-        await streams.finish(await _join(streams, session, stdin=stdin, stderr=stderr and not tty, tty=tty))
+        result = await _join(streams, session, stdin=stdin, stderr=stderr and not tty, tty=tty)
+        await streams.finish(result if coded or result.get("reason") != "NonZeroExitCode" else SUCCESS)
     finally:
         await session.aclose()
     return streams.response

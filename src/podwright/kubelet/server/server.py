@@ -212,7 +212,8 @@ class KubeletServer:
             return await self._runtime.exec(target.id, command, stdin=wants["input"], tty=wants["tty"])
 
         return await remote_command.serve(
-            request, start, stdin=wants["input"], stdout=wants["output"], stderr=wants["error"], tty=wants["tty"]
+            request, start, stdin=wants["input"], stdout=wants["output"], stderr=wants["error"], tty=wants["tty"],
+            coded=kind == "exec",
         )
 
     async def _port_forward(self, request: web.Request, namespace: str, name: str) -> web.StreamResponse:

@@ -72,6 +72,7 @@ class AttachSession:
         self._unread: dict[int, list[bytes]] = {_STDOUT: [], _STDERR: []}
         self._over = False
         self._reading = asyncio.Lock()
+        self._detached = asyncio.Event()
 
     @classmethod
     async def open(
@@ -92,9 +93,13 @@ class AttachSession:
                 await self._channel.write(data[offset : offset + _PACKET - 1])
 
     async def close_stdin(self) -> None:
+        """Of a container whose stdin stays open this ends the attachment, as with containerd."""
+        once = self._record.config.stdin_once and not self._record.config.tty
         if self._channel.fd >= 0:
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._channel.fd)) as connection:
-                connection.shutdown(socket.SHUT_WR)
+                connection.shutdown(socket.SHUT_WR if once else socket.SHUT_RDWR)
+        if not once:
+            self._detached.set()
 
     async def read_stdout(self) -> bytes:
         return await self._read(_STDOUT)
@@ -131,7 +136,15 @@ class AttachSession:
             )
 
     async def wait(self) -> int:
-        return await self._ended()
+        """The container's exit code; 0 if the attachment ends before it."""
+        ended, detached = asyncio.ensure_future(self._ended()), asyncio.ensure_future(self._detached.wait())
+        try:
+            await asyncio.wait((ended, detached), return_when=asyncio.FIRST_COMPLETED)
+            return ended.result() if ended.done() else 0
+        finally:
+            ended.cancel()
+            detached.cancel()
+            await asyncio.gather(ended, detached, return_exceptions=True)
 
     async def aclose(self) -> None:
         self._channel.close()
