@@ -19,7 +19,7 @@ from podwright.api.validation.field_errors import (
 )
 from podwright.api.validation.rules import Kinds, Rules, spec_of
 from podwright.api.validation.structural_schemas import schema
-from podwright.api.validation.webhooks import client_config
+from podwright.api.validation.webhooks import ca_bundle_problem, client_config
 
 GROUP = "apiextensions.k8s.io"
 _SCOPES = ("Cluster", "Namespaced")
@@ -249,6 +249,13 @@ def _conversion(errs: list[FieldError], conversion: Object | None) -> None:
         errs.append(invalid(field, versions, "must include at least one of v1, v1beta1"))
 
 
+def conversion_config(spec: Object) -> Object:
+    """The clientConfig of a definition's conversion webhook; empty if it has none."""
+    conversion = spec.get("conversion") or {}
+    config: Object = (conversion.get("webhook") or {}).get("clientConfig") or {}
+    return config if conversion.get("strategy") == "Webhook" else {}
+
+
 def _update(errs: list[FieldError], new: Object, old: Object) -> None:
     definition(errs, new)
     spec, before = spec_of(new), spec_of(old)
@@ -257,6 +264,9 @@ def _update(errs: list[FieldError], new: Object, old: Object) -> None:
         metadata.same(errs, spec.get("scope"), before.get("scope"), "spec.scope")
         kind = (spec.get("names") or {}).get("kind")
         metadata.same(errs, kind, (before.get("names") or {}).get("kind"), "spec.names.kind")
+        config = conversion_config(spec)
+        if (problem := ca_bundle_problem(config)) and not ca_bundle_problem(conversion_config(before)):
+            errs.append(invalid("spec.conversion.webhookClientConfig.caBundle", config["caBundle"], problem))
     metadata.same(errs, spec.get("group"), before.get("group"), "spec.group")
     plural = (spec.get("names") or {}).get("plural")
     metadata.same(errs, plural, (before.get("names") or {}).get("plural"), "spec.names.plural")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from urllib.parse import urlsplit
 
 from podwright.api.objects import Object
@@ -56,3 +57,17 @@ def _service(errs: list[FieldError], service: Object, path: str) -> None:
         if not step:
             errs.append(invalid(field, target, f"segment[{i}] may not be empty"))
         errs += [invalid(field, target, f"segment[{i}]: {said}") for said in names.dns_subdomain(step) if step]
+
+
+def ca_bundle_problem(config: Object) -> str:
+    """Why a ``caBundle`` cannot be used; "" if it can, or there is none."""
+    bundle = config.get("caBundle")
+    if not bundle:
+        return ""
+    from cryptography import x509  # only for who has a conversion webhook
+
+    try:
+        x509.load_pem_x509_certificates(base64.b64decode(bundle))
+    except ValueError:
+        return "unable to load root certificates: unable to parse bytes as PEM block"
+    return ""

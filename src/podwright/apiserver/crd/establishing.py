@@ -11,7 +11,8 @@ from podwright.api.objects import Object
 from podwright.api.resources import CUSTOMRESOURCEDEFINITIONS
 from podwright.api.status import FieldError
 from podwright.api.validation import field_errors
-from podwright.api.validation.custom_resources import APPROVAL, approval_problem, is_protected
+from podwright.api.validation.custom_resources import APPROVAL, approval_problem, conversion_config, is_protected
+from podwright.api.validation.webhooks import ca_bundle_problem
 from podwright.apiserver.admission.refusals import aggregated
 from podwright.apiserver.crd import rule_checks
 from podwright.apiserver.crd.definitions import FINALIZER, storage_version
@@ -122,7 +123,14 @@ def accepted_status(registry: Registry, crd: Object, before: Object) -> Object:
             _set(conditions, "Established", "False", "NotAccepted", "not all names are accepted", now)
     else:
         _set(conditions, "NamesAccepted", "True", "NoConflicts", "no conflicts found", now)
-        _set(conditions, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now)
+        if not objects.condition_is_true({"status": before}, "Established") and ca_bundle_problem(
+            conversion_config(crd["spec"])
+        ):
+            _set(
+                conditions, "Established", "False", "InvalidCABundle", "The conversion webhook CABundle is invalid", now
+            )
+        else:
+            _set(conditions, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now)
     if approval := _approval(crd):
         _set(conditions, "KubernetesAPIApprovalPolicyConformant", *approval, now)
     stored = list(before.get("storedVersions") or [])

@@ -224,6 +224,23 @@ async def test_a_webhook_that_is_away(api: Api, hooks: HookServer) -> None:
     await api.delete(f"{CRDS}/{NAME}")
 
 
+async def test_an_authority_that_is_none(api: Api, hooks: HookServer) -> None:
+    """A definition is not established before its webhook could be trusted, and once it is, that cannot be undone."""
+    good = hooks.client_config("/convert")
+    bad = {**good, "caBundle": "bm9uZQ=="}
+    made = await api.post(CRDS, definition(hooks, **bad))
+    (established,) = [c for c in made.json["status"]["conditions"] if c["type"] == "Established"]
+    assert (established["status"], established["reason"]) == ("False", "InvalidCABundle")
+    assert (await api.get(V1)).status == 404
+    mended = await api.patch(f"{CRDS}/{NAME}", {"spec": definition(hooks, **good)["spec"]})
+    assert [c["status"] for c in mended.json["status"]["conditions"]] == ["True", "True"]
+    assert (await api.post(V1, widget("a", hostPort="h:1"))).status == 201
+    refused = await api.patch(f"{CRDS}/{NAME}", {"spec": definition(hooks, **bad)["spec"]})
+    assert refused.json["details"]["causes"] == [{
+        "reason": "FieldValueInvalid", "field": "spec.conversion.webhookClientConfig.caBundle",
+        "message": 'Invalid value: "bm9uZQ==": unable to load root certificates: unable to parse bytes as PEM block'}]
+
+
 async def test_a_stored_version_that_is_not_served(api: Api, hooks: HookServer) -> None:
     body = definition(hooks)
     body["spec"]["versions"][0]["served"] = False
