@@ -44,7 +44,7 @@ class Update:
     validates: bool = True
     prepares: bool = True
     copies: bool = False
-    """The change gets the object as it stands, and copies of it what it changes: the levels on the way there, and the
+    """The change gets the object as it stands, and copies what it changes: the levels on the way there, and the
     top and the metadata in any case."""
     explicit_version: bool = False
     """The change asks for one resourceVersion: losing a race is final."""
