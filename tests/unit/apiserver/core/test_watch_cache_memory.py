@@ -41,6 +41,28 @@ def test_parsed_forms_are_bounded_by_their_bytes() -> None:
     assert cache.objects["default/c-0000"].object["metadata"]["name"] == "c-0000"  # read anew
 
 
+def test_what_an_informer_keeps_is_parsed_once_and_forgotten_with_its_successor() -> None:
+    cache = WatchCache("configmaps")
+    cache.apply("default/c", stored("c"), 1, 0.0, None)
+    entry = cache.objects["default/c"]
+    kept = entry.object
+    entry.kept(kept)
+    for number in range(2 * entries._PARSED_BYTES // 4096):
+        cache.apply(f"default/c-{number:04}", stored(f"c-{number:04}"), number + 2, 0.0, None)
+        assert cache.objects[f"default/c-{number:04}"].object
+    assert entry.object is kept
+    for number in range(2 * entries._SUPERSEDED):
+        cache.apply("default/c", stored("c", count=number), number + 10_000, 0.0, None)
+        assert cache.objects["default/c"].object
+    assert entry._object is None
+    late = entry.object
+    entry.kept(late)
+    for number in range(2 * entries._PARSED_BYTES // 4096):
+        cache.apply(f"default/d-{number:04}", stored(f"d-{number:04}"), number + 20_000, 0.0, None)
+        assert cache.objects[f"default/d-{number:04}"].object
+    assert entry._object is None, "what is superseded is never kept"
+
+
 def test_what_an_object_was_is_forgotten_soon() -> None:
     cache = WatchCache("configmaps")
     for number in range(2 * entries._SUPERSEDED):
