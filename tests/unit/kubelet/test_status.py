@@ -64,6 +64,13 @@ def test_terminal_phase_stays() -> None:
     assert (status["phase"], status["reason"], status["message"]) == ("Failed", "Evicted", "m")
 
 
+def test_a_pod_that_ends_is_not_over_before_the_node_has_its_room_back() -> None:
+    dead = container("a", "EXITED", 1), container("b", "EXITED")
+    told = {"phase": "Running"}
+    assert generate(pod(restartPolicy="Never"), facts(*dead, ending=True, previous=told))["phase"] == "Running"
+    assert generate(pod(restartPolicy="Never"), facts(*dead, ending=True, ended=True, previous=told))["phase"] == "Failed"
+
+
 def test_waiting_reason_and_last_state() -> None:
     why = {"a": ("CrashLoopBackOff", "back-off")}
     status = generate(

@@ -103,6 +103,9 @@ def _phase(pod: Object, by_name: dict[str, Object], facts: PodFacts) -> str:
             return str(known)
     if facts.ended and computed in (PENDING, RUNNING):
         return FAILED
+    if facts.ending and not facts.ended and computed in (SUCCEEDED, FAILED):
+        # Whoever reads that a Pod is over gives its place away: not before the node has it back.
+        return str(facts.previous.get("phase") or PENDING)
     return computed
 
 
