@@ -67,8 +67,9 @@ def test_terminal_phase_stays() -> None:
 def test_a_pod_that_ends_is_not_over_before_the_node_has_its_room_back() -> None:
     dead = container("a", "EXITED", 1), container("b", "EXITED")
     told = {"phase": "Running"}
-    assert generate(pod(restartPolicy="Never"), facts(*dead, ending=True, previous=told))["phase"] == "Running"
-    assert generate(pod(restartPolicy="Never"), facts(*dead, ending=True, ended=True, previous=told))["phase"] == "Failed"
+    once = pod(restartPolicy="Never")
+    assert generate(once, facts(*dead, ending=True, previous=told))["phase"] == "Running"
+    assert generate(once, facts(*dead, ending=True, ended=True, previous=told))["phase"] == "Failed"
 
 
 def test_waiting_reason_and_last_state() -> None:
