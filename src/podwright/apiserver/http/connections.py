@@ -16,6 +16,7 @@ HEADER_SECONDS = 20.0
 IDLE_SECONDS = 120.0
 MAX_HEADER_BYTES = 32768
 MAX_HEADERS = 200
+_REMEMBERED = 8192
 
 
 class Connection(RequestHandler):
@@ -23,12 +24,11 @@ class Connection(RequestHandler):
 
     def __init__(self, manager: Server, *, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
         super().__init__(manager, loop=loop, **kwargs)
+        self._authorities = manager.authorities
         self.certificate: bytes | None = None
         self.authority: bytes | None = None
         """The trusted certificate that the client's leads to."""
         self.peer = ""
-        self.user: Any = None
-        """What authentication kept of this connection."""
         self.on_lost: Callable[[], None] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
 
@@ -38,7 +38,7 @@ class Connection(RequestHandler):
         if tls is not None:
             self.certificate = tls.getpeercert(binary_form=True) or None
             if self.certificate is not None:
-                self.authority = verified_by(tls)
+                self.authority = verified_by(tls, self.certificate, self._authorities)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
         self._expect_head()
@@ -78,12 +78,19 @@ class Connection(RequestHandler):
             callback()
 
 
-def verified_by(tls: Any) -> bytes:
-    """The last certificate of the chain that the handshake verified, in DER."""
+def verified_by(tls: Any, certificate: bytes, known: dict[bytes, bytes]) -> bytes | None:
+    """The last certificate of the chain that the handshake verified, in DER. A session that is resumed has no chain: it
+    is `known` from the handshake that it continues."""
     # Public from Python 3.13 on.
     chain = tls.get_verified_chain() if hasattr(tls, "get_verified_chain") else tls._sslobj.get_verified_chain()
+    if not chain:
+        return known.get(certificate)
     last = chain[-1]
-    return last if isinstance(last, bytes) else bytes(last.public_bytes(_ssl.ENCODING_DER))
+    found = last if isinstance(last, bytes) else bytes(last.public_bytes(_ssl.ENCODING_DER))
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[certificate] = found
+    return found
 
 
 class Server(web.Server):
@@ -92,6 +99,8 @@ class Server(web.Server):
     def __init__(self, handler: Callable[[web.BaseRequest], Any], *, max_body: int) -> None:
         super().__init__(handler, request_factory=cast(Any, self._request))
         self._max_body = max_body
+        self.authorities: dict[bytes, bytes] = {}
+        """By the client certificates that handshakes verified, what each led to."""
 
     def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
         return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=self._max_body)

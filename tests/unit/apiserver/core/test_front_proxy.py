@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import ssl
 import subprocess
 from pathlib import Path
@@ -74,3 +76,29 @@ async def test_without_names_every_certificate_of_the_authority_counts(pki: Pki,
     async with running(config_for(pki, requestheader_client_ca=proxies / "ca.crt")) as api:
         code, user = await whoami(api, proxies / "other", {"X-Remote-User": "jane"})
         assert (code, user["username"], user["groups"]) == (201, "jane", ["system:authenticated"])
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_session_that_is_resumed_is_its_certificates(
+    pki: Pki, proxies: Path, version: ssl.TLSVersion
+) -> None:
+    context = ssl.create_default_context(cafile=str(pki.path("ca.crt")))
+    context.maximum_version = version
+    context.load_cert_chain(pki.path("admin.crt"), pki.path("admin.key"))
+    session: ssl.SSLSession | None = None
+
+    def ask(port: int) -> tuple[bool | None, bytes]:
+        nonlocal session
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            with context.wrap_socket(plain, server_hostname="localhost", session=session) as connection:
+                connection.settimeout(60)
+                connection.sendall(b"GET /api/v1/nodes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                answer = b""
+                while part := connection.recv(65536):
+                    answer += part
+                session = connection.session
+                return connection.session_reused, answer[:12]
+
+    async with running(config_for(pki, requestheader_client_ca=proxies / "ca.crt")) as api:
+        answers = [await asyncio.to_thread(ask, api.server.port) for _ in range(3)]
+    assert answers == [(False, b"HTTP/1.1 200"), (True, b"HTTP/1.1 200"), (True, b"HTTP/1.1 200")]
