@@ -68,6 +68,7 @@ class ApiServerConfig:
 
     # Data
     encryption_config: Path | None = None
+    encryption_config_automatic_reload: bool = False
     audit_policy: Path | None = None
     audit_log: Path | None = None
     event_ttl: float = 3600.0

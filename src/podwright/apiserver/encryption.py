@@ -3,7 +3,7 @@
 A store between the API server and its backend: values under the configured resources are sealed on their way down and
 opened on their way up. A sealed value begins with ``k8s:enc:PROVIDER:v1:KEY:``, as upstream's, and is tied to its
 storage key, so that values cannot be swapped. The first provider seals, all of them open: rotating is adding a new
-first key, restarting, writing every object once, and taking the old key away.
+first key (and, unless the file is reloaded, restarting), writing every object once, and taking the old key away.
 """
 
 from __future__ import annotations
@@ -163,6 +163,11 @@ class EncryptedStore:
         self._rules = tuple(rules)
         self._table = table
         self._by_path: dict[str, Rule | None] = {}
+
+    def reload(self, rules: Sequence[Rule]) -> None:
+        """Seals and opens by these from now on."""
+        self._rules = tuple(rules)
+        self._by_path = {}
 
     def _rule(self, key: str) -> Rule | None:
         """The rule for a storage key: the first that covers its resource."""

@@ -51,8 +51,8 @@ class Pipeline:
         """Requests that have a seat."""
 
     def forget_decisions(self) -> None:
-        """Roles or bindings changed."""
-        self._decisions.clear()
+        """Roles, bindings or authorizers changed: also what is being decided meanwhile is not kept."""
+        self._decisions = {}
 
     async def authenticate(self, credentials: Credentials, path: str) -> UserInfo:
         """Raises ApiError (401) for credentials that do not hold."""

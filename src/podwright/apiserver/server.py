@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from podwright.api.resources import (
@@ -30,7 +31,8 @@ from podwright.apiserver.aggregation.backends import Backends, Remote
 from podwright.apiserver.aggregation.proxying import Aggregator
 from podwright.apiserver.aggregation.registrations import Registrations
 from podwright.apiserver.audit import Auditor, LogFile, Policy
-from podwright.apiserver.authentication import anonymous, configuration
+from podwright.apiserver.authentication import Trust
+from podwright.apiserver.authentication.issuers import Issuers
 from podwright.apiserver.authentication.legacy_tokens import LegacyTokens
 from podwright.apiserver.cache.entries import Event
 from podwright.apiserver.cache.feed import Feed
@@ -48,6 +50,7 @@ from podwright.apiserver.handlers import Handlers
 from podwright.apiserver.health import Health
 from podwright.apiserver.http.connections import Server
 from podwright.apiserver.http.frontend import Frontend
+from podwright.apiserver.http.listener import Listener
 from podwright.apiserver.http.tls import server_context
 from podwright.apiserver.inflight import Seats
 from podwright.apiserver.local import LocalEndpoint
@@ -63,6 +66,7 @@ from podwright.apiserver.registry.kinds import strategies
 from podwright.apiserver.registry.namespaces import finalize
 from podwright.apiserver.registry.registry import Registry
 from podwright.apiserver.registry.services import ServiceStrategy
+from podwright.apiserver.reloading import Reloader
 from podwright.apiserver.requests import Authenticator, Authorizer
 from podwright.apiserver.resource_metrics.readings import Readings
 from podwright.apiserver.resource_metrics.serving import install_resource_metrics
@@ -93,8 +97,10 @@ class ApiServer:
         self.now = now
         self.table = served(legacy=config.legacy_versions)
         self.store: Store = store if store is not None else open_store(config.store_url)
+        self.metrics = Metrics()
+        self.reloader = Reloader(self.metrics.registry)
         if config.encryption_config is not None:
-            self.store = EncryptedStore(self.store, encryption.rules_of(config.encryption_config), self.table)
+            self.store = self._encrypted(config.encryption_config)
         paths = [self.table.storage_row(row).storage_path for row in self.table if "list" in row.verbs]
         self.feed = Feed(self.store, now, dict.fromkeys(paths))
         self.registry = Registry(
@@ -107,9 +113,13 @@ class ApiServer:
         )
         self.objects = CacheObjects(self.registry)
         self.writer = SystemWriter(self.registry)
-        configured_authorizer = authorization.build(config, self.objects)
+        self.authorizers = authorization.Configured(config, self.objects, self.metrics.registry)
+        configured_authorizer = self.authorizers.union
         self.legacy_tokens = LegacyTokens(self.objects, self.writer, now)
-        configured_authenticator = authentication.build(config, self.objects, used=self.legacy_tokens.used)
+        self.issuers = Issuers(config)
+        self.authentication = authentication.build(
+            config, self.objects, used=self.legacy_tokens.used, issuers=self.issuers
+        )
         self.admission = admission.build(
             config, self.objects, self.writer, configured_authorizer, self.table, self.registry.converted
         )
@@ -123,10 +133,9 @@ class ApiServer:
             config.request_timeout / 4, now,
         )
         self.pipeline = Pipeline(
-            authenticator or configured_authenticator, authorizer or configured_authorizer, self.flows,
-            self.handlers, anonymous.configured(configuration.read(config.authentication_config)),
+            authenticator or self.authentication, authorizer or configured_authorizer, self.flows,
+            self.handlers, self.issuers.nobody,
         )
-        self.metrics = Metrics()
         self.discovery = Discovery(self.registry, self.encoder, f"{config.advertise_address}:{config.port}")
         self.webhooks = WebhookClient(self.objects)
         self.custom = CustomResources(
@@ -134,7 +143,7 @@ class ApiServer:
             expressions=expressions.compile_schema,
         )
         self.openapi = OpenAPI(self.registry, self.custom.openapi)
-        backends = Backends(self.objects, config)
+        self.backends = backends = Backends(self.objects, config)
         self.aggregator = Aggregator(self.objects, backends, self.streaming.http)
         self.availability = Availability(
             self.objects, self.writer, self.aggregator, backends, self.streaming.http, now, self._learned
@@ -151,13 +160,58 @@ class ApiServer:
         self.port = config.port
         self._ready = False
         self._collector: tuple[int, int, int] | None = None
-        self._listener: asyncio.Server | None = None
+        self._listener: Listener | None = None
         self._http: Server | None = None
         self._background: asyncio.Task[None] | None = None
         self.handlers.subresources["namespaces", "finalize"] = finalize
-        install_reviews(self.handlers, config, self.objects, configured_authenticator, configured_authorizer, now)
+        install_reviews(self.handlers, config, self.objects, self.authentication, configured_authorizer, now)
         self.handlers.streaming = self._stream
+        if config.encryption_config is not None and config.encryption_config_automatic_reload:
+            self.health.reloads_encryption()
         self._install_pages()
+        self._follow_files()
+
+    def _encrypted(self, path: Path) -> Store:
+        store = EncryptedStore(self.store, encryption.rules_of(path), self.table)
+
+        async def reload() -> None:
+            store.reload(encryption.rules_of(path))
+
+        if self.config.encryption_config_automatic_reload:
+            self.reloader.follow("encryption at rest", [path], reload, kind="encryption")
+        return store
+
+    def _follow_files(self) -> None:
+        config, follow = self.config, self.reloader.follow
+
+        async def authorizers() -> None:
+            await self.authorizers.reload()
+            self.pipeline.forget_decisions()
+
+        async def kubelets() -> None:
+            self.streaming.kubelets.renew()
+
+        async def proxied() -> None:
+            self.backends.renew()
+
+        follow("issuers of tokens", [config.authentication_config], self.issuers.reload, kind="authentication")
+        follow("authorizers", [config.authorization_config], authorizers, kind="authorization")
+        follow("serving certificate", [config.certificate, config.key], self._serve)
+        follow("client authorities", [config.client_ca, config.requestheader_client_ca], self._trust)
+        follow("kubelet client certificate", [config.kubelet_client_certificate, config.kubelet_client_key], kubelets)
+        follow("front proxy certificate", [config.proxy_client_certificate, config.proxy_client_key], proxied)
+
+    async def _serve(self) -> None:
+        config = self.config
+        tls = server_context(config.certificate, config.key, config.client_ca, config.requestheader_client_ca)
+        assert self._listener is not None
+        await self._listener.serve(tls)
+
+    async def _trust(self) -> None:
+        trust = Trust.of(self.config)
+        await self._serve()
+        self.authentication.trust = trust
+        await bootstrap.client_authentication(self.writer, self.objects, self.config)
 
     async def _stream(self, raw: Any, request: Request, row: Resource) -> Any:
         info = request.info
@@ -264,6 +318,7 @@ class ApiServer:
                 self._ready = True
                 upkeep = Upkeep(self.registry, self.registry.cache(EVENTS), self.config)
                 tasks.create_task(upkeep.run(), name="upkeep")
+                tasks.create_task(self.reloader.run(), name="files")
                 tasks.create_task(self.peers.run(), name="peers")
                 tasks.create_task(self.standing.run(), name="standing")
                 tasks.create_task(self.cluster_ips.run(), name="cluster-ips")
@@ -320,12 +375,9 @@ class ApiServer:
             stopping=self._stopping, row_of=self.handlers.row, audited=self._auditor(),
         )
         self._http = Server(frontend, max_body=config.max_body + 1)
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(
-            self._http, config.host, config.port, backlog=1024, ssl_handshake_timeout=10.0, reuse_address=True,
-            ssl=server_context(config.certificate, config.key, config.client_ca, config.requestheader_client_ca),
-        )
-        self.port = self._listener.sockets[0].getsockname()[1]
+        self._listener = Listener(self._http, config.host, config.port)
+        await self._serve()
+        self.port = self._listener.port
         await bootstrap.kubernetes_service(self.writer, self.objects, config, self.port)
         await self.peers.reconcile()
         self.health.passed("bootstrap-controller")
@@ -367,5 +419,6 @@ class ApiServer:
             await asyncio.wait((background,))
         await self.streaming.close()
         await self.admission.close()
+        await self.authorizers.close()
         await self.webhooks.close()
         await self.store.close()

@@ -33,6 +33,10 @@ _API_SERVER_OPTIONS = (
         help="EncryptionConfiguration: what is encrypted in the store, and by which keys.",
     ),
     click.option(
+        "--encryption-provider-config-automatic-reload", "encryption_config_automatic_reload", is_flag=True,
+        help="Take that file over whenever it changes.",
+    ),
+    click.option(
         "--audit-policy-file", "audit_policy", type=_file, default=None, help="Policy of audit.k8s.io: what is logged.",
     ),
     click.option(
@@ -41,13 +45,21 @@ _API_SERVER_OPTIONS = (
     ),
     click.option(
         "--admission-control-config-file", "admission_config", type=_file, default=None,
-        help="AdmissionConfiguration: settings of the plugin PodSecurity.",
+        help="AdmissionConfiguration: settings of admission plugins.",
+    ),
+    click.option(
+        "--enable-admission-plugins", "enabled_admission_plugins", default="", metavar="NAME,…",
+        help="Admission plugins beside those that run by default.",
+    ),
+    click.option(
+        "--disable-admission-plugins", "disabled_admission_plugins", default="", metavar="NAME,…",
+        help="Admission plugins that do not run.",
     ),
 )  # fmt: skip
 
 
 def api_server_options(function: Callable[P, R]) -> Callable[P, R]:
-    """Files that the API server reads and writes, by the names of kube-apiserver's flags."""
+    """How the API server works, by the names of kube-apiserver's flags."""
     for option in reversed(_API_SERVER_OPTIONS):
         function = option(function)
     return function

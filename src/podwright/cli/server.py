@@ -103,7 +103,7 @@ def server(
         from podwright.cluster import control_plane
         from podwright.cluster.registry import CannotAdd
         from podwright.cluster.server_process import run_server
-        from podwright.cluster.spec import API_SERVER_FILES
+        from podwright.cluster.spec import API_SERVER_FLAGS
 
         if store:
             asked = control_plane.Asked(store, advertise_address, port, data_dir, fast_failover)
@@ -111,7 +111,7 @@ def server(
         run_server(
             name, components=components, node=node, scheduler=scheduler, controllers=chosen,
             leader_elect=leader_elect, timing=timing, ready_fd=ready_fd,
-            files={field: remote[field] for field in API_SERVER_FILES if remote[field]},
+            files={field: remote[field] for field in API_SERVER_FLAGS if remote[field]},
         )  # fmt: skip
         return
     if "apiserver" in components or node:

@@ -52,7 +52,7 @@ def run_server(
 ) -> None:
     """Runs until SIGTERM. Pods keep running after it ended, however it ended. With `leader_elect` scheduler and
     controllers work while this process holds their Leases; None: where there may be others. `files` are fields of
-    ``spec.API_SERVER_FILES``, in place of the cluster's."""
+    ``spec.API_SERVER_FLAGS``, in place of the cluster's."""
     pipe = ReadyPipe(ready_fd)
     try:
         loop.run(
@@ -238,8 +238,14 @@ def api_server_config(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> ApiS
         proxy_client_key=layout.front_proxy / "client.key",
         requestheader_client_ca=layout.front_proxy / "ca.crt",
         requestheader_allowed_names=(FRONT_PROXY,),
+        encryption_config_automatic_reload=spec.encryption_config_automatic_reload,
+        enabled_admission_plugins=_listed(spec.enabled_admission_plugins),
+        disabled_admission_plugins=_listed(spec.disabled_admission_plugins),
         default_not_ready_toleration_seconds=spec.toleration,
         default_unreachable_toleration_seconds=spec.toleration,
         **files,
     )
 
+
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",") if name.strip())

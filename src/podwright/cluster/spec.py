@@ -17,8 +17,15 @@ API_SERVER_FILES = {
     "admission_config": "--admission-control-config-file",
 }
 """Fields of the spec, and of the API server's configuration, that name a file for it."""
-FLAGS = {
+API_SERVER_FLAGS = {
     **API_SERVER_FILES,
+    "encryption_config_automatic_reload": "--encryption-provider-config-automatic-reload",
+    "enabled_admission_plugins": "--enable-admission-plugins",
+    "disabled_admission_plugins": "--disable-admission-plugins",
+}
+"""Fields of the spec that say how the API server works. Plugins are named in a row, with commas."""
+FLAGS = {
+    **API_SERVER_FLAGS,
     "nodes": "--nodes",
     "data_dir": "--data-dir",
     "kubeconfig": "--kubeconfig",
@@ -57,9 +64,12 @@ class ClusterSpec:
     authentication_config: str = ""
     authorization_config: str = ""
     encryption_config: str = ""
+    encryption_config_automatic_reload: bool = False
     audit_policy: str = ""
     audit_log: str = ""
     admission_config: str = ""
+    enabled_admission_plugins: str = ""
+    disabled_admission_plugins: str = ""
     fast_failover: bool = False
     crash_loop_initial: float = 10.0
     crash_loop_maximum: float = 300.0

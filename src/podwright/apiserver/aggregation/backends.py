@@ -62,6 +62,10 @@ class Backends:
         self._key = config.proxy_client_key
         self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
 
+    def renew(self) -> None:
+        """Shows the certificate that the files have now on connections that are made from now on."""
+        self._contexts.clear()
+
     def address(self, remote: Remote) -> Address:
         """One ready endpoint of the Service. Raises CallFailed."""
         host, port = service_endpoint(self._objects, remote.namespace, remote.service, remote.port)

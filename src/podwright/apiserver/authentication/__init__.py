@@ -11,14 +11,14 @@ import base64
 import binascii
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from podwright.api.objects import Object
 from podwright.api.status import ApiError, unauthorized
-from podwright.apiserver.authentication import configuration
 from podwright.apiserver.authentication.bootstrap_tokens import BootstrapTokens
 from podwright.apiserver.authentication.front_proxy import FrontProxies, authorities
-from podwright.apiserver.authentication.oidc import OpenIDConnect
+from podwright.apiserver.authentication.issuers import Issuers
 from podwright.apiserver.authentication.service_account import ServiceAccountTokens, load_keys
 from podwright.apiserver.authentication.static_tokens import StaticTokens
 from podwright.apiserver.authentication.x509 import ClientCertificates
@@ -43,22 +43,39 @@ def with_authenticated_group(user: UserInfo) -> UserInfo:
     return UserInfo(user.name, user.uid, (*user.groups, AUTHENTICATED), user.extra)
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose certificates count: those of `clients` name users (None: of all that TLS trusts), those of `proxies` may
+    say who asks."""
+
+    clients: frozenset[bytes] | None = None
+    proxies: FrontProxies | None = None
+
+    @classmethod
+    def of(cls, config: ApiServerConfig) -> Trust:
+        """Raises OSError, ValueError."""
+        clients = authorities(config.client_ca) if config.client_ca is not None else None
+        if config.requestheader_client_ca is None:
+            return cls(clients)
+        proxies = FrontProxies(config.requestheader_client_ca, config.requestheader_allowed_names)
+        return cls(clients or frozenset(), proxies)
+
+
 class Union:
-    """`client_authorities` are those whose certificates name users; None: all that TLS trusts."""
+    """``trust`` may be replaced: it counts for connections that are open too."""
 
     def __init__(
-        self, certificates: ClientCertificates, tokens: Sequence[TokenAuthenticator],
-        proxies: FrontProxies | None = None, client_authorities: frozenset[bytes] | None = None,
+        self, certificates: ClientCertificates, tokens: Sequence[TokenAuthenticator], trust: Trust = Trust(),
     ) -> None:
         self._certificates = certificates
         self._tokens = tuple(tokens)
-        self._proxies = proxies
-        self._client_authorities = client_authorities
+        self.trust = trust
 
     async def authenticate(self, credentials: Credentials) -> UserInfo | None:
-        if self._proxies is not None and (proxied := self._proxies.authenticate(credentials)) is not None:
+        trust = self.trust
+        if trust.proxies is not None and (proxied := trust.proxies.authenticate(credentials)) is not None:
             return with_authenticated_group(proxied)
-        others = self._client_authorities is not None and credentials.authority not in self._client_authorities
+        others = trust.clients is not None and credentials.authority not in trust.clients
         if credentials.certificate is not None and not others:
             user = self._certificates.authenticate_certificate(credentials.certificate)
             if user is not None:
@@ -103,7 +120,7 @@ def bearer_token(credentials: Credentials) -> str | None:
 
 def build(
     config: ApiServerConfig, objects: Objects, *, clock: Callable[[], float] = time.time,
-    used: Callable[[Object], None] = lambda secret: None,
+    used: Callable[[Object], None] = lambda secret: None, issuers: Issuers | None = None,
 ) -> Union:
     """The authenticators that the configuration asks for. `used`: see ServiceAccountTokens. Raises OSError,
     ValueError."""
@@ -123,10 +140,5 @@ def build(
         )
     if config.bootstrap_tokens:
         tokens.append(BootstrapTokens(objects, clock=clock))
-    structured = configuration.read(config.authentication_config, config.service_account_issuer)
-    tokens.extend(OpenIDConnect(entry, clock=clock) for entry in structured.get("jwt") or ())
-    if config.requestheader_client_ca is None:
-        return Union(ClientCertificates(clock=clock), tokens)
-    proxies = FrontProxies(config.requestheader_client_ca, config.requestheader_allowed_names)
-    clients = frozenset[bytes]() if config.client_ca is None else authorities(config.client_ca)
-    return Union(ClientCertificates(clock=clock), tokens, proxies, clients)
+    tokens.append(issuers or Issuers(config, clock=clock))
+    return Union(ClientCertificates(clock=clock), tokens, Trust.of(config))

@@ -51,7 +51,7 @@ class OpenIDConnect:
             return None
         key_id = str(header.get("kid") or "")
         if key_id not in self._keys and self._clock() - self._read_at >= REFRESH_INTERVAL:
-            await self._read_keys()
+            await self.read_keys()
         key = self._keys.get(key_id) or (next(iter(self._keys.values())) if len(self._keys) == 1 else None)
         if key is None:
             raise unauthorized()
@@ -79,7 +79,8 @@ class OpenIDConnect:
         except (TypeError, ValueError):
             return False
 
-    async def _read_keys(self) -> None:
+    async def read_keys(self) -> None:
+        """Raises ApiError (401) if the issuer does not give them."""
         self._read_at = self._clock()
         try:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT)) as session:

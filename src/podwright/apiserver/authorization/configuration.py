@@ -16,6 +16,7 @@ from podwright.api.validation import names
 from podwright.api.validation.expressions import compiles
 from podwright.api.validation.field_errors import duplicate, invalid, not_supported, required, too_many
 from podwright.apiserver import config_files
+from podwright.apiserver.authorization.metrics import AuthorizationMetrics
 from podwright.apiserver.authorization.webhook import WebhookAuthorizer, endpoint_of, review_of
 from podwright.apiserver.requests import Attributes, Decision
 
@@ -140,8 +141,10 @@ def _connection(errs: list[FieldError], connection: Object, path: str) -> None:
     kind, file = connection.get("type") or "", connection.get("kubeConfigFile") or ""
     if not kind:
         errs.append(required(f"{path}.type"))
+    elif kind == "InClusterConfig":  # of servers that ask kube-apiserver, which does not ask itself
+        errs.append(invalid(f"{path}.type", kind, "this mode is not allowed for kube-apiserver"))
     elif kind != "KubeConfigFile":
-        errs.append(not_supported(f"{path}.type", kind, ("KubeConfigFile",)))
+        errs.append(not_supported(f"{path}.type", kind, ("InClusterConfig", "KubeConfigFile")))
     elif not file:
         errs.append(required(f"{path}.kubeConfigFile"))
     elif not file.startswith("/"):
@@ -153,8 +156,11 @@ def _connection(errs: list[FieldError], connection: Object, path: str) -> None:
 class ConditionalWebhook:
     """A webhook that is asked only where its matchConditions hold, and that may refuse what it cannot be asked."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, metrics: AuthorizationMetrics) -> None:
         """`entry` has been checked. Raises OSError, ValueError for a kubeconfig that is of no use."""
+        which = (entry.type, entry.name)
+        self._errors, self._exclusions = metrics.condition_errors.labels(*which), metrics.exclusions.labels(*which)
+        self._seconds = metrics.condition_seconds.labels(*which)
         settings = entry.webhook
         self._denies = settings["failurePolicy"] == _DENY
         self._conditions: Sequence[Program] = [
@@ -167,23 +173,37 @@ class ConditionalWebhook:
             endpoint_of(Path(settings["connectionInfo"]["kubeConfigFile"])), timeout=seconds(settings["timeout"]),
             authorized_ttl=ttls[0] * kept[0], unauthorized_ttl=ttls[1] * kept[1],
             version=settings["subjectAccessReviewVersion"],
+            asked=metrics.asked(entry.name, fails_open=not self._denies),
         )
 
     async def close(self) -> None:
         await self._webhook.close()
 
     async def authorize(self, attributes: Attributes) -> Decision:
-        request = review_of(attributes, whole=True)["spec"] if self._conditions else {}
         problem = ""
-        for program in self._conditions:
-            try:
-                if program.evaluate({"request": request}) is False:
-                    return Decision(False)
-            except EvaluationError as error:
-                problem = f"cel evaluation error: expression '{program.source}' resulted in error: {error}"
+        if self._conditions:
+            with self._seconds.time():
+                excluded, problem = self._excluded(review_of(attributes, whole=True)["spec"])
+            if excluded:
+                self._exclusions.inc()
+                return Decision(False)
         decision = Decision(False, reason=problem, failed=True)
         if not problem:
             decision = await self._webhook.authorize(attributes)
         if decision.failed and self._denies:
             return Decision(False, denied=True, reason=decision.reason)
         return decision
+
+    def _excluded(self, request: Object) -> tuple[bool, str]:
+        """Whether a condition says no, and what is wrong with those that say nothing."""
+        problems, excluded = [], False
+        for program in self._conditions:
+            try:
+                if program.evaluate({"request": request}) is False:
+                    excluded = True
+                    break
+            except EvaluationError as error:
+                problems.append(f"cel evaluation error: expression '{program.source}' resulted in error: {error}")
+        if problems:
+            self._errors.inc()
+        return excluded, problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]" if problems else ""

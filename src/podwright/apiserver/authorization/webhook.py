@@ -19,12 +19,15 @@ import yaml
 
 from podwright.api.objects import Object
 from podwright.api.selectors import fields, labels
+from podwright.apiserver.authorization.metrics import Asked
 from podwright.apiserver.requests import Attributes, Decision
 
 AUTHORIZED_TTL = 300.0
 UNAUTHORIZED_TTL = 30.0
 TIMEOUT = 30.0
 _REMEMBERED = 8192
+_LARGEST = 10_000
+"""Bytes of a question whose answer is remembered: who asks must not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +119,10 @@ class WebhookAuthorizer:
     def __init__(
         self, endpoint: Endpoint, *, clock: Callable[[], float] = time.monotonic, timeout: float = TIMEOUT,
         authorized_ttl: float = AUTHORIZED_TTL, unauthorized_ttl: float = UNAUTHORIZED_TTL,
-        version: str = "v1",
+        version: str = "v1", asked: Asked = lambda result, seconds: None,
     ) -> None:
         """Times in seconds."""
+        self._asked = asked
         self._timeout = timeout
         self._version = version
         self._ttl = {True: authorized_ttl, False: unauthorized_ttl}
@@ -141,11 +145,15 @@ class WebhookAuthorizer:
         try:
             status = await self._ask(review)
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+            self._asked("timeout" if isinstance(error, TimeoutError) else "error", self._clock() - now)
             return Decision(False, reason=f"webhook authorizer: {error}", failed=True)
-        decision = Decision(bool(status.get("allowed")), bool(status.get("denied")), str(status.get("reason") or ""))
-        if len(self._answers) >= _REMEMBERED:
-            self._answers.clear()
-        self._answers[key] = (now + self._ttl[decision.allowed], decision)
+        self._asked("success", self._clock() - now)
+        allowed, denied = bool(status.get("allowed")), bool(status.get("denied"))
+        decision = Decision(allowed and not denied, denied, str(status.get("reason") or ""))
+        if len(key) < _LARGEST:
+            if len(self._answers) >= _REMEMBERED:
+                self._answers.clear()
+            self._answers[key] = (now + self._ttl[allowed], decision)
         return decision
 
     async def _ask(self, review: Object) -> Object:

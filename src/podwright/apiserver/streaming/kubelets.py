@@ -37,10 +37,17 @@ class Kubelets:
         self.insecure_tls = ssl.create_default_context()
         self.insecure_tls.check_hostname = False
         self.insecure_tls.verify_mode = ssl.CERT_NONE
-        if config.kubelet_client_certificate is not None:
-            for context in (tls, self.insecure_tls):
-                context.load_cert_chain(config.kubelet_client_certificate, config.kubelet_client_key)
         self.tls = tls
+        self._pair = config.kubelet_client_certificate, config.kubelet_client_key
+        self.renew()
+
+    def renew(self) -> None:
+        """Shows the client certificate that the files have now on connections that are made from now on. Raises
+        OSError."""
+        certificate, key = self._pair
+        if certificate is not None:
+            for context in (self.tls, self.insecure_tls):
+                context.load_cert_chain(certificate, key)
 
     def address(self, node_name: str) -> Address:
         """Raises ApiError: 404 no such node, 500 it has no address yet."""

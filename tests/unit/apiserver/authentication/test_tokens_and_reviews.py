@@ -40,7 +40,7 @@ def server(tmp_path: Path) -> SimpleNamespace:
     config = SimpleNamespace(
         service_account_signing_key=file, service_account_keys=(), service_account_issuer=ISSUER, api_audiences=(),
         service_account_max_token_seconds=0, token_file=None, bootstrap_tokens=False,
-        authentication_config=None, requestheader_client_ca=None,
+        authentication_config=None, client_ca=None, requestheader_client_ca=None,
     )
     objects = FakeObjects(ACCOUNT, POD, NODE)
     now = SimpleNamespace(seconds=1_000_000.0)

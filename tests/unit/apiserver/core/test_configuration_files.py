@@ -72,6 +72,15 @@ async def test_a_webhook_with_conditions_before_the_others(pki: Pki, tmp_path: P
                 assert (await api.get(f"{MAPS}/x", token=BOB)).status == 403
             assert (await api.delete(f"{MAPS}/x", token=BOB)).status == 403
             assert (await api.get(MAPS)).status == 200
+            metrics = (await api.get("/metrics")).text
+    for line in (
+        'decisions_total{decision="denied",name="outside",type="Webhook"} 1.0',
+        'webhook_evaluations_total{name="outside",result="success"} 5.0',
+        'webhook_duration_seconds_count{name="outside",result="success"} 5.0',
+        'match_condition_exclusions_total{name="outside",type="Webhook"} 1.0',
+        'match_condition_evaluation_seconds_count{name="outside",type="Webhook"} 7.0',
+    ):
+        assert f"apiserver_authorization_{line}\n" in metrics
     told = "a yes is remembered, a no as the file says, and of administrators nobody asks"
     assert asked == ["list", "list", "get", "get", "delete"], told
 
@@ -82,6 +91,10 @@ async def test_a_webhook_that_cannot_be_asked(pki: Pki, tmp_path: Path, policy: 
         review = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}}
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         assert (await api.post(path, review, token=BOB)).status == status
+        metrics = (await api.get("/metrics")).text
+        assert 'apiserver_authorization_webhook_evaluations_total{name="outside",result="error"}' in metrics
+        open_ = 'apiserver_authorization_webhook_evaluations_fail_open_total{name="outside",result="error"}'
+        assert (open_ in metrics) is (policy == "NoOpinion")
 
 
 def test_files_that_say_nothing(tmp_path: Path) -> None:
@@ -110,6 +123,9 @@ def test_a_webhook_is_checked_field_by_field() -> None:
         ("matchConditions[1].expression", "Invalid value"), ("matchConditions[2].expression", "Required value"),
         ("authorizers[1].type", "Unsupported value"),
     ]
+    settings["connectionInfo"] = {"type": "InClusterConfig"}
+    (refused,) = [e for e in configuration.errors_of(entries) if "connectionInfo" in e.field]
+    assert refused.message == 'Invalid value: "InClusterConfig": this mode is not allowed for kube-apiserver'
     assert "undefined field 'usr'" in errs[5].message and "must evaluate to bool" in errs[6].message
 
 
