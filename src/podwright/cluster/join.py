@@ -30,7 +30,7 @@ from podwright.client.client import Client
 from podwright.client.clock import Clock
 from podwright.client.https import HttpsTransport
 from podwright.client.transport import ServerUnreachable
-from podwright.cluster import node_certificates
+from podwright.cluster import node_certificates, renewal
 from podwright.cluster.files import locked, write_atomically
 from podwright.cluster.host import address_towards, hostname
 from podwright.cluster.joining import NAMESPACE, NODE_CONFIG
@@ -45,7 +45,6 @@ from podwright.kubelet import config_file
 log = logging.getLogger(__name__)
 
 _TIMEOUT = 10.0
-_ASK_AGAIN, _LOOK_AGAIN = 60.0, 3600.0
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -190,16 +189,15 @@ async def _register(own: Client, spec: ClusterSpec) -> ClusterSpec:
     raise CannotJoin("the cluster gave the node no range for its Pods")
 
 
-async def renew_certificates(spec: ClusterSpec, layout: Layout, now: float) -> bool:
-    """Asks for new certificates, with the old one, once most of their time is over at `now` (seconds since the epoch);
-    whether there are new ones.
+async def renew_certificates(spec: ClusterSpec, layout: Layout, now: float) -> None:
+    """Asks for new certificates, with the old one, once most of their time is over at `now` (seconds since the epoch).
 
     Raises:
         NoCertificate, ApiError, ServerUnreachable.
     """
     pki = Pki(layout.pki)
     if _renewal(spec, pki) > now:
-        return False
+        return
     own = node_client(spec, pki)
     try:
         pair = node_pair(pki, spec.joined_node)
@@ -207,27 +205,20 @@ async def renew_certificates(spec: ClusterSpec, layout: Layout, now: float) -> b
         await _serving(own, pki, spec)
     finally:
         await own.aclose()
-    return True
 
 
 def _renewal(spec: ClusterSpec, pki: Pki) -> float:
-    return min(node_certificates.renewal(make(pki, spec.joined_node)) for make in (node_pair, serving_pair))
+    return min(make(pki, spec.joined_node).renewal for make in (node_pair, serving_pair))
 
 
-async def keep_certificates(
-    spec: ClusterSpec, layout: Layout, clock: Clock, renewed: Callable[[], None]
-) -> None:
-    """Renews them in time, until cancelled, and calls `renewed`. If the cluster does not answer or approve, it is asked
-    again a minute later."""
-    while True:
-        left = _renewal(spec, Pki(layout.pki)) - clock.now()
-        # By steps: the clock may be set meanwhile, and the machine sleep.
-        await clock.sleep(min(max(left, _ASK_AGAIN), _LOOK_AGAIN))
-        try:
-            if await renew_certificates(spec, layout, clock.now()):
-                renewed()
-        except (ApiError, ServerUnreachable, node_certificates.NoCertificate) as failed:
-            log.warning("the certificates of %s are not renewed yet: %s", spec.joined_node, failed)
+async def keep_certificates(spec: ClusterSpec, layout: Layout, clock: Clock) -> None:
+    """Renews them in time, until cancelled. If the cluster does not answer or approve, it is asked again a minute
+    later."""
+    await renewal.keep(
+        spec.joined_node, lambda: _renewal(spec, Pki(layout.pki)),
+        lambda: renew_certificates(spec, layout, clock.now()), clock,
+        ApiError, ServerUnreachable, node_certificates.NoCertificate,
+    )  # fmt: skip
 
 
 def node_client(spec: ClusterSpec, pki: Pki) -> Client:

@@ -25,7 +25,6 @@ CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 SERVING_SIGNER = "kubernetes.io/kubelet-serving"
 _USAGES = {CLIENT_SIGNER: "client auth", SERVING_SIGNER: "server auth"}
 _PATIENCE = 60.0
-_RENEW_AT = 0.7
 
 
 class NoCertificate(Exception):
@@ -93,12 +92,3 @@ def _request(key: ec.EllipticCurvePrivateKey, node: str, hosts: Sequence[str]) -
                 names.append(x509.DNSName(host))
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
-def renewal(pair: KeyPair) -> float:
-    """When it is to be renewed, in seconds since the epoch: after 70 % of its time; 0 if it is not there."""
-    if not pair.certificate.exists() or not pair.key.exists():
-        return 0.0
-    certificate = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
-    begin, end = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
-    return begin + (end - begin) * _RENEW_AT

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from podwright.client.clock import SystemClock
 from podwright.client.events import EventRecorder
 from podwright.client.https import HttpsTransport
 from podwright.client.informers import Informer
-from podwright.cluster import demo_images, loop
+from podwright.cluster import demo_images, loop, renewal
 from podwright.cluster.down import find_cluster
 from podwright.cluster.layout import DISK_SPEED, IMAGES, Layout, node_name
 from podwright.cluster.pki import Pki
@@ -187,6 +186,8 @@ class LocalNode:
             await self._network.open()
         await self._server.start()
         group.create_task(self._stop_server_at_end(), name="kubelet server")
+        pair = Pki(self._layout.pki).pair(f"kubelet-{self.name}")
+        group.create_task(renewal.shown(pair, self._server.renew), name="kubelet certificate")
         group.create_task(self._recorder.run(), name="probe events")
         group.create_task(self._kubelet.run(), name=f"kubelet {self.name}")
         group.create_task(self._stop_when_asked(), name="node stop")
@@ -223,13 +224,6 @@ class LocalNode:
             await asyncio.Event().wait()
         finally:
             await self._server.stop()
-
-    def renewed(self, transports: Sequence[HttpsTransport]) -> None:
-        """There are new certificates: everything that shows one shows the new one."""
-        directory = Pki(self._layout.pki).directory
-        self._server.renew(directory / f"kubelet-{self.name}.crt", directory / f"kubelet-{self.name}.key")
-        for transport in transports:
-            transport.renew((directory / f"node-{self.name}.crt", directory / f"node-{self.name}.key"))
 
     async def ready(self) -> None:
         """Returns when the API says that the node is Ready. Raises TimeoutError."""
@@ -308,19 +302,23 @@ async def _node(name: str, node: str, pipe: ReadyPipe, stop: asyncio.Event) -> N
 
         await renew_certificates(spec, layout, clock.now())
         own, network = (node_client(spec, Pki(layout.pki)) for _ in range(2))
+        certificates = [f"node-{node}"] * 2
         address = spec.address
     else:
-        own, network = client(f"node-{node}"), client("node-network")
+        certificates = [f"node-{node}", "node-network"]
+        own, network = (client(certificate) for certificate in certificates)
         address = ranges.node_address(_number(node))
     try:
         async with asyncio.TaskGroup() as group:
             local = LocalNode(spec, layout, ranges, node, own, network_client=network, address=address)
+            transports = [t for t in (own.transport, network.transport) if isinstance(t, HttpsTransport)]
+            for transport, shows in zip(transports, certificates, strict=True):
+                showing = renewal.shown(Pki(layout.pki).pair(shows), transport.renew)
+                group.create_task(showing, name=f"certificate {shows}")
             if spec.joined_node:
-                transports = [t for t in (own.transport, network.transport) if isinstance(t, HttpsTransport)]
                 servers = Servers(spec.server, layout.data / SERVERS_FILE, transports)
                 group.create_task(servers.follow(network), name="servers")
-                keeping = keep_certificates(spec, layout, clock, lambda: local.renewed(transports))
-                group.create_task(keeping, name="certificates")
+                group.create_task(keep_certificates(spec, layout, clock), name="certificates")
             await local.start(group)
             pipe.progress(f"{node} runs")
             await local.ready()

@@ -6,8 +6,10 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
@@ -20,7 +22,7 @@ from podwright.cluster.files import write_atomically
 _CA_YEARS = 10
 _LEAF_YEARS = 1
 _CLOCK_SKEW = datetime.timedelta(minutes=5)
-_RENEW_BEFORE = datetime.timedelta(days=30)
+_RENEW_AT = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,24 @@ class KeyPair:
     certificate: Path
     key: Path
 
+    @property
+    def renewal(self) -> float:
+        """When it is to be made anew, in seconds since the epoch: after 70 % of its time; 0 if it is not there."""
+        if not (self.certificate.exists() and os.access(self.key, os.R_OK)):
+            return 0.0
+        certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+        begin, end = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+        return begin + (end - begin) * _RENEW_AT
+
 
 class Pki:
-    """Certificates below one directory, made when first asked for and made anew when close to expiry."""
+    """Certificates below one directory, made when first asked for and made anew when most of their time is over; `now`
+    gives seconds since the epoch."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, now: Callable[[], float] = time.time) -> None:
         self.directory = directory
+        self._now = now
+        self._asked: dict[str, Callable[[], KeyPair]] = {}
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @property
@@ -85,9 +99,10 @@ class Pki:
 
     def server(self, name: str, common_name: str, hosts: Sequence[str], organizations: Sequence[str] = ()) -> KeyPair:
         """A serving certificate for host names and addresses; made anew if `hosts` has one it does not name."""
-        pair = self._pair(name)
+        self._asked[name] = partial(self.server, name, common_name, hosts, organizations)
+        pair = self.pair(name)
         wanted = set(hosts)
-        if not _holds(pair, wanted):
+        if pair.renewal <= self._now() or not _names(pair, wanted):
             alternatives: list[x509.GeneralName] = []
             for host in sorted(wanted):
                 try:
@@ -99,12 +114,22 @@ class Pki:
 
     def client(self, name: str, common_name: str, organizations: Sequence[str] = ()) -> KeyPair:
         """A client certificate for user `common_name` in groups `organizations`."""
-        pair = self._pair(name)
-        if not _holds(pair, set()):
+        self._asked[name] = partial(self.client, name, common_name, organizations)
+        pair = self.pair(name)
+        if pair.renewal <= self._now():
             self._issue(pair, common_name, organizations, ExtendedKeyUsageOID.CLIENT_AUTH, ())
         return pair
 
-    def _pair(self, name: str) -> KeyPair:
+    def renewal(self) -> float:
+        """When the first of those that were asked for is to be made anew, in seconds since the epoch."""
+        return min((self.pair(name).renewal for name in self._asked), default=float("inf"))
+
+    def renew(self) -> None:
+        """Makes those anew that were asked for and whose time it is."""
+        for ask in list(self._asked.values()):
+            ask()
+
+    def pair(self, name: str) -> KeyPair:
         return KeyPair(self.directory / f"{name}.crt", self.directory / f"{name}.key")
 
     def _issue(
@@ -120,7 +145,7 @@ class Pki:
         ca_key = serialization.load_pem_private_key(ca.key.read_bytes(), None)
         assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
         key = ec.generate_private_key(ec.SECP256R1())
-        now = datetime.datetime.now(datetime.UTC)
+        now = datetime.datetime.fromtimestamp(self._now(), datetime.UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(_name(common_name, organizations))
@@ -185,19 +210,13 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _holds(pair: KeyPair, hosts: set[str]) -> bool:
-    """Whether the pair is there, far from expiry, and names all of `hosts`."""
-    if not (pair.certificate.exists() and os.access(pair.key, os.R_OK)):
-        return False
+def _names(pair: KeyPair, hosts: set[str]) -> bool:
+    """Whether the certificate is for all of `hosts`."""
     certificate = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
-    if certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC) < _RENEW_BEFORE:
-        return False
-    if not hosts:
-        return True
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return False
+        return not hosts
     named = set(names.get_values_for_type(x509.DNSName))
     named |= {str(address) for address in names.get_values_for_type(x509.IPAddress)}
     return hosts <= named

@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,11 @@ from podwright.api.status import ApiError
 from podwright.apiserver.config import ApiServerConfig
 from podwright.apiserver.server import ApiServer
 from podwright.client.client import Client
+from podwright.client.clock import SystemClock
 from podwright.client.https import HttpsTransport
 from podwright.client.leader_election import Timing
 from podwright.client.transport import InProcessTransport
-from podwright.cluster import control_plane, host, joining, loop, roles, storage
+from podwright.cluster import control_plane, host, joining, loop, renewal, roles, storage
 from podwright.cluster.down import find_cluster
 from podwright.cluster.layout import Layout
 from podwright.cluster.pki import Pki
@@ -87,6 +89,7 @@ class ServerProcess:
         self._node = node
         self._pipe = pipe
         self._pki = Pki(self._layout.pki)
+        self._authorities = [self._pki]
 
     async def run(self, stop: asyncio.Event) -> None:
         try:
@@ -102,6 +105,8 @@ class ServerProcess:
                     await self._start_node(group, clients)
                 if self._spec.simulated_nodes and "apiserver" in self._components:
                     await self._start_simulated_nodes(group, clients)
+                keeping = renewal.keep(self._spec.name, self._renewal, self._renew, SystemClock(), OSError)
+                group.create_task(keeping, name="certificates")
                 self._pipe.ready()
                 await loop.until(stop)
         except* loop.Stopped:
@@ -112,8 +117,8 @@ class ServerProcess:
         self, servers: contextlib.AsyncExitStack, group: asyncio.TaskGroup
     ) -> ClientFor:
         if "apiserver" not in self._components:
-            return self._remote_client
-        make_certificates(self._spec, self._layout, self._ranges)
+            return partial(self._remote_client, group)
+        self._authorities += make_certificates(self._spec, self._layout, self._ranges)
         if self._spec.nodes == 0:
             control_plane.write_admin_kubeconfig(self._spec, self._layout)
         self._pipe.progress("certificates are there")
@@ -126,6 +131,15 @@ class ServerProcess:
         group.create_task(server.wait(), name="api server")
         self._pipe.progress(f"API server serves on port {self._spec.port}")
         return lambda user, groups: Client(InProcessTransport(server.local, user, groups))
+
+    def _renewal(self) -> float:
+        return min(authority.renewal() for authority in self._authorities)
+
+    async def _renew(self) -> None:
+        for authority in self._authorities:
+            authority.renew()
+        if self._spec.nodes == 0 and "apiserver" in self._components:
+            control_plane.write_admin_kubeconfig(self._spec, self._layout)
 
     async def _make_first_objects(self, server: ApiServer) -> None:
         while True:
@@ -141,16 +155,16 @@ class ServerProcess:
                     raise
                 await server.registry.fresh()  # another control plane starts too, and made the same
 
-    def _remote_client(self, user: str, groups: Sequence[str]) -> Client:
+    def _remote_client(self, group: asyncio.TaskGroup, user: str, groups: Sequence[str]) -> Client:
         pair = self._pki.client(user.replace(":", "_"), user, groups)
-        return Client(
-            HttpsTransport(
-                [f"https://127.0.0.1:{self._spec.port}"],
-                ca_file=self._pki.ca.certificate,
-                certificate=(pair.certificate, pair.key),
-                user_agent=agent(user),
-            )
+        transport = HttpsTransport(
+            [f"https://127.0.0.1:{self._spec.port}"],
+            ca_file=self._pki.ca.certificate,
+            certificate=(pair.certificate, pair.key),
+            user_agent=agent(user),
         )
+        group.create_task(renewal.shown(pair, transport.renew), name=f"certificate of {user}")
+        return Client(transport)
 
     def _start_components(self, group: asyncio.TaskGroup, clients: ClientFor) -> None:
         if "scheduler" in self._components:
@@ -192,8 +206,8 @@ class ServerProcess:
         await node.ready()
 
 
-def make_certificates(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> None:
-    """Everything that a local cluster's processes and its admin need."""
+def make_certificates(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> list[Pki]:
+    """Everything that a local cluster's processes and its admin need, and who makes it anew in time."""
     pki = Pki(layout.pki)
     pki.ensure_ca()
     pki.ensure_service_account_key()
@@ -215,6 +229,7 @@ def make_certificates(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> None
     front_proxy = Pki(layout.front_proxy)
     front_proxy.ensure_ca()
     front_proxy.client("client", FRONT_PROXY)
+    return [pki, front_proxy]
 
 
 def api_server_config(spec: ClusterSpec, layout: Layout, ranges: Ranges) -> ApiServerConfig:

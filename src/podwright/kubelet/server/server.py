@@ -80,9 +80,9 @@ class KubeletServer:
         site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls, reuse_address=True)
         await site.start()
 
-    def renew(self, certificate: Path, key: Path) -> None:
-        """Who connects from now on is shown this one."""
-        self._tls.load_cert_chain(str(certificate), str(key))
+    def renew(self, certificate: tuple[Path, Path]) -> None:
+        """Who connects from now on is shown this one, of which the key is the second."""
+        self._tls.load_cert_chain(*certificate)
 
     async def stop(self) -> None:
         if self._runner is not None:
