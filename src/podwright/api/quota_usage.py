@@ -157,18 +157,16 @@ def unnamed_compute(pod: Object, hard: Iterable[str]) -> str:
     return "must specify " + "; ".join(f"{key} for: {','.join(sorted(missing[key]))}" for key in sorted(missing))
 
 
+def scopes_of(quota: Object) -> list[Object]:
+    """A quota's scopes and what its scopeSelector requires, all as requirements."""
+    spec = quota.get("spec") or {}
+    scopes = [{"scopeName": scope, "operator": "Exists"} for scope in spec.get("scopes") or ()]
+    return [*scopes, *((spec.get("scopeSelector") or {}).get("matchExpressions") or ())]
+
+
 def in_scope(quota: Object, resource: Resource, obj: Object) -> bool:
     """Whether an object falls under a quota's scopes and scopeSelector."""
-    spec = quota.get("spec") or {}
-    scopes = spec.get("scopes") or ()
-    expressions = (spec.get("scopeSelector") or {}).get("matchExpressions") or ()
-    if not scopes and not expressions:
-        return True
-    if resource.group or resource.plural not in ("pods", "persistentvolumeclaims"):
-        return False
-    return all(_has_scope(resource, obj, scope) for scope in scopes) and all(
-        _selected(resource, obj, expression) for expression in expressions
-    )
+    return all(selected(resource, obj, scope) for scope in scopes_of(quota))
 
 
 def _has_scope(resource: Resource, obj: Object, scope: str) -> bool:
@@ -188,7 +186,10 @@ def _has_scope(resource: Resource, obj: Object, scope: str) -> bool:
     return False
 
 
-def _selected(resource: Resource, obj: Object, expression: Object) -> bool:
+def selected(resource: Resource, obj: Object, expression: Object) -> bool:
+    """Whether an object meets a scope's requirement."""
+    if resource.group or resource.plural not in ("pods", "persistentvolumeclaims"):
+        return False
     scope, operator = expression.get("scopeName"), expression.get("operator")
     if scope in ("PriorityClass", "VolumeAttributesClass"):
         if (resource.plural == "pods") != (scope == "PriorityClass"):

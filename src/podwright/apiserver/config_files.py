@@ -18,14 +18,20 @@ _NAMES = {str: "string", bool: "bool", int: "int"}
 
 def read(path: Path, kind: str, versions: Sequence[str], shape: dict[str, Shape]) -> Object:
     """`shape` without apiVersion and kind. Raises OSError; ValueError with a line for each thing that is wrong."""
-    try:
-        found = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as wrong:
-        raise ValueError(f"{path}: {wrong}") from None
-    if not isinstance(found, dict) or found.get("kind") != kind or found.get("apiVersion") not in versions:
+    found = load(path)
+    if found.get("kind") != kind or found.get("apiVersion") not in versions:
         raise ValueError(f"{path}: no {kind} of {versions[0]}")
     check(path, found, {"apiVersion": str, "kind": str, **shape})
     return found
+
+
+def load(path: Path) -> Object:
+    """What is no object is an empty one. Raises OSError, ValueError."""
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as wrong:
+        raise ValueError(f"{path}: {wrong}") from None
+    return found if isinstance(found, dict) else {}
 
 
 def check(path: Path, found: Any, shape: Shape) -> None:

@@ -132,5 +132,20 @@ class Plugin:
         """Nothing to check."""
 
 
+class PodPlugin(Plugin):
+    """A plugin for Pods alone."""
+
+    operations: tuple[str, ...] = ("CREATE", "UPDATE")
+    subresources: tuple[str, ...] = ("",)
+
+    def handles(self, request: AdmissionRequest) -> bool:
+        return (
+            request.resource.plural == "pods"
+            and not request.resource.group
+            and request.subresource in self.subresources
+            and request.operation in self.operations
+        )
+
+
 def _is_empty(plugin: AdmissionPlugin, method: str) -> bool:
     return getattr(type(plugin), method, None) is getattr(Plugin, method)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from podwright.api.objects import Object
 from podwright.api.status import FieldError
@@ -15,6 +16,7 @@ from podwright.apiserver.admission.pod_security_levels import LEVELS, MODES, VER
 
 _POD_SECURITY = tuple(f"pod-security.admission.config.k8s.io/{v}" for v in ("v1", "v1beta1", "v1alpha1"))
 _KIND = "PodSecurityConfiguration"
+_LEGACY = {"ImagePolicyWebhook": "imagePolicy", "PodNodeSelector": "podNodeSelectorPluginConfig"}
 _SHAPE = {
     "defaults": {f"{mode}{part}": str for mode in MODES for part in ("", "-version")},
     "exemptions": {"usernames": [str], "namespaces": [str], "runtimeClasses": [str]},
@@ -31,31 +33,68 @@ class PodSecurityConfiguration:
     usernames: frozenset[str] = frozenset()
 
 
-def pod_security(path: Path | None) -> PodSecurityConfiguration:
-    """The PodSecurity plugin's part of an AdmissionConfiguration. Raises OSError; ValueError for what is refused, and
-    for settings of other plugins, which have none here."""
-    found = PodSecurityConfiguration()
-    if path is None:
-        return found
-    plugin = {"name": str, "path": str, "configuration": None}
-    versions = ("apiserver.config.k8s.io/v1",)
-    document = config_files.read(path, "AdmissionConfiguration", versions, {"plugins": [plugin]})
-    for entry in document.get("plugins") or ():
-        name = entry.get("name")
-        if name != "PodSecurity":
-            raise ValueError(f"{path}: plugin {name!r} takes no configuration")
-        given = entry.get("configuration")
+class Settings:
+    """The parts of an AdmissionConfiguration, by the names of plugins. Those of plugins that have no settings are
+    ignored, as upstream ignores them."""
+
+    def __init__(self, path: Path | None, plugins: Container[str]) -> None:
+        """Raises OSError; ValueError for a file that is refused, and for a plugin that there is not."""
+        self.path = path or Path()
+        self._parts: dict[str, Object] = {}
+        if path is None:
+            return
+        text = config_files.load(path)
+        if any(key in text for key in _LEGACY.values()):
+            # Before there was an AdmissionConfiguration, the file was these plugins' own.
+            self._parts = {name: {"configuration": text} for name in _LEGACY}
+            return
+        plugin = {"name": str, "path": str, "configuration": None}
+        versions = ("apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1alpha1")
+        document = config_files.read(path, "AdmissionConfiguration", versions, {"plugins": [plugin]})
+        for entry in document.get("plugins") or ():
+            if (name := entry.get("name")) not in plugins:
+                raise ValueError(f"{path}: there is no plugin {name!r}")
+            self._parts.setdefault(name, entry)
+
+    def of(
+        self, name: str, kinds: Mapping[str, Sequence[str]], shape: Mapping[str, Any], *, unversioned: bool = False
+    ) -> Object | None:
+        """A plugin's settings, of one of the `kinds` and its versions (none: the file has neither); None without any.
+        Raises OSError, ValueError."""
+        part = self._parts.get(name, {})
+        path, given = self.path, part.get("configuration")
+        if given is None and part.get("path"):
+            path = self.path.parent / str(part["path"])
+            given = config_files.load(path)
         if given is None:
-            given = config_files.read(path.parent / str(entry.get("path")), _KIND, _POD_SECURITY, _SHAPE)
-        config_files.check(path, given, {"apiVersion": str, "kind": str, **_SHAPE})
-        if given.get("kind") != _KIND or given.get("apiVersion") not in _POD_SECURITY:
-            raise ValueError(f"{path}: no {_KIND}")
-        if errs := _errors(given):
-            raise ValueError("\n".join(f"{path}: {e.field}: {e.message}" for e in errs))
-        defaults, exemptions = (given.get(part) or {} for part in ("defaults", "exemptions"))
-        exempt = (frozenset(exemptions.get(f) or ()) for f in ("namespaces", "runtimeClasses", "usernames"))
-        found = PodSecurityConfiguration(defaults, *exempt)
-    return found
+            return None
+        if not isinstance(given, dict):
+            raise ValueError(f"{path}: {name}: no object")
+        own = dict(shape)
+        if name in _LEGACY:
+            given = {key: value for key, value in given.items() if key not in _LEGACY.values() or key in shape}
+        if kinds and not (unversioned and "kind" not in given):
+            own |= {"apiVersion": str, "kind": str}
+            if given.get("apiVersion") not in kinds.get(given.get("kind") or "", ()):
+                raise ValueError(f"{path}: no {next(iter(kinds))}")
+        config_files.check(path, given, own)
+        return given
+
+    def refuse(self, errs: Sequence[FieldError]) -> None:
+        """Raises ValueError with a line for each."""
+        if errs:
+            raise ValueError("\n".join(f"{self.path}: {e.field}: {e.message}" for e in errs))
+
+
+def pod_security_settings(settings: Settings) -> PodSecurityConfiguration:
+    """The PodSecurity plugin's part. Raises OSError; ValueError for what is refused."""
+    given = settings.of("PodSecurity", {_KIND: _POD_SECURITY}, _SHAPE)
+    if given is None:
+        return PodSecurityConfiguration()
+    settings.refuse(_errors(given))
+    defaults, exemptions = (given.get(part) or {} for part in ("defaults", "exemptions"))
+    exempt = (frozenset(exemptions.get(f) or ()) for f in ("namespaces", "runtimeClasses", "usernames"))
+    return PodSecurityConfiguration(defaults, *exempt)
 
 
 def _user_name(value: str) -> names.Problems:

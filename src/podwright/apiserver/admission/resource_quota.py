@@ -9,14 +9,26 @@ that all requests waiting in the namespace share; deletions reach it by the quot
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from decimal import Decimal
 
 from podwright.api import quantity
 from podwright.api.objects import Object, deepcopy, name, namespace, uid
-from podwright.api.quota_usage import ZERO, Amounts, in_scope, names_resource, unnamed_compute, usage
+from podwright.api.quota_usage import (
+    ZERO,
+    Amounts,
+    in_scope,
+    names_resource,
+    scopes_of,
+    selected,
+    unnamed_compute,
+    usage,
+)
 from podwright.api.resources import RESOURCEQUOTAS, Resource
-from podwright.api.status import ApiError
+from podwright.api.status import ApiError, failure
+from podwright.api.validation.field_errors import required
 from podwright.apiserver.admission.chain import Plugin
+from podwright.apiserver.admission.configuration import Settings
 from podwright.apiserver.admission.refusals import forbidden
 from podwright.apiserver.requests import AdmissionRequest, Objects, Writer
 
@@ -75,10 +87,29 @@ def _text(amount: Decimal, like: str) -> str:
     return quantity.format(amount, quantity.format_of(like))
 
 
+_CONFIGURATIONS = {
+    "ResourceQuotaConfiguration": ("apiserver.config.k8s.io/v1",),
+    "Configuration": tuple(f"resourcequota.admission.k8s.io/{version}" for version in ("v1beta1", "v1alpha1")),
+}
+_SCOPE = {"scopeName": str, "operator": str, "values": [str]}
+_LIMITED = {"apiGroup": str, "resource": str, "matchContains": [str], "matchScopes": [_SCOPE]}
+
+
+def limited_resources(settings: Settings) -> Sequence[Object]:
+    """Of the plugin's configuration. Raises OSError, ValueError."""
+    found = settings.of("ResourceQuota", _CONFIGURATIONS, {"limitedResources": [_LIMITED]}) or {}
+    listed: Sequence[Object] = found.get("limitedResources") or ()
+    names = [limited.get("resource") for limited in listed]
+    settings.refuse([required(f"limitedResources[{i}].resource") for i, name in enumerate(names) if not name])
+    return listed
+
+
 class ResourceQuota(Plugin):
     name = "ResourceQuota"
 
-    def __init__(self, objects: Objects, writer: Writer) -> None:
+    def __init__(self, objects: Objects, writer: Writer, limited: Sequence[Object] = ()) -> None:
+        """`limited` are the limitedResources of the plugin's configuration: what nobody has without a quota."""
+        self._limited = limited
         self._objects = objects
         self._writer = writer
         self._ledgers: dict[str, dict[str, _Ledger]] = {}
@@ -95,6 +126,8 @@ class ResourceQuota(Plugin):
 
     async def validate(self, request: AdmissionRequest) -> None:
         ledgers = self._ledgers.get(request.namespace)
+        if self._limited and request.object is not None:
+            self._need_quotas(request, request.object, [ledger.quota for ledger in (ledgers or {}).values()])
         if not ledgers or request.object is None:
             return
         resource = request.resource
@@ -136,6 +169,37 @@ class ResourceQuota(Plugin):
             if grown:
                 charged.append((ledger, grown))
         return charged
+
+    def _need_quotas(self, request: AdmissionRequest, obj: Object, quotas: Sequence[Object]) -> None:
+        """Raises ApiError (403) if what is limited by default is used more and no quota speaks of it."""
+        resource = request.resource
+        used = usage(resource, obj)
+        if request.old_object is not None and request.operation == "UPDATE":
+            before = usage(resource, request.old_object)
+            if all(amount == before.get(key, ZERO) for key, amount in used.items()):
+                return
+        named = (resource.group, resource.plural)
+        own = [limited for limited in self._limited if (limited.get("apiGroup") or "", limited["resource"]) == named]
+        needed = {
+            key for key, amount in used.items()
+            if amount > 0 and any(part in key for limited in own for part in limited.get("matchContains") or ())
+        }  # fmt: skip
+        covered = {key for quota in quotas if in_scope(quota, resource, obj) for key in quota["spec"].get("hard") or ()}
+        if missing := sorted(needed - covered):
+            raise forbidden(request, f"insufficient quota to consume: {','.join(missing)}")
+        scopes = [scope for limited in self._limited for scope in limited.get("matchScopes") or ()]
+        spoken = {
+            scope.get("scopeName")
+            for quota in quotas
+            for scope in scopes_of(quota)
+            if selected(resource, obj, scope)
+        }
+        uncovered = [s for s in scopes if selected(resource, obj, s) and s.get("scopeName") not in spoken]
+        if uncovered:
+            listed = " ".join(
+                f"{{{s.get('scopeName')} {s.get('operator')} [{' '.join(s.get('values') or ())}]}}" for s in uncovered
+            )
+            raise failure(403, "Forbidden", f"insufficient quota to match these scopes: [{listed}]")
 
     def _reserve(self, request: AdmissionRequest, charged: list[tuple[_Ledger, Amounts]]) -> None:
         assert request.object is not None

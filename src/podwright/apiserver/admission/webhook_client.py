@@ -17,7 +17,9 @@ from podwright.api.objects import Object, labels
 from podwright.api.resources import ENDPOINTSLICES, SERVICES
 from podwright.api.status import ApiError, failure
 from podwright.apiserver.admission.expressions import request_object
+from podwright.apiserver.admission.webhook_users import WebhookUsers
 from podwright.apiserver.call_failures import answered, told
+from podwright.apiserver.kubeconfigs import headers_of, show_certificate
 from podwright.apiserver.requests import AdmissionRequest, Objects
 
 DEFAULT_TIMEOUT = 10
@@ -98,10 +100,12 @@ def rejected(name: str, result: Object | None) -> ApiError:
 class WebhookClient:
     """Connections are kept between calls; :meth:`close` ends them."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, users: WebhookUsers | None = None) -> None:
+        """`users`: who the API server is to a webhook."""
         self._objects = objects
+        self._users = users
         self._session: aiohttp.ClientSession | None = None
-        self._tls: dict[str, ssl.SSLContext] = {}
+        self._tls: dict[tuple[str, int], ssl.SSLContext] = {}
 
     async def close(self) -> None:
         if self._session is not None:
@@ -143,10 +147,14 @@ class WebhookClient:
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        user: Object = {}
+        if self._users is not None:
+            user = self._users.find(target.server_name, urlsplit(target.url).port or 443)
+            headers |= headers_of(user, self._users.base)
         try:
             async with self._session.post(
                 URL(target.connect, encoded=True), data=body, headers=headers,
-                ssl=self._context(str(config.get("caBundle") or "")), server_hostname=target.server_name,
+                ssl=self._context(str(config.get("caBundle") or ""), user), server_hostname=target.server_name,
                 timeout=aiohttp.ClientTimeout(total=timeout), allow_redirects=False,
             ) as response:
                 content = await response.content.read(MAX_ANSWER + 1)
@@ -164,18 +172,21 @@ class WebhookClient:
             why = f"couldn't get version/kind; json parse error: {error}"
             raise CallFailed(f"failed to call webhook: {why}") from None
 
-    def _context(self, bundle: str) -> ssl.SSLContext:
-        known = self._tls.get(bundle)
+    def _context(self, bundle: str, user: Object) -> ssl.SSLContext:
+        key = bundle, id(user) if user else 0  # users live as long as their file is read: for good
+        known = self._tls.get(key)
         if known is None:
             try:
                 authority = base64.b64decode(bundle).decode().strip() or None
                 known = ssl.create_default_context(cadata=authority)
+                if self._users is not None:
+                    show_certificate(known, user, self._users.base)
             except (ValueError, ssl.SSLError):
                 why = "unable to load root certificates: unable to parse bytes as PEM block"
                 raise CallFailed(f"could not get REST client: {why}") from None
             if len(self._tls) > 256:
                 self._tls.clear()
-            self._tls[bundle] = known
+            self._tls[key] = known
         return known
 
 

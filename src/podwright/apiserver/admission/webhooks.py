@@ -27,6 +27,7 @@ from podwright.apiserver.admission.matching import Match, is_exempt
 from podwright.apiserver.admission.refusals import forbidden
 from podwright.apiserver.admission.versions import Convert, conversion, in_version
 from podwright.apiserver.admission.webhook_client import CallFailed, WebhookClient, rejected
+from podwright.apiserver.admission.webhook_users import WebhookUsers
 from podwright.apiserver.requests import PATCHES, AdmissionRequest, Authorizer, Objects
 
 
@@ -53,14 +54,15 @@ class _Webhooks(Plugin):
     """What annotations of audit events begin with."""
 
     def __init__(
-        self, objects: Objects, authorizer: Authorizer, configurations: Resource, table: ResourceTable, convert: Convert
+        self, objects: Objects, authorizer: Authorizer, configurations: Resource, table: ResourceTable,
+        convert: Convert, users: WebhookUsers | None,
     ) -> None:
         self._table = table
         self._convert = convert
         self._objects = objects
         self._authorizer = authorizer
         self._configurations = configurations
-        self._client = WebhookClient(objects)
+        self._client = WebhookClient(objects, users)
         self._hooks: tuple[_Hook, ...] | None = ()
         objects.subscribe(configurations, self._changed)
 
@@ -142,9 +144,10 @@ class MutatingAdmissionWebhook(_Webhooks):
     _audited = "mutation.webhook.admission.k8s.io/"
 
     def __init__(
-        self, objects: Objects, authorizer: Authorizer, table: ResourceTable = BUILTIN, convert: Convert = conversion
+        self, objects: Objects, authorizer: Authorizer, table: ResourceTable = BUILTIN, convert: Convert = conversion,
+        users: WebhookUsers | None = None,
     ) -> None:
-        super().__init__(objects, authorizer, MUTATINGWEBHOOKCONFIGURATIONS, table, convert)
+        super().__init__(objects, authorizer, MUTATINGWEBHOOKCONFIGURATIONS, table, convert, users)
 
     async def admit(self, request: AdmissionRequest) -> None:
         hooks = self._hooks if self._hooks is not None else self._compiled()
@@ -205,9 +208,10 @@ class ValidatingAdmissionWebhook(_Webhooks):
     name = "ValidatingAdmissionWebhook"
 
     def __init__(
-        self, objects: Objects, authorizer: Authorizer, table: ResourceTable = BUILTIN, convert: Convert = conversion
+        self, objects: Objects, authorizer: Authorizer, table: ResourceTable = BUILTIN, convert: Convert = conversion,
+        users: WebhookUsers | None = None,
     ) -> None:
-        super().__init__(objects, authorizer, VALIDATINGWEBHOOKCONFIGURATIONS, table, convert)
+        super().__init__(objects, authorizer, VALIDATINGWEBHOOKCONFIGURATIONS, table, convert, users)
 
     async def validate(self, request: AdmissionRequest) -> None:
         hooks = self._hooks if self._hooks is not None else self._compiled()

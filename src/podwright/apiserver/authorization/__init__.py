@@ -15,8 +15,9 @@ from podwright.apiserver.authorization.configuration import ConditionalWebhook, 
 from podwright.apiserver.authorization.metrics import AuthorizationMetrics, Counted
 from podwright.apiserver.authorization.node import NodeAuthorizer
 from podwright.apiserver.authorization.rbac import RBAC
-from podwright.apiserver.authorization.webhook import WebhookAuthorizer, endpoint_of
+from podwright.apiserver.authorization.webhook import WebhookAuthorizer
 from podwright.apiserver.config import ApiServerConfig
+from podwright.apiserver.kubeconfigs import endpoint_of
 from podwright.apiserver.requests import Attributes, Authorizer, Decision, Objects
 
 MASTERS = "system:masters"

@@ -17,7 +17,8 @@ from podwright.api.validation.expressions import compiles
 from podwright.api.validation.field_errors import duplicate, invalid, not_supported, required, too_many
 from podwright.apiserver import config_files
 from podwright.apiserver.authorization.metrics import AuthorizationMetrics
-from podwright.apiserver.authorization.webhook import WebhookAuthorizer, endpoint_of, review_of
+from podwright.apiserver.authorization.webhook import WebhookAuthorizer, review_of
+from podwright.apiserver.kubeconfigs import endpoint_of
 from podwright.apiserver.requests import Attributes, Decision
 
 _VERSIONS = ("apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1", "apiserver.config.k8s.io/v1alpha1")

@@ -6,20 +6,16 @@ ones 5 minutes, others 30 seconds, as upstream's defaults.
 
 from __future__ import annotations
 
-import base64
-import ssl
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 import orjson
-import yaml
 
 from podwright.api.objects import Object
 from podwright.api.selectors import fields, labels
 from podwright.apiserver.authorization.metrics import Asked
+from podwright.apiserver.kubeconfigs import Endpoint
 from podwright.apiserver.requests import Attributes, Decision
 
 AUTHORIZED_TTL = 300.0
@@ -28,41 +24,6 @@ TIMEOUT = 30.0
 _REMEMBERED = 8192
 _LARGEST = 10_000
 """Bytes of a question whose answer is remembered: who asks must not fill the memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a webhook kubeconfig points: URL, TLS context, bearer token."""
-
-    url: str
-    tls: ssl.SSLContext | None
-    token: str = ""
-
-
-def _file_or_data(entry: Object, field: str, base: Path) -> bytes | None:
-    if entry.get(f"{field}-data"):
-        return base64.b64decode(entry[f"{field}-data"])
-    if entry.get(field):
-        return (base / str(entry[field])).read_bytes()
-    return None
-
-
-def endpoint_of(kubeconfig: Path) -> Endpoint:
-    """Reads the current context of a kubeconfig file. Raises OSError, ValueError, KeyError if it is of no use."""
-    config = yaml.safe_load(kubeconfig.read_text())
-    context = next(c["context"] for c in config["contexts"] if c["name"] == config["current-context"])
-    cluster = next(c["cluster"] for c in config["clusters"] if c["name"] == context["cluster"])
-    user = next((u["user"] for u in config.get("users") or () if u["name"] == context.get("user")), None) or {}
-    tls: ssl.SSLContext | None = None
-    if cluster["server"].startswith("https:"):
-        authority = _file_or_data(cluster, "certificate-authority", kubeconfig.parent)
-        tls = ssl.create_default_context(cadata=authority.decode() if authority else None)
-        if cluster.get("insecure-skip-tls-verify"):
-            tls.check_hostname = False
-            tls.verify_mode = ssl.CERT_NONE
-        if user.get("client-certificate") and user.get("client-key"):
-            tls.load_cert_chain(kubeconfig.parent / user["client-certificate"], kubeconfig.parent / user["client-key"])
-    return Endpoint(cluster["server"], tls, user.get("token") or "")
 
 
 _LABEL_OPERATORS = {
@@ -159,9 +120,7 @@ class WebhookAuthorizer:
     async def _ask(self, review: Object) -> Object:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout))
-        headers = {"Content-Type": "application/json"}
-        if self._endpoint.token:
-            headers["Authorization"] = f"Bearer {self._endpoint.token}"
+        headers = {"Content-Type": "application/json", **self._endpoint.headers}
         async with self._session.post(
             self._endpoint.url, data=orjson.dumps(review), headers=headers, ssl=self._endpoint.tls or True
         ) as response:

@@ -173,7 +173,7 @@ async def test_a_configuration_gives_defaults_and_exemptions(tmp_path: Path) -> 
         path.write_text(CONFIGURATION.format(defaults="{enforce: baseline, warn: restricted}", exemptions=exemptions))
         asked = request(pod({"containers": [], "hostNetwork": True, "runtimeClassName": "kata"}))
         namespace = namespace_object("ns", {PREFIX + k: v for k, v in (labels or {}).items()})
-        settings = configuration.pod_security(path)
+        settings = configuration.pod_security_settings(configuration.Settings(path, {"PodSecurity"}))
         await Chain([PodSecurity(FakeObjects(namespace), settings)]).validate(asked)
         return asked
 
@@ -191,10 +191,10 @@ def test_configurations_that_are_refused(tmp_path: Path) -> None:
     exemptions = "{usernames: ['', a, a]}"
     path.write_text(CONFIGURATION.format(defaults="{warn: high, audit-version: x}", exemptions=exemptions))
     with pytest.raises(ValueError, match=r"defaults\.warn") as refused:
-        configuration.pod_security(path)
+        configuration.pod_security_settings(configuration.Settings(path, {"PodSecurity"}))
     assert [line.split(": ")[1] for line in str(refused.value).splitlines()] == [
         "defaults.warn", "defaults.audit-version", "exemptions.usernames[0]", "exemptions.usernames[2]",
     ]
     path.write_text(path.read_text().replace("name: PodSecurity", "name: EventRateLimit"))
-    with pytest.raises(ValueError, match="'EventRateLimit' takes no configuration"):
-        configuration.pod_security(path)
+    with pytest.raises(ValueError, match="there is no plugin 'EventRateLimit'"):
+        configuration.pod_security_settings(configuration.Settings(path, {"PodSecurity"}))
