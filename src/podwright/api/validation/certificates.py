@@ -9,7 +9,10 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from podwright.api.objects import Object
 from podwright.api.status import INVALID, FieldError
@@ -41,6 +44,9 @@ _ENDS = ("Issued", "Denied", "Failed")
 _LEGACY = "kubernetes.io/legacy-unknown"
 _BLOCK = re.compile(r"-----BEGIN (?P<kind>[^\n]*?)-----\s(?P<content>.*?)-----END (?P=kind)-----", re.DOTALL)
 _MAX_BUNDLE = 1024 * 1024
+_MAX_STUB = 10 * 1024
+_MAX_CHAIN = 100 * 1024
+_address = re.compile(r"[^@\s<>()]+@[^@\s<>()]+").fullmatch
 
 
 def _any_name(name: str, prefix: bool = False) -> names.Problems:
@@ -261,8 +267,46 @@ def pod_certificate(errs: list[FieldError], obj: Object) -> None:
         errs.append(required("spec.maxExpirationSeconds", "must be set"))
     elif not 3600 <= seconds <= longest:
         errs.append(invalid("spec.maxExpirationSeconds", seconds, f"must be in the range [3600, {longest}]"))
-    if not spec.get("stubPKCS10Request"):
-        errs.append(required("spec.stubPKCS10Request"))
+    _stub(errs, spec.get("stubPKCS10Request") or "")
+
+
+def _stub(errs: list[FieldError], encoded: str) -> None:
+    """The request that a kubelet makes with a Pod's key: nothing of it but the key and its signature is looked at."""
+    field = "spec.stubPKCS10Request"
+    if not encoded:
+        errs.append(required(field))
+        return
+    try:
+        content = base64.b64decode(encoded, validate=True)
+        if len(content) > _MAX_STUB:
+            errs.append(too_long(field, _MAX_STUB))
+            return
+        request = x509.load_der_x509_csr(content)
+        key = request.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        errs.append(invalid(field, encoded, "must be a valid PKCS#10 CSR"))
+        return
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        if not isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1 | ec.SECP521R1):
+            said = "elliptic public keys must use curve P256 or P384"
+            errs.append(invalid(field, f"curve {key.curve.name}", said))
+            return
+    elif isinstance(key, rsa.RSAPublicKey):
+        if key.key_size not in (3072, 4096):
+            said = "RSA keys must have modulus size 3072 or 4096"
+            errs.append(invalid(field, f"{key.key_size}-bit modulus", said))
+            return
+    elif not isinstance(key, ed25519.Ed25519PublicKey):
+        errs.append(
+            invalid(field, encoded, "unknown public key type; supported types are Ed25519, ECDSA, and RSA")
+        )
+        return
+    try:
+        signed = request.is_signature_valid
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
+        signed = False
+    if not signed:
+        errs.append(invalid(field, "<value omitted>", "could not verify proof-of-possession signature"))
 
 
 def _pod_certificate_update(errs: list[FieldError], new: Object, old: Object) -> None:
@@ -295,26 +339,66 @@ def _pod_certificate_status(errs: list[FieldError], new: Object, old: Object) ->
             said = "non-condition status fields must be empty when denying or failing the PodCertificateRequest"
             errs.append(FieldError("status", INVALID, f"Invalid value: {said}"))
     elif ended:
-        _issued(errs, status, spec_of(new).get("maxExpirationSeconds") or 0)
+        _issued(errs, status, spec_of(new))
     elif status != before:
         said = 'status is immutable unless transitioning to "Issued", "Denied", or "Failed"'
         errs.append(FieldError("status", INVALID, f"Invalid value: {said}"))
 
 
-def _issued(errs: list[FieldError], status: Object, longest: int) -> None:
+def _public(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _names_problem(leaf: x509.Certificate) -> tuple[str, str]:
+    """A name of a certificate that no client could use, and what is wrong with it."""
+    try:
+        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return "", ""
+    for name in found.get_values_for_type(x509.DNSName):
+        if not name:
+            return name, "leaf certificate should not contain empty DNSName"
+        if ".." in name:
+            return name, "leaf certificate's DNSName should not contain '..'"
+        if name[0] == "." or name[-1] == ".":
+            return name, "leaf certificate's DNSName should not start or end with '.'"
+    for address in found.get_values_for_type(x509.RFC822Name):
+        if not _address(address):
+            return address, "leaf certificate should not contain invalid EmailAddress"
+    return "", ""
+
+
+def _issued(errs: list[FieldError], status: Object, spec: Object) -> None:
     field, chain = "status.certificateChain", status.get("certificateChain") or ""
+    longest = spec.get("maxExpirationSeconds") or 0
+    if len(chain) > _MAX_CHAIN:
+        errs.append(too_long(field, _MAX_CHAIN))
+        return
     blocks = pem_blocks(chain)
-    said = ""
+    said, certificates = "", list[x509.Certificate]()
     try:
         if not blocks:
             said = "issued certificate chain must contain at least one certificate"
         elif any(kind != "CERTIFICATE" for kind, _ in blocks):
             said = "issued certificate chain must consist entirely of CERTIFICATE PEM blocks"
-        leaf, *_ = [x509.load_der_x509_certificate(content) for _, content in blocks]
+        for _, content in blocks:
+            certificates.append(x509.load_der_x509_certificate(content))
     except ValueError:
-        said = said or "leaf certificate does not parse as valid X.509"
+        which = "intermediate" if certificates else "leaf"
+        said = said or f"{which} certificate does not parse as valid X.509"
     if said:
         errs.append(invalid(field, chain, said))
+        return
+    leaf = certificates[0]
+    try:
+        name, said = _names_problem(leaf)
+        wanted = x509.load_der_x509_csr(base64.b64decode(spec.get("stubPKCS10Request") or "")).public_key()
+        if not said and _public(leaf.public_key()) != _public(wanted):
+            name, said = chain, "leaf certificate was not issued to the requested public key"
+    except (ValueError, UnsupportedAlgorithm):
+        name, said = chain, "leaf certificate was not issued to the requested public key"
+    if said:
+        errs.append(invalid(field, name, said))
         return
     margin = "must be present and in the range [notbefore+10min, notafter-10min]"
     times = {}

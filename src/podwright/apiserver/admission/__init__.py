@@ -17,6 +17,7 @@ from podwright.apiserver.admission.certificates import (
     CertificateSigning,
     CertificateSubjectRestriction,
     ClusterTrustBundleAttest,
+    PodCertificateSigning,
 )
 from podwright.apiserver.admission.chain import Chain, Plugin, undo
 from podwright.apiserver.admission.configuration import Settings, pod_security_settings
@@ -154,4 +155,5 @@ def build(
     parts = _Parts(config, objects, writer, authorizer, table, convert, settings)
     off = (_OFF_BY_DEFAULT - enabled) | disabled
     chosen = [make(parts) for plugin, make in _PLUGINS if plugin.name not in off]
-    return Chain([RBACEscalation(objects, authorizer.rbac, authorizer), *chosen])
+    always = (RBACEscalation(objects, authorizer.rbac, authorizer), PodCertificateSigning(authorizer))
+    return Chain([*always, *chosen])

@@ -10,6 +10,8 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from podwright.api.objects import Object
+from podwright.api.status import invalid
+from podwright.api.validation.field_errors import forbidden as field_forbidden
 from podwright.apiserver.admission.chain import Plugin
 from podwright.apiserver.admission.refusals import forbidden
 from podwright.apiserver.requests import AdmissionRequest, Attributes, Authorizer
@@ -76,6 +78,30 @@ class CertificateSigning(Plugin):
 
 def _failed(status: Object) -> bool:
     return any(c.get("type") == "Failed" for c in status.get("conditions") or ())
+
+
+class PodCertificateSigning(Plugin):
+    """A certificate for a Pod is written by who has the verb sign on the signer. Upstream's registry asks for it, so no
+    flag turns it off."""
+
+    name = "PodCertificateSigning"
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+
+    def handles(self, request: AdmissionRequest) -> bool:
+        resource = (request.resource.group, request.resource.plural, request.subresource)
+        return resource == (GROUP, "podcertificaterequests", "status") and request.operation == "UPDATE"
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        written = [(o or {}).get("status") or {} for o in (request.old_object, request.object)]
+        if written[0].get("certificateChain") == written[1].get("certificateChain"):
+            return
+        signer = _signer(request.old_object)
+        if not await _permitted(self._authorizer, request, "sign", "signers", signer):
+            said = f'User "{request.user.name}" is not permitted to "sign" for signer "{signer}"'
+            resource = request.resource
+            raise invalid(resource.group, resource.kind, request.name, [field_forbidden("spec.signerName", said)])
 
 
 class ClusterTrustBundleAttest(Plugin):

@@ -4,9 +4,10 @@ bound to it (Kubernetes documentation, "Admission Controllers", "NodeRestriction
 from __future__ import annotations
 
 from podwright.api.objects import Object, deepcopy, labels, name, uid
+from podwright.api.objects import annotations as annotations_of
 from podwright.api.pod_references import used_by
-from podwright.api.resources import NODES, PODS
-from podwright.api.status import not_found
+from podwright.api.resources import NODES, PODS, SERVICEACCOUNTS, Resource
+from podwright.api.status import internal, not_found
 from podwright.apiserver.admission.chain import Plugin
 from podwright.apiserver.admission.refusals import forbidden
 from podwright.apiserver.authorization.node import LEASE_NAMESPACE, node_of
@@ -27,6 +28,7 @@ _RESOURCES = frozenset(
     {
         ("", "pods"), ("", "nodes"), ("", "persistentvolumeclaims"), ("", "serviceaccounts"),
         ("coordination.k8s.io", "leases"), ("storage.k8s.io", "csinodes"), ("resource.k8s.io", "resourceslices"),
+        ("certificates.k8s.io", "podcertificaterequests"),
     }
 )
 
@@ -65,6 +67,8 @@ class NodeRestriction(Plugin):
         elif plural == "csinodes":
             if _asked_name(request) != node:
                 raise forbidden(request, "can only access CSINode with the same name as the requesting node")
+        elif plural == "podcertificaterequests":
+            self._pod_certificate(node, request)
         else:
             _check_slice(node, request)
 
@@ -159,6 +163,49 @@ class NodeRestriction(Plugin):
             )
         if pod["spec"].get("nodeName") != node:
             raise forbidden(request, "node requested token bound to a pod scheduled on a different node")
+
+
+    def _pod_certificate(self, node: str, request: AdmissionRequest) -> None:
+        """Asked for only for a Pod of its own, which is who the request says. What may come from a cache that is behind
+        is an error, not a refusal."""
+        if request.operation != "CREATE":
+            raise forbidden(request, f"unexpected operation {request.operation}")
+        if request.subresource:
+            raise forbidden(request, f"unexpected subresource {request.subresource}")
+        spec = (request.object or {}).get("spec") or {}
+        called, account = spec.get("podName") or "", spec.get("serviceAccountName") or ""
+        pod_key, account_key = (f'"{request.namespace}/{one}"' for one in (called, account))
+        if (named := spec.get("nodeName") or "") != node:
+            said = f'PodCertificateRequest.Spec.NodeName="{named}", which is not the requesting node "{node}"'
+            raise forbidden(request, said)
+        asks = f"PodCertificateRequest for pod {pod_key}"
+        found = self._named(NODES, "", node, f'node "{node}"')
+        if uid(found) != spec.get("nodeUID"):
+            given = f'names node UID "{spec.get("nodeUID")}", inconsistent with the running node ("{uid(found)}")'
+            raise internal(f"{asks} {given}")
+        pod = self._named(PODS, request.namespace, called, f"pod {pod_key}")
+        if uid(pod) != spec.get("podUID"):
+            given = f'contains pod UID ("{spec.get("podUID")}") which differs from running pod "{uid(pod)}"'
+            raise internal(f"{asks} {given}")
+        if pod["spec"].get("nodeName") != node:
+            said = f'pod {pod_key} is not running on node "{node}" named in the PodCertificateRequest'
+            raise forbidden(request, said)
+        if MIRROR in annotations_of(pod):
+            raise forbidden(request, f"pod {pod_key} is a mirror pod")
+        if (own := pod["spec"].get("serviceAccountName") or "") != account:
+            said = f'{asks} contains serviceAccountName ("{account}") that differs from running pod ("{own}")'
+            raise forbidden(request, said)
+        found = self._named(SERVICEACCOUNTS, request.namespace, account, f"service account {account_key}")
+        if uid(found) != spec.get("serviceAccountUID"):
+            given = f'"{spec.get("serviceAccountUID")}", which differs from the running service account'
+            raise internal(f'{asks} names service account UID {given} ("{uid(found)}")')
+
+    def _named(self, resource: Resource, ns: str, called: str, text: str) -> Object:
+        found = self._objects.get(resource, ns, called)
+        if found is None:
+            said = f'{resource.kind.lower()} "{called}" not found'
+            raise internal(f"while retrieving {text} named in the PodCertificateRequest: {said}")
+        return found
 
 
 def _asked_name(request: AdmissionRequest) -> str:

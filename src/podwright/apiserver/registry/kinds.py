@@ -11,12 +11,12 @@ from podwright.api.resources import Resource
 from podwright.api.status import FieldError
 from podwright.api.validation import field_errors
 from podwright.apiserver.flowcontrol import FLOW_SCHEMAS, PRIORITY_LEVELS, includes, mandatory
+from podwright.apiserver.registry.certificates import PodCertificateRequests, SigningRequests
 from podwright.apiserver.registry.devices import Claims, ClaimTemplates, Slices, TaintRules
 from podwright.apiserver.registry.namespaces import NamespaceStrategy
 from podwright.apiserver.registry.pods import PodStrategy
 from podwright.apiserver.registry.services import ServiceStrategy
 from podwright.apiserver.registry.strategies import ORPHAN_DEPENDENTS, UNSUPPORTED, Strategy
-from podwright.apiserver.requests import UserInfo
 
 if TYPE_CHECKING:
     from podwright.apiserver.registry.registry import Registry
@@ -72,18 +72,6 @@ class _FlowControl(Strategy):
         return (field_errors.invalid("spec", obj.get("spec"), f"spec of '{name}'{but} must equal the fixed value"),)
 
 
-class _CertificateSigningRequest(Strategy):
-    """Whoever approves or signs goes by the one who asked, so nobody may say that it was another."""
-
-    def made_by(self, obj: Object, user: UserInfo) -> None:
-        spec = obj.setdefault("spec", {})
-        for field in ("username", "uid", "groups", "extra"):
-            spec.pop(field, None)
-        said = {"username": user.name, "uid": user.uid, "groups": list(user.groups),
-                "extra": {key: list(values) for key, values in user.extra.items()}}
-        spec.update({field: value for field, value in said.items() if value})
-
-
 _RETURNS_DELETED = (
     ("", "persistentvolumeclaims"), ("", "persistentvolumes"), ("", "podtemplates"), ("", "resourcequotas"),
     ("", "serviceaccounts"), ("storage.k8s.io", "csidrivers"), ("storage.k8s.io", "csinodes"),
@@ -109,7 +97,8 @@ def strategies(service_cidr: str, node_ports: tuple[int, int]) -> dict[tuple[str
             ("networking.k8s.io", "servicecidrs"): _Conditional(),
             ("scheduling.k8s.io", "priorityclasses"): _PriorityClass(),
             **{(row.group, row.plural): _FlowControl(row) for row in (FLOW_SCHEMAS, PRIORITY_LEVELS)},
-            ("certificates.k8s.io", "certificatesigningrequests"): _CertificateSigningRequest(),
+            ("certificates.k8s.io", "certificatesigningrequests"): SigningRequests(),
+            ("certificates.k8s.io", "podcertificaterequests"): PodCertificateRequests(),
             ("resource.k8s.io", "resourceclaims"): Claims(),
             ("resource.k8s.io", "resourceclaimtemplates"): ClaimTemplates(),
             ("resource.k8s.io", "resourceslices"): Slices(),

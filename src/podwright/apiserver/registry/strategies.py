@@ -41,6 +41,9 @@ class Strategy:
     async def begin_update(self, registry: Registry, obj: Object, old: Object, dry_run: bool) -> list[Undo]:
         return []
 
+    def prepare(self, registry: Registry, obj: Object, old: Object, subresource: str) -> None:
+        """Before the validation of an update of the object or of a subresource: what the server fills in or keeps."""
+
     def errors(self, registry: Registry, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldError]:
         """What is wrong with a create (no `old`) or an update beyond what the object alone can tell."""
         return ()

@@ -163,6 +163,7 @@ async def _once(registry: Registry, update: Update, current: Cached) -> Cached |
                 new = admission.object
         if update.prepares:
             registry.rules.prepare_update(stored, new, old, update.subresource)
+            strategy.prepare(registry, new, old, update.subresource)
         if not update.subresource:
             undo += await strategy.begin_update(registry, new, old, options.dry_run)
         if update.validates:
