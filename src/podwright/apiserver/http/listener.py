@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable
 
 BACKLOG = 1024
-_HANDSHAKE_SECONDS = 10.0
+HANDSHAKE_SECONDS = 10.0
 
 
 class Listener:
@@ -27,7 +27,7 @@ class Listener:
         stays so."""
         fresh = await asyncio.get_running_loop().create_server(
             self._protocol, sock=self._socket.dup(), backlog=BACKLOG, ssl=tls,
-            ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
         )  # fmt: skip
         before, self._serving = self._serving, fresh
         if before is not None:

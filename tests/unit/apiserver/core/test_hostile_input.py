@@ -8,10 +8,12 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 import random
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from podwright.api.protobuf import envelope
 from podwright.api.resources import CONFIGMAPS
-from podwright.apiserver.http import frontend, watch_stream
+from podwright.apiserver.http import frontend, listener, watch_stream
 
-from .conftest import ADMIN, Api, Pki, config_map, pod, service_account, take
+from .conftest import ADMIN, Api, Pki, config_for, config_map, pod, running, service_account, take
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 ISSUER = "https://kubernetes.default.svc.cluster.local"
+
+
+def resident() -> int:
+    """Bytes of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def alive(api: Api) -> bool:
@@ -275,3 +282,35 @@ async def test_a_watcher_that_does_not_read_is_dropped(api: Api, pki: Pki, monke
         assert watchers() == before + 1
     writer.transport.abort()
     del reader
+
+
+async def test_connections_that_say_nothing(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else waits for them, their memory has bounds, and those that never spoke are closed.
+    ``PODWRIGHT_IDLE_CONNECTIONS=10000`` is the large form."""
+    count = int(os.environ.get("PODWRIGHT_IDLE_CONNECTIONS", "150"))
+    monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 1.5 + count / 200)
+    async with running(config_for(pki)) as api:
+        before = resident()
+        idle = await asyncio.create_subprocess_exec(
+            sys.executable, str(Path(__file__).with_name("idle_clients.py")), str(api.server.port),
+            str(pki.path("ca.crt")), str(count), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )
+        assert idle.stdin is not None and idle.stdout is not None
+        try:
+            async with asyncio.timeout(300):
+                assert await idle.stdout.readline() == b"open\n"
+                assert (resident() - before) / count < 512 * 1024, "bytes a connection"
+                for _ in range(3):  # a new connection each time
+                    head = f"GET {CONFIG_MAPS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN}\r\n"
+                    answer = await exchange(api, pki, f"{head}Connection: close\r\n\r\n".encode(), 60)
+                    assert answer.startswith(b"HTTP/1.1 200 ")
+                silent = kept = 0
+                while silent < count // 3 * 2:
+                    assert (await api.get("/readyz")).status == 200
+                    idle.stdin.write(b"\n")
+                    silent, kept = map(int, (await idle.stdout.readline()).split())
+                    await asyncio.sleep(0.05)
+                assert kept == 0, "whoever had an answer may ask again"
+        finally:
+            idle.stdin.close()
+            await idle.wait()
