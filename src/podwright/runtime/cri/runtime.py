@@ -227,7 +227,9 @@ class CriRuntime:
             await self._changes.exited(container_id)
             return (await self.container_status(container_id)).exit_code
 
-        return await Session.open(answer["url"], stdin=stdin, tty=tty, ended=ended)
+        # The runtime closes the stdin of a container that takes one client only; any other outlives its clients.
+        detaches = tty or not config.get("stdin_once")
+        return await Session.open(answer["url"], stdin=stdin, tty=tty, ended=ended, detaches=detaches)
 
     async def port_forward(self, sandbox_id: str, port: int) -> tuple[Any, Any]:
         sandbox = await self.pod_sandbox_status(sandbox_id)

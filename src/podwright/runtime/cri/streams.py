@@ -42,23 +42,28 @@ class _Bytes:
 
 class Session:
     """Implements :class:`podwright.runtime.protocol.ExecSession`. `ended`, for an attachment, gives the container's
-    exit code."""
+    exit code; with `detaches` the attachment is over once its stdin is closed."""
 
-    def __init__(self, connection: Connection, ended: Callable[[], Awaitable[int]] | None) -> None:
+    def __init__(
+        self, connection: Connection, ended: Callable[[], Awaitable[int]] | None, detaches: bool
+    ) -> None:
         self._connection = connection
         self._ended = ended
+        self._detaches = detaches
+        self._detached = False
         self._streams: dict[str, Stream] = {}
         self._reading = asyncio.create_task(connection.run(), name="cri stream")
 
     @classmethod
     async def open(
-        cls, url: str, *, stdin: bool, tty: bool, ended: Callable[[], Awaitable[int]] | None = None
+        cls, url: str, *, stdin: bool, tty: bool, ended: Callable[[], Awaitable[int]] | None = None,
+        detaches: bool = False,
     ) -> Session:
         """Raises RuntimeFailure."""
         names = ["error", *(["stdin"] if stdin else []), "stdout", "resize" if tty else "stderr"]
         try:
             async with asyncio.timeout(_TIMEOUT):
-                session = cls(Connection(await _upgraded(url)), ended)
+                session = cls(Connection(await _upgraded(url)), ended, detaches)
                 try:
                     for name in names:
                         session._streams[name] = await session._connection.open({"streamtype": name})
@@ -75,6 +80,7 @@ class Session:
                 await self._streams["stdin"].write(data)
 
     async def close_stdin(self) -> None:
+        self._detached = self._detaches
         if "stdin" in self._streams:
             with contextlib.suppress(ConnectionError):
                 await self._streams["stdin"].close()
@@ -96,7 +102,7 @@ class Session:
         while data := await self._streams["error"].read():
             said += data
         if self._ended is not None:
-            return await self._ended()
+            return 0 if self._detached else await self._ended()
         return _exit_code(said)
 
     async def aclose(self) -> None:
