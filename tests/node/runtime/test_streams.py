@@ -67,7 +67,9 @@ async def test_exec_on_a_terminal(node: Any) -> None:
     _, (container,) = await node.run_pod(node.container())
     session = await node.runtime.exec(container, ["sh"], stdin=True, tty=True)
     await session.resize(123, 45)
-    await session.write_stdin(b"stty size; tty; test -t 0 && echo ye''s; echo $TERM\n")
+    # runc copies the size a moment later; the quotes keep what the terminal echoes from being the answer.
+    await session.write_stdin(b"until stty size | grep '4''5 123'; do usleep 9999; done\n")
+    await session.write_stdin(b"tty; test -t 0 && echo ye''s; echo $TERM\n")
     seen = await read_until(session.read_stdout, b"xterm")
     assert b"45 123" in seen and b"/dev/pts/" in seen and b"yes" in seen
     assert await session.read_stderr() == b""
